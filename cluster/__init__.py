@@ -1,0 +1,1 @@
+"""Where work and bytes go: storage, manifests, shards, the worker actor, and the Ray run."""

@@ -1,0 +1,313 @@
+"""One thin storage type over fsspec, rooted at a URL, with relative keys everywhere.
+
+Objects are published whole: remote stores by one PUT, file systems by write, fsync and rename.
+Passing faults (throttling, resets, timeouts) are retried with backoff; everything else becomes one
+of the storage errors of `fusion_core.errors`, whose message names the location and the remedy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import aiohttp
+import fsspec
+import stamina
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from botocore.parsers import ResponseParserError
+from fsspec.core import split_protocol
+from fsspec.exceptions import FSTimeoutError
+
+from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
+
+T = TypeVar("T")
+
+_ATTEMPTS = 6
+_LONGEST_WAIT_S = 8.0
+_CONNECT_TIMEOUT_S = 10
+_READ_TIMEOUT_S = 30
+_TEMPORARY_MARK = ".irfuse-tmp-"
+_STALE_TEMPORARY_S = 3600.0
+
+_PASSING_ERRNOS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EAGAIN", "EBUSY", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EINTR", "EIO",
+        "EPIPE", "ESTALE", "ETIMEDOUT",
+    )
+)  # fmt: skip
+_CREDENTIAL_ERRORS = (NoCredentialsError, PartialCredentialsError)
+_STORE_ERRORS = (OSError, FSTimeoutError, BotoCoreError, ClientError, aiohttp.ClientError)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing."""
+
+    key: str
+    """Path relative to the store's root, with `/` between folders."""
+    size: int
+    """Length in bytes."""
+
+
+class Store:
+    """Objects below one URL: `s3://bucket/prefix`, `gs://…`, a local path, `memory://…`.
+
+    Credentials come from the provider's usual chain; `storage_options` are handed to fsspec. They
+    never appear in a message or in anything that is written.
+    """
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self._fs = _filesystem(url, storage_options or {})
+        self._root = self._fs._strip_protocol(url).rstrip("/")
+        protocol = split_protocol(url)[0]
+        self.is_local = protocol in (None, "file", "local")
+        self.url = self._root if self.is_local else f"{protocol}://{self._root}"
+
+    def path(self, key: str) -> str:
+        """Return the fsspec path of a key."""
+        return f"{self._root}/{key}" if key else self._root
+
+    def uri(self, key: str) -> str:
+        """Return the full URL of a key (an absolute path on a local store)."""
+        return f"{self.url}/{key}" if key else self.url
+
+    def entries(self, prefix: str = "") -> list[Entry]:
+        """Return every object below a folder, sorted by key; an absent folder holds none.
+
+        Raises:
+            StorageError: The location cannot be listed.
+        """
+        found = self._call("list", prefix, lambda: self._find(prefix))
+        start = len(self._root) + 1
+        entries = [
+            Entry(path[start:], int(info.get("size") or 0))
+            for path, info in found.items()
+            if info.get("type") != "directory" and _TEMPORARY_MARK not in path
+        ]
+        return sorted(entries, key=lambda entry: entry.key)
+
+    def _find(self, prefix: str) -> dict[str, dict[str, Any]]:
+        try:
+            found: dict[str, dict[str, Any]] = self._fs.find(self.path(prefix), detail=True)
+        except FileNotFoundError:
+            self._require_container()
+            return {}
+        if not found:
+            self._require_container()
+        return found
+
+    def _require_container(self) -> None:
+        """Tell a bucket that does not exist from an empty prefix, where the store can say."""
+        if self.is_local or "/" not in self._root:
+            return
+        container = self._root.split("/", 1)[0]
+        if not self._fs.exists(container):
+            raise FileNotFoundError(container)
+
+    def is_folder(self) -> bool:
+        """Whether the root holds anything, or is a folder."""
+        return bool(self._call("look at", "", lambda: self._fs.isdir(self._root)))
+
+    def exists(self, key: str) -> bool:
+        """Whether an object lies at a key."""
+        return bool(self._call("look at", key, lambda: self._fs.exists(self.path(key))))
+
+    def read(self, key: str, start: int | None = None, end: int | None = None) -> bytes:
+        """Return an object's bytes, or those from `start` to before `end`.
+
+        Raises:
+            NotFoundError: There is no such object.
+            StorageError: It cannot be read.
+        """
+        path = self.path(key)
+        return bytes(self._call("read", key, lambda: self._fs.cat_file(path, start=start, end=end)))
+
+    def open(self, key: str) -> BinaryIO:
+        """Open an object for random reads, unbuffered, as Parquet readers like it."""
+        options = {} if self.is_local else {"cache_type": "none"}
+        opened: BinaryIO = self._call(
+            "read", key, lambda: self._fs.open(self.path(key), "rb", **options)
+        )
+        return opened
+
+    def write(self, key: str, data: bytes) -> None:
+        """Publish an object whole, in the place of whatever was there.
+
+        Raises:
+            StorageError: It cannot be written; what was there before is untouched.
+        """
+        if self.is_local:
+            self._call("write", key, lambda: _publish_file(Path(self.path(key)), data, os.replace))
+        else:
+            self._call("write", key, lambda: self._fs.pipe_file(self.path(key), data))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Publish an object only if there is none; False if another was there first.
+
+        On stores without conditional writes two writers at the same instant may both succeed.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        try:
+            if self.is_local:
+                path = Path(self.path(key))
+                self._call("write", key, lambda: _publish_file(path, data, os.link))
+            else:
+                self._call("write", key, lambda: self._create_remote(key, data))
+        except FileExistsError:
+            # A retried PUT may have met its own first try.
+            return self.read(key) == data
+        return True
+
+    def _create_remote(self, key: str, data: bytes) -> None:
+        try:
+            self._fs.pipe_file(self.path(key), data, mode="create")
+        except OSError as error:
+            # Some servers answer a failed precondition in words that s3fs reads as EINVAL.
+            if error.errno == errno.EINVAL and self._fs.exists(self.path(key)):
+                raise FileExistsError(key) from error
+            raise
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        try:
+            self._call("delete", key, lambda: self._fs.rm_file(self.path(key)))
+        except NotFoundError:
+            return
+
+    def remove_stale_temporaries(self, prefix: str = "") -> None:
+        """Remove files that writers killed over an hour ago left behind on a file system."""
+        if not self.is_local:
+            return
+        deadline = time.time() - _STALE_TEMPORARY_S
+        for path in Path(self.path(prefix)).glob(f"*{_TEMPORARY_MARK}*"):
+            if path.stat().st_mtime < deadline:
+                path.unlink(missing_ok=True)
+
+    def _call(self, verb: str, key: str, action: Callable[[], T]) -> T:
+        """Run one storage action with retries, and translate what it raises."""
+        try:
+            return _with_retries(action)
+        except FileExistsError:
+            raise
+        except FileNotFoundError as error:
+            raise NotFoundError(f"Cannot {verb} {self.uri(key)}: nothing is there") from error
+        except (PermissionError, *_CREDENTIAL_ERRORS) as error:
+            raise AccessDeniedError(
+                f"Cannot {verb} {self.uri(key)}: access denied ({_reason(error)}); check the "
+                "credentials and rights for this location"
+            ) from error
+        except _STORE_ERRORS as error:
+            raise StorageError(f"Cannot {verb} {self.uri(key)}: {_reason(error)}") from error
+
+
+class Reader:
+    """Reads objects by full URL or absolute path, with one file system a protocol."""
+
+    def __init__(self, storage_options: Mapping[str, Any] | None = None) -> None:
+        self._options = dict(storage_options or {})
+        self._stores: dict[str, Store] = {}
+        self._lock = threading.Lock()
+
+    def read(self, uri: str) -> bytes:
+        """Return an object's bytes.
+
+        Raises:
+            NotFoundError: There is no such object.
+            StorageError: It cannot be read.
+        """
+        folder, _, name = uri.rpartition("/")
+        container = folder if split_protocol(uri)[0] is None else "/".join(uri.split("/", 3)[:3])
+        with self._lock:
+            if container not in self._stores:
+                self._stores[container] = Store(container or "/", self._options)
+            store = self._stores[container]
+        return store.read(uri[len(container) :].lstrip("/") if container else name)
+
+
+def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    protocol = split_protocol(url)[0] or "file"
+    options = dict(storage_options)
+    if protocol in ("file", "local"):
+        options = {}
+    elif protocol in ("s3", "s3a"):
+        config = {
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "read_timeout": _READ_TIMEOUT_S,
+            "retries": {"mode": "standard", "max_attempts": 1},
+        }
+        config.update(options.pop("config_kwargs", {}))
+        options = {"use_listings_cache": False, "skip_instance_cache": True, **options}
+        options["config_kwargs"] = config
+    try:
+        filesystem = fsspec.filesystem(protocol, **options)
+    except (ImportError, ValueError) as error:
+        raise StorageError(f"Cannot use {protocol}:// locations: {error}") from None
+    except TypeError as error:
+        raise StorageError(f"Storage options do not fit {protocol}://: {error}") from None
+    if protocol in ("s3", "s3a"):
+        filesystem.retries = 1  # retried here, once, instead of at three levels
+    return filesystem
+
+
+def _publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> None:
+    """Write, fsync and publish a file under its final name in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}{_TEMPORARY_MARK}{uuid.uuid4().hex[:12]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _with_retries(action: Callable[[], T]) -> T:
+    for attempt in stamina.retry_context(
+        on=_is_passing, attempts=_ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=_LONGEST_WAIT_S
+    ):
+        with attempt:
+            return action()
+    raise AssertionError("stamina returns or raises")
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the same call may succeed in a moment."""
+    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
+        return False
+    if isinstance(error, (ConnectionError, TimeoutError, FSTimeoutError, aiohttp.ClientError)):
+        return True
+    if isinstance(error, _CREDENTIAL_ERRORS):
+        return False
+    if isinstance(error, (HTTPClientError, ConnectionClosedError, ResponseParserError)):
+        return True
+    return isinstance(error, OSError) and error.errno in _PASSING_ERRNOS
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of an error, without the location that the caller names anyway."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0]

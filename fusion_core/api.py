@@ -1,0 +1,120 @@
+"""Fuse and score one pair of arrays."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fusion_core.errors import InvalidValueError, WeightsError
+from fusion_core.fusion import check_registered, fuse_images
+from fusion_core.imaging import Pixels, to_eight_bit
+from fusion_core.methods import FuseBatch, build_method, get_method
+from fusion_core.metrics import select_metrics
+from fusion_core.parameters import MethodParameters
+from fusion_core.scoring import score_images
+from fusion_core.weights import Weights, parse_random_weights
+
+
+def fuse(
+    ir: ArrayLike,
+    vis: ArrayLike,
+    *,
+    method: str = "densefuse",
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    **parameters: Any,  # noqa: ANN401
+) -> NDArray[np.uint8]:
+    """Fuse one registered pair.
+
+    Args:
+        ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16.
+        vis: Visible image of the same height and width, likewise.
+        method: Name of a fusion method (`list_methods()`).
+        weights: Weight file, or `random:SEED` for untrained weights.
+        device: Torch device, such as `cpu` or `cuda`.
+        **parameters: The method's parameters, such as `strategy="l1_norm"` or `colour="gray"`.
+
+    Returns:
+        The fused image, uint8: `(H, W)`, or `(H, W, 3)` where colour is kept.
+
+    Raises:
+        InvalidValueError: An unknown method or parameter, or arrays that are not images.
+        PairMismatchError: The sources differ in size.
+        WeightsError: The weights are missing, damaged or of another network.
+    """
+    parsed = get_method(method).parameters.parse(parameters)
+    fuse_batch = _cached_method(method, parsed, None if weights is None else str(weights), device)
+    sources = [_as_image(ir, "ir"), _as_image(vis, "vis")]
+    check_registered(*sources)
+    first, second = (to_eight_bit(image, parsed.sixteen_bit) for image in sources)
+    return fuse_images(fuse_batch, [first], [second], parsed, device)[0]
+
+
+def score(
+    ir: ArrayLike,
+    vis: ArrayLike,
+    fused: ArrayLike,
+    *,
+    metrics: Sequence[str] | None = None,
+    device: str = "cpu",
+) -> dict[str, float | None]:
+    """Score one fused image against its sources; colour images are scored on their luma.
+
+    Args:
+        ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16 (brought to 8 bits by its
+            1st and 99th percentiles).
+        vis: Visible image, likewise.
+        fused: Fused image, likewise.
+        metrics: Names to compute; all by default (`list_metrics()`).
+        device: Torch device.
+
+    Returns:
+        Metric name to value; None where the metric is undefined for these images.
+
+    Raises:
+        InvalidValueError: An unknown metric, or arrays that are not images.
+        PairMismatchError: The images differ in size.
+    """
+    names = select_metrics(metrics)
+    images = [
+        _as_image(image, name) for image, name in ((ir, "ir"), (vis, "vis"), (fused, "fused"))
+    ]
+    check_registered(images[0], images[1])
+    check_registered(images[0], images[2])
+    first, second, third = ([to_eight_bit(image)] for image in images)
+    return score_images(first, second, third, names, device)[0].values
+
+
+@functools.lru_cache(maxsize=4)
+def _cached_method(
+    name: str, parameters: MethodParameters, weights: str | None, device: str
+) -> FuseBatch:
+    return build_method(name, parameters, _read_weights(weights), device)
+
+
+def _read_weights(source: str | None) -> Weights | None:
+    if source is None:
+        return None
+    random = parse_random_weights(source)
+    if random is not None:
+        return random
+    try:
+        return Weights.from_file(Path(source).read_bytes(), source)
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights {source}: {error.strerror}") from None
+
+
+def _as_image(array: ArrayLike, name: str) -> Pixels:
+    image = np.asarray(array)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise InvalidValueError(f"Expected {name} of uint8 or uint16, but got {image.dtype}")
+    if image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+        raise InvalidValueError(
+            f"Expected {name} of shape (H, W) or (H, W, 3), but got {image.shape}"
+        )
+    return image

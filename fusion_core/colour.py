@@ -1,0 +1,47 @@
+"""Colour: BT.601 luma and chroma in full range (the JPEG convention)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Colour = Literal["luma", "gray", "per_channel"]
+
+_LUMA = (0.299, 0.587, 0.114)
+_CB_SCALE, _CR_SCALE = 1.772, 1.402
+
+
+def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the gray image that metrics and gray fusion see.
+
+    Args:
+        image: `(H, W)`, returned as it is, or `(H, W, 3)` RGB.
+
+    Returns:
+        `(H, W)` uint8: `0.299 R + 0.587 G + 0.114 B` (ITU-R BT.601), rounded half up.
+    """
+    if image.ndim == 2:
+        return image
+    red, green, blue = (image[..., c].astype(np.float64) for c in range(3))
+    gray = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    # The tiny term keeps equal channels exact: the three products may sum to just under n + 0.5.
+    return np.floor(gray + 0.5 + 1e-9).astype(np.uint8)
+
+
+def rgb_to_ycbcr(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split `(B, 3, H, W)` float RGB in 0..255 into Y in 0..255 and Cb, Cr in -128..128."""
+    red, green, blue = rgb.split(1, dim=1)
+    y = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    return y, (blue - y) / _CB_SCALE, (red - y) / _CR_SCALE
+
+
+def ycbcr_to_rgb(y: Tensor, cb: Tensor, cr: Tensor) -> Tensor:
+    """Inverse of `rgb_to_ycbcr`; values outside the RGB cube are clipped to 0..255."""
+    red = y + _CR_SCALE * cr
+    blue = y + _CB_SCALE * cb
+    green = (y - _LUMA[0] * red - _LUMA[2] * blue) / _LUMA[1]
+    return torch.cat((red, green, blue), dim=1).clamp(0.0, 255.0)

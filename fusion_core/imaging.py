@@ -1,0 +1,212 @@
+"""Image bytes to arrays and back: decoding, bit depth, and the 8-bit output range."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any, Literal
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from fusion_core.errors import ImageDecodeError, InvalidValueError
+
+Pixels = NDArray[Any]
+"""An image: `(H, W)` gray or `(H, W, 3)` RGB, dtype uint8 or uint16."""
+
+OutputRange = Literal["clip", "minmax"]
+SixteenBit = Literal["percentile", "full"]
+
+DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
+READABLE_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
+
+_LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0
+_TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
+
+
+def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
+    """Decode one image file.
+
+    Palettes and CMYK become RGB, one-bit images become 0/255, an alpha channel is dropped, an EXIF
+    rotation is not applied (registration is a matter of stored pixels), and of several pages the
+    first is read.
+
+    Args:
+        data: The whole file.
+        max_pixels: Largest accepted width x height, checked before anything is unpacked.
+
+    Returns:
+        `(H, W)` or `(H, W, 3)`, uint8, or uint16 where the file holds more than 8 bits.
+
+    Raises:
+        ImageDecodeError: The bytes are empty, truncated, too large or not a readable image.
+    """
+    image = _decode(data, max_pixels)
+    if image.ndim == 3:
+        image = image[..., 0] if image.shape[2] <= 2 else image[..., :3]
+    return np.ascontiguousarray(image)
+
+
+def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Pixels, ...]:
+    """Decode one file whose first three channels are the visible and the fourth the infrared image.
+
+    This is how the MFNet collection is stored.
+
+    Returns:
+        Infrared `(H, W)` and visible `(H, W, 3)`.
+
+    Raises:
+        ImageDecodeError: As `decode_image`, or the image has not four channels.
+    """
+    image = _decode(data, max_pixels)
+    if image.ndim != 3 or image.shape[2] != 4:
+        found = 1 if image.ndim == 2 else image.shape[2]
+        raise ImageDecodeError(
+            f"Expected 4 channels (RGB and infrared) in one image, but got {found}"
+        )
+    return np.ascontiguousarray(image[..., 3]), np.ascontiguousarray(image[..., :3])
+
+
+def _decode(data: bytes, max_pixels: int) -> Pixels:
+    """Return all channels that the file stores: `(H, W)` or `(H, W, C)`."""
+    if not data:
+        raise ImageDecodeError("The file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
+        _check_pixel_count(image.width, image.height, max_pixels)
+        if _is_deep_png(data):
+            return np.asarray(imagecodecs.png_decode(data))
+        return _pillow_pixels(image)
+    except Image.DecompressionBombError as error:
+        raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
+    except UnidentifiedImageError:
+        if data.startswith(_TIFF_SIGNATURES):
+            return _decode_tiff(data, max_pixels)
+        raise ImageDecodeError(_describe_unreadable(data)) from None
+    except ImageDecodeError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, imagecodecs.PngError) as error:
+        raise ImageDecodeError(f"The image is damaged or truncated: {error}") from None
+
+
+def _pillow_pixels(image: Image.Image) -> Pixels:
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image)
+        if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
+            raise ImageDecodeError("Expected 8 or 16 bits a pixel, but got 32-bit integers")
+        return pixels.astype(np.uint16)
+    if image.mode == "F":
+        raise ImageDecodeError(
+            "Expected 8 or 16 bits a pixel, but got 32-bit floats; convert the image to 16 bits"
+        )
+    if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
+        image = image.convert("RGB")
+    elif image.mode in ("1", "La"):
+        image = image.convert("L")
+    return np.asarray(image)
+
+
+def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
+    """Decode TIFF flavours beyond Pillow, such as 16-bit RGB."""
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            page = tiff.pages[0]
+            _check_pixel_count(page.imagewidth, page.imagelength, max_pixels)
+            if page.dtype not in (np.uint8, np.uint16):
+                raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {page.dtype}")
+            pixels, axes = page.asarray(), page.axes
+    except ImageDecodeError:
+        raise
+    except (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError, RuntimeError) as e:
+        raise ImageDecodeError(f"The TIFF file is damaged or truncated: {e}") from None
+    if axes == "SYX":
+        return np.moveaxis(pixels, 0, -1)
+    if axes not in ("YX", "YXS"):
+        raise ImageDecodeError(f"Expected a TIFF with one flat image, but got axes {axes}")
+    return np.asarray(pixels)
+
+
+def _check_pixel_count(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageDecodeError(
+            f"The image says it is {width}x{height}, over the limit of {max_pixels} pixels; "
+            "raise --max-pixels if it is meant to be that large"
+        )
+
+
+def _is_deep_png(data: bytes) -> bool:
+    """Whether a PNG holds 16 bits in several channels, which Pillow would cut to 8."""
+    return data.startswith(_PNG_SIGNATURE) and data[24] == 16 and data[25] in _PNG_MANY_CHANNELS
+
+
+def _describe_unreadable(data: bytes) -> str:
+    head = data[:512].lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "The file is HTML or XML, not an image (a web page saved in its place?)"
+    return (
+        f"The file is not an image in a known format ({', '.join(READABLE_FORMATS)}); "
+        f"it starts with {data[:12]!r}"
+    )
+
+
+def encode_png(image: Pixels, *, compress_level: int = 3) -> bytes:
+    """Encode `(H, W)` or `(H, W, 3)` uint8 as PNG, without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=compress_level)
+    return buffer.getvalue()
+
+
+def to_eight_bit(image: Pixels, rule: SixteenBit = "percentile") -> NDArray[np.uint8]:
+    """Bring an image to 8 bits; 8-bit images pass unchanged.
+
+    Args:
+        image: `(H, W)` or `(H, W, 3)`, uint8 or uint16.
+        rule: `percentile` maps the image's own 1st and 99th percentiles (over all channels
+            together, so that colours stay) linearly to 0 and 255; `full` maps 0..65535 to 0..255.
+
+    Raises:
+        InvalidValueError: The dtype is neither uint8 nor uint16.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        raise InvalidValueError(f"Expected an image of uint8 or uint16, but got {image.dtype}")
+    low, high = 0.0, 65535.0
+    if rule == "percentile":
+        low, high = (float(v) for v in np.percentile(image, (_LOW_PERCENTILE, _HIGH_PERCENTILE)))
+        if high <= low:
+            low, high = float(image.min()), float(image.max())
+    if high <= low:
+        return np.full(image.shape, round(low / 257.0), dtype=np.uint8)
+    scaled = (image.astype(np.float64) - low) * (255.0 / (high - low))
+    return np.floor(np.clip(scaled, 0.0, 255.0) + 0.5).astype(np.uint8)
+
+
+def apply_output_range(fused: Tensor, output_range: OutputRange) -> Tensor:
+    """Bring a method's output into 0..255, each image by itself.
+
+    Args:
+        fused: `(B, 1, H, W)` float32, any range.
+        output_range: `clip` cuts at 0 and 255; `minmax` maps each image's own minimum and maximum
+            to 0 and 255, as the published autoencoders print their results (a flat image is
+            clipped).
+
+    Returns:
+        `(B, 1, H, W)` float32 in 0..255, not rounded.
+    """
+    clipped = fused.clamp(0.0, 255.0)
+    if output_range == "clip":
+        return clipped
+    low = fused.amin(dim=(1, 2, 3), keepdim=True)
+    span = fused.amax(dim=(1, 2, 3), keepdim=True) - low
+    flat = span <= 0
+    scaled = (fused - low) * (255.0 / span.masked_fill(flat, 1.0))
+    return clipped.where(flat, scaled.clamp(0.0, 255.0))

@@ -1,0 +1,117 @@
+"""DenseFuse (Li & Wu, "DenseFuse: A Fusion Approach to Infrared and Visible Images", 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fusion_core import strategies
+from fusion_core.imaging import OutputRange
+from fusion_core.parameters import MethodParameters
+from fusion_core.tiling import map_tiles
+from fusion_core.weights import Weights, load_weights
+
+_CONVOLUTIONS_DEEP = 8
+_TILE = 256
+
+
+class DenseFuseParameters(MethodParameters):
+    """Parameters of DenseFuse."""
+
+    strategy: Literal["addition", "mean", "l1_norm"] = "addition"
+    """Fusion layer: `addition` (Eq. 4), `mean` (the same over K), `l1_norm` (Eq. 5-7)."""
+    radius: int = Field(default=1, ge=0, le=64)
+    """Block radius r of the l1-norm strategy (Eq. 6)."""
+    output_range: OutputRange = "minmax"
+    """The published code prints each result with its own minimum and maximum as 0 and 255."""
+
+
+class DenseFuseNetwork(nn.Module):
+    """The autoencoder of Table I: C1 and a dense block of three, decoder C2-C5, reflect padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c1 = nn.Conv2d(1, 16, 3)
+        self.dc1 = nn.Conv2d(16, 16, 3)
+        self.dc2 = nn.Conv2d(32, 16, 3)
+        self.dc3 = nn.Conv2d(48, 16, 3)
+        self.c2 = nn.Conv2d(64, 64, 3)
+        self.c3 = nn.Conv2d(64, 32, 3)
+        self.c4 = nn.Conv2d(32, 16, 3)
+        self.c5 = nn.Conv2d(16, 1, 3)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Map images `(B, 1, H, W)` in 0..255 to feature maps `(B, 64, H, W)`."""
+        features = _convolve(self.c1, images).relu()
+        for layer in (self.dc1, self.dc2, self.dc3):
+            features = torch.cat((features, _convolve(layer, features).relu()), dim=1)
+        return features
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Map feature maps `(B, 64, H, W)` to images `(B, 1, H, W)`, of no fixed range."""
+        for layer in (self.c2, self.c3, self.c4):
+            features = _convolve(layer, features).relu()
+        return _convolve(self.c5, features)
+
+
+def _convolve(layer: nn.Conv2d, images: Tensor) -> Tensor:
+    """Convolve with a border of one reflected pixel; a single row or column is repeated."""
+    height, width = images.shape[-2:]
+    images = functional.pad(images, (1, 1, 0, 0), mode="reflect" if width > 1 else "replicate")
+    images = functional.pad(images, (0, 0, 1, 1), mode="reflect" if height > 1 else "replicate")
+    return layer(images)  # type: ignore[no-any-return]
+
+
+def densefuse(
+    sources: Tensor,
+    network: DenseFuseNetwork,
+    *,
+    strategy: Literal["addition", "mean", "l1_norm"] = "addition",
+    radius: int = 1,
+) -> Tensor:
+    """Fuse K sources: encode each, merge the feature maps, decode once.
+
+    Args:
+        sources: `(K, B, 1, H, W)` float32 in 0..255, K >= 2, any H and W.
+        network: The trained autoencoder.
+        strategy: Fusion layer.
+        radius: Block radius of the l1-norm strategy.
+
+    Returns:
+        `(B, 1, H, W)` float32, of no fixed range (addition decodes a sum of features).
+    """
+    count, batch = sources.shape[:2]
+    features = network.encode(sources.flatten(0, 1)).unflatten(0, (count, batch))
+    if strategy == "l1_norm":
+        return network.decode(strategies.l1_norm(features, radius=radius))
+    merge = strategies.addition if strategy == "addition" else strategies.mean
+    return network.decode(merge(features))
+
+
+def build_densefuse(
+    parameters: DenseFuseParameters, weights: Weights, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """Load the network onto a device and return the function that fuses batches.
+
+    Raises:
+        WeightsError: The weights do not fit the network.
+    """
+    network = DenseFuseNetwork()
+    load_weights(network, weights)
+    network.to(device).eval()
+
+    def fuse_tile(sources: Tensor) -> Tensor:
+        return densefuse(
+            sources, network, strategy=parameters.strategy, radius=parameters.radius
+        )
+
+    def fuse_batch(sources: Tensor) -> Tensor:
+        halo = _CONVOLUTIONS_DEEP + parameters.radius
+        return map_tiles(fuse_tile, sources, tile=_TILE, halo=halo)
+
+    return fuse_batch

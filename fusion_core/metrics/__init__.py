@@ -1,0 +1,41 @@
+"""The quality metrics: one module a family, listed in `METRICS`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fusion_core.errors import InvalidValueError
+from fusion_core.metrics.base import Metric
+from fusion_core.metrics.correlation import SCD
+from fusion_core.metrics.information import (
+    ENTROPY,
+    MUTUAL_INFORMATION,
+    MUTUAL_INFORMATION_AS_PUBLISHED,
+)
+from fusion_core.metrics.structure import SSIM_A
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (ENTROPY, MUTUAL_INFORMATION, MUTUAL_INFORMATION_AS_PUBLISHED, SCD, SSIM_A)
+}
+
+
+def list_metrics() -> list[str]:
+    """Return the names of all metrics, in the order of their columns."""
+    return list(METRICS)
+
+
+def select_metrics(names: Sequence[str] | None = None) -> list[str]:
+    """Return metric names in column order: all, or those that were asked for.
+
+    Raises:
+        InvalidValueError: There is no such metric.
+    """
+    if names is None:
+        return list(METRICS)
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise InvalidValueError(
+            f"Unknown metric {unknown[0]!r}; the metrics are: {', '.join(METRICS)}"
+        )
+    return [name for name in METRICS if name in names]

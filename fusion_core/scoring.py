@@ -1,0 +1,64 @@
+"""Scores of fused images: every metric of a batch, undefined values told from numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusion_core.colour import luma
+from fusion_core.metrics import METRICS
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One pair's metrics."""
+
+    values: dict[str, float | None]
+    """Metric name to value; None where the metric is undefined for this pair."""
+    notes: str | None = None
+    """Why values are missing; None if none is."""
+
+
+@torch.inference_mode()
+def score_images(
+    ir: Sequence[NDArray[np.uint8]],
+    vis: Sequence[NDArray[np.uint8]],
+    fused: Sequence[NDArray[np.uint8]],
+    metrics: Sequence[str],
+    device: torch.device | str = "cpu",
+) -> list[Scores]:
+    """Score pairs of one size; colour images are scored on their luma.
+
+    Args:
+        ir: Infrared images `(H, W)` or `(H, W, 3)`.
+        vis: Visible images, likewise.
+        fused: Fused images, likewise.
+        metrics: Names out of `METRICS`.
+        device: Where to compute.
+
+    Returns:
+        One `Scores` a pair, in order.
+    """
+    images = [_stack(group, device) for group in (ir, vis, fused)]
+    columns = {name: METRICS[name].compute(*images).tolist() for name in metrics}
+    return [
+        _to_scores({name: values[index] for name, values in columns.items()})
+        for index in range(len(fused))
+    ]
+
+
+def _stack(images: Sequence[NDArray[np.uint8]], device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.stack([luma(image) for image in images])).unsqueeze(1).to(device)
+
+
+def _to_scores(values: dict[str, float]) -> Scores:
+    missing = [name for name, value in values.items() if not math.isfinite(value)]
+    reasons = [f"{name} is undefined: {METRICS[name].undefined}" for name in missing]
+    defined = {name: None if name in missing else value for name, value in values.items()}
+    return Scores(defined, "; ".join(reasons) or None)

@@ -1,0 +1,135 @@
+"""Network weights: read without executing anything, checked name by name, known by their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import re
+from dataclasses import dataclass
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from fusion_core.errors import WeightsError
+
+_RANDOM = re.compile(r"random:(\d+)")
+_ZIP_SIGNATURE = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's weights come from, small enough to be sent to every worker."""
+
+    source: str
+    """File name or URL as the user gave it, or `random:SEED`."""
+    data: bytes | None = None
+    """The file's bytes; None for random weights."""
+    seed: int | None = None
+    """Seed of random weights; None for a file."""
+
+    @classmethod
+    def from_file(cls, data: bytes, source: str) -> Weights:
+        """Wrap the bytes of a safetensors file or of a PyTorch state dict."""
+        return cls(source=source, data=data)
+
+    @classmethod
+    def from_seed(cls, seed: int) -> Weights:
+        """Make untrained weights that are the same wherever the seed is the same."""
+        return cls(source=f"random:{seed}", seed=seed)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights were learned rather than drawn at random."""
+        return self.seed is None
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the file, or `random:SEED`."""
+        return self.source if self.data is None else hashlib.sha256(self.data).hexdigest()
+
+
+def parse_random_weights(source: str) -> Weights | None:
+    """Return seeded weights for `random:SEED`, None for anything else.
+
+    Raises:
+        WeightsError: The text starts with `random:` but names no seed.
+    """
+    match = _RANDOM.fullmatch(source)
+    if match:
+        return Weights.from_seed(int(match[1]))
+    if source.startswith("random:"):
+        raise WeightsError(f"Expected random:SEED with a whole number, but got {source!r}")
+    return None
+
+
+def read_tensors(weights: Weights) -> dict[str, Tensor]:
+    """Read a weight file's tensors; nothing in the file is ever executed.
+
+    Raises:
+        WeightsError: The file is neither safetensors nor a plain PyTorch state dict.
+    """
+    data = weights.data or b""
+    try:
+        if data.startswith(_ZIP_SIGNATURE):
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        else:
+            loaded = load_safetensors(data)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(
+            f"{weights.source} is not a weight file that can be read safely ({reason}); "
+            "expected safetensors, or a PyTorch state dict of tensors alone"
+        ) from None
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise WeightsError(f"{weights.source} does not hold a state dict of tensors")
+    return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def load_weights(network: nn.Module, weights: Weights) -> None:
+    """Fill a network's parameters in place.
+
+    Raises:
+        WeightsError: Names or shapes differ from the network's, or a value is not finite.
+    """
+    if weights.seed is not None:
+        _randomise(network, weights.seed)
+        return
+    tensors = read_tensors(weights)
+    expected = network.state_dict()
+    problem = _first_difference(expected, tensors)
+    if problem:
+        raise WeightsError(f"{weights.source} holds weights of another network: {problem}")
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise WeightsError(f"{weights.source} holds NaN or infinite values in {broken[0]}")
+    network.load_state_dict(tensors)
+
+
+def _first_difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    missing = sorted(expected.keys() - found.keys())
+    if missing:
+        return f"{missing[0]} is missing ({len(missing)} of {len(expected)} are)"
+    extra = sorted(found.keys() - expected.keys())
+    if extra:
+        return f"{extra[0]} is not part of it"
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            return f"expected {name} of {tuple(tensor.shape)}, but got {tuple(found[name].shape)}"
+        if not found[name].is_floating_point():
+            return f"expected {name} as floating point, but got {found[name].dtype}"
+    return None
+
+
+def _randomise(network: nn.Module, seed: int) -> None:
+    """Draw He-normal weights, in the order of the state dict, from one seeded generator."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                fan_in = parameter[0].numel()
+                parameter.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+            else:
+                parameter.zero_()

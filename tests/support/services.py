@@ -1,0 +1,90 @@
+"""One server per test session: started by the first pytest-xdist worker that needs it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from support.environment import PROJECT_ROOT, child_environment
+from support.guard import find_guard
+from support.processes import end, wait_until
+
+START_DEADLINE_S = 60.0
+LOG_TAIL_CHARACTERS = 4000
+
+Connection = dict[str, str]
+
+
+class ServiceError(Exception):
+    """A server of the test session did not start."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command, and a function that says how to connect once its server answers."""
+
+    command: list[str]
+    connection: Callable[[], Connection | None]
+
+
+@dataclass(frozen=True)
+class Services:
+    """The servers of one pytest session: files below `root`, processes owned by `owner_pid`."""
+
+    root: Path
+    owner_pid: int
+
+    def get(self, name: str, prepare: Callable[[Path], Launch]) -> Connection:
+        """Return the connection of the session's server `name`, starting it when it must be.
+
+        Raises:
+            ServiceError: it ended or stayed silent while starting; the message holds its log.
+        """
+        state = self.root / f"{name}.service.json"
+        with FileLock(self.root / f"{name}.lock"):
+            if state.exists():
+                known = json.loads(state.read_text())
+                if find_guard(known["pid"]):
+                    return known["connection"]
+            pid, connection = self._start(name, prepare)
+            state.write_text(json.dumps({"pid": pid, "connection": connection}))
+            return connection
+
+    def end(self) -> None:
+        """End every server of the session and wait until they are gone."""
+        states = [json.loads(path.read_text()) for path in self.root.glob("*.service.json")]
+        end(guard for state in states for guard in find_guard(state["pid"]))
+
+    def _start(self, name: str, prepare: Callable[[Path], Launch]) -> tuple[int, Connection]:
+        folder, log = self.root / name, self.root / f"{name}.log"
+        folder.mkdir(exist_ok=True)
+        launch = prepare(folder)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "support.guard", str(self.owner_pid), *launch.command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=child_environment(),
+                start_new_session=True,
+            )
+
+        def answer() -> Connection | None:
+            if process.poll() is not None:
+                raise ChildProcessError(f"It ended with code {process.returncode}")
+            return launch.connection()
+
+        connection = None
+        try:
+            connection = wait_until(answer, timeout=START_DEADLINE_S, what="it to answer")
+        except (ChildProcessError, TimeoutError) as error:
+            tail = log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
+            raise ServiceError(f"The {name} server did not start: {error}. Log:\n{tail}") from error
+        finally:
+            if connection is None:
+                end(find_guard(process.pid))
+        return process.pid, connection
