@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -43,4 +44,4 @@ def _spans(length: int, tile: int) -> Iterator[tuple[int, int]]:
     """Cut a length into nearly equal parts of at most `tile`."""
     count = -(-length // tile)
     edges = [length * i // count for i in range(count + 1)]
-    yield from zip(edges[:-1], edges[1:], strict=True)
+    yield from itertools.pairwise(edges)

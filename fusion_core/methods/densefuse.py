@@ -106,9 +106,7 @@ def build_densefuse(
     network.to(device).eval()
 
     def fuse_tile(sources: Tensor) -> Tensor:
-        return densefuse(
-            sources, network, strategy=parameters.strategy, radius=parameters.radius
-        )
+        return densefuse(sources, network, strategy=parameters.strategy, radius=parameters.radius)
 
     def fuse_batch(sources: Tensor) -> Tensor:
         halo = _CONVOLUTIONS_DEEP + parameters.radius

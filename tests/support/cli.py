@@ -48,4 +48,5 @@ class RunningCommand:
     def pid(self) -> int:
         """Process id of the command itself, which is also its session and group id."""
         return self._process.pid
+
     ...

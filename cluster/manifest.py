@@ -1,0 +1,290 @@
+"""The manifest: which pairs a run works on, normalised, frozen and known by its digest.
+
+A manifest is streamed in record batches from wherever it comes (a discovery, CSV, Parquet) into the
+run's frozen copy, so that a million rows need no more memory than a thousand.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import posixpath
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from fsspec.core import split_protocol
+from numpy.typing import NDArray
+
+from cluster.storage import Store
+from fusion_core.errors import ManifestError
+
+MANIFEST_KEY = "manifest.parquet"
+ROW_GROUP_ROWS = 4096
+REQUIRED_COLUMNS = ("ir_uri", "vis_uri")
+FUSED_COLUMN = "fused_uri"
+_TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "group", FUSED_COLUMN)
+_DIGEST_KEY = b"irfuse.digest"
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """One manifest row as a worker needs it."""
+
+    pair_id: str
+    ir_uri: str
+    vis_uri: str
+    group: str
+    fused_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenInfo:
+    """Size and identity of a frozen manifest."""
+
+    rows: int
+    digest: str
+
+
+def is_manifest(url: str) -> bool:
+    """Whether a source names a manifest file rather than a folder of images."""
+    return url.lower().endswith((".csv", ".parquet", ".pq"))
+
+
+def split_object_url(url: str) -> tuple[str, str]:
+    """Split an object's URL or path into its folder and its name."""
+    folder, _, name = url.rpartition("/")
+    return (folder or ("/" if url.startswith("/") else ".")), name
+
+
+def read_user_manifest(
+    store: Store, name: str, *, allow_local_files: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Stream a CSV or Parquet manifest in normalised batches.
+
+    Relative locations are taken relative to the manifest. A missing `pair_id` is made from the
+    infrared location, a missing `group` is empty, further columns are carried along.
+
+    Raises:
+        ManifestError: A required column is missing, or a manifest on remote storage names local
+            files although `allow_local_files` is off.
+        StorageError: The manifest cannot be read.
+    """
+    batches = (
+        _read_csv(store, name) if name.lower().endswith(".csv") else _read_parquet(store, name)
+    )
+    for batch in batches:
+        yield _normalise(batch, store, name, allow_local_files)
+
+
+def _read_csv(store: Store, name: str) -> Iterator[pa.RecordBatch]:
+    data = store.read(name)
+    try:
+        header = next(csv.reader(io.StringIO(data[:65536].decode("utf-8-sig"))), [])
+        options = pyarrow.csv.ConvertOptions(
+            column_types={column: pa.string() for column in header}, strings_can_be_null=False
+        )
+        yield from pyarrow.csv.open_csv(
+            pa.BufferReader(data.removeprefix(b"\xef\xbb\xbf")), convert_options=options
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{store.uri(name)} is not a CSV manifest: {error}") from None
+
+
+def _read_parquet(store: Store, name: str) -> Iterator[pa.RecordBatch]:
+    with store.open(name) as file:
+        try:
+            yield from pq.ParquetFile(file).iter_batches(batch_size=ROW_GROUP_ROWS)
+        except pa.ArrowInvalid as error:
+            raise ManifestError(f"{store.uri(name)} is not a Parquet manifest: {error}") from None
+
+
+def _normalise(
+    batch: pa.RecordBatch, store: Store, name: str, allow_local_files: bool
+) -> pa.RecordBatch:
+    missing = [column for column in REQUIRED_COLUMNS if column not in batch.schema.names]
+    if missing:
+        raise ManifestError(
+            f"{store.uri(name)} has no column {missing[0]!r}; a manifest needs ir_uri and vis_uri, "
+            f"and may have pair_id and group, but this one has: {', '.join(batch.schema.names)}"
+        )
+    columns: dict[str, pa.Array] = {}
+    for column in _TEXT_COLUMNS:
+        if column in batch.schema.names:
+            columns[column] = batch.column(column).cast(pa.string()).fill_null("")
+    for column in ("ir_uri", "vis_uri", FUSED_COLUMN):
+        if column in columns:
+            located = [
+                _locate(uri, store, allow_local_files) for uri in columns[column].to_pylist()
+            ]
+            columns[column] = pa.array(located, pa.string())
+    if "pair_id" not in columns:
+        stems = [posixpath.splitext(uri)[0] for uri in columns["ir_uri"].to_pylist()]
+        columns["pair_id"] = pa.array([_below(stem, store.url) for stem in stems], pa.string())
+    if "group" not in columns:
+        columns["group"] = pa.array([""] * batch.num_rows, pa.string())
+    ordered = {column: columns[column] for column in _TEXT_COLUMNS if column in columns}
+    extra = {c: batch.column(c) for c in batch.schema.names if c not in ordered}
+    return pa.RecordBatch.from_pydict({**ordered, **extra})
+
+
+def _below(path: str, root: str) -> str:
+    return path[len(root) + 1 :] if path.startswith(f"{root}/") else path
+
+
+def _locate(uri: str, store: Store, allow_local_files: bool) -> str:
+    """Make a manifest's location absolute, or refuse it."""
+    if not uri:
+        return uri
+    protocol = split_protocol(uri)[0]
+    is_local = protocol in ("file", "local") or (protocol is None and uri.startswith(("/", "~")))
+    if is_local and not store.is_local and not allow_local_files:
+        raise ManifestError(
+            f"The manifest at {store.url} names the local file {uri}; allow that with "
+            "--allow-local-files if every worker sees the same file system"
+        )
+    if protocol is not None or is_local:
+        return uri
+    path = posixpath.normpath(uri)
+    if store.is_local:
+        return posixpath.normpath(store.uri(path))
+    if path.startswith("../"):
+        raise ManifestError(f"The manifest at {store.url} points above itself: {uri}")
+    return store.uri(path)
+
+
+def freeze(batches: Iterable[pa.RecordBatch], out: Store, key: str = MANIFEST_KEY) -> FrozenInfo:
+    """Write the manifest under a key, checked, with its digest inside.
+
+    Raises:
+        ManifestError: There is no row, or a `pair_id` is empty or not unique.
+        StorageError: It cannot be written.
+    """
+    digest = _Digest()
+    ids = _UniqueIds()
+    buffer = io.BytesIO()
+    writer: pq.ParquetWriter | None = None
+    for batch in _rechunk(batches):
+        writer = writer or pq.ParquetWriter(buffer, batch.schema, compression="zstd")
+        digest.add(batch)
+        ids.add(batch.column("pair_id").to_pylist())
+        writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
+    if writer is None:
+        raise ManifestError("The manifest has no pair; see what `irfuse pairs SOURCE` finds")
+    ids.check()
+    writer.add_key_value_metadata({_DIGEST_KEY: digest.hex().encode()})
+    writer.close()
+    out.write(key, buffer.getvalue())
+    return FrozenInfo(rows=ids.count, digest=digest.hex())
+
+
+def digest_of(batches: Iterable[pa.RecordBatch]) -> FrozenInfo:
+    """Return what `freeze` would, without writing anything."""
+    digest, rows = _Digest(), 0
+    for batch in batches:
+        digest.add(batch)
+        rows += batch.num_rows
+    return FrozenInfo(rows, digest.hex())
+
+
+def _rechunk(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Cut and join batches to whole row groups."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows < ROW_GROUP_ROWS:
+            continue
+        table = _join(waiting)
+        whole = rows - rows % ROW_GROUP_ROWS
+        yield from table.slice(0, whole).to_batches(max_chunksize=ROW_GROUP_ROWS)
+        waiting, rows = table.slice(whole).to_batches(), rows - whole
+    if rows:
+        yield from _join(waiting).to_batches()
+
+
+def _join(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    try:
+        return pa.Table.from_batches(batches).combine_chunks()
+    except pa.ArrowInvalid as error:
+        raise ManifestError(f"The manifest's columns change their type midway: {error}") from None
+
+
+class _Digest:
+    """SHA-256 over names and values, whatever the batches' boundaries."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, hashlib._Hash] = {}
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        for name in batch.schema.names:
+            hasher = self._columns.setdefault(name, hashlib.sha256())
+            values = batch.column(name).to_pylist()
+            hasher.update("".join(f"{value}\x00" for value in values).encode("utf-8", "replace"))
+
+    def hex(self) -> str:
+        whole = hashlib.sha256()
+        for name in sorted(self._columns):
+            whole.update(f"{name}\x00{self._columns[name].hexdigest()}\x00".encode())
+        return whole.hexdigest()
+
+
+class _UniqueIds:
+    """Finds repeated ids with eight bytes a row; the chance of a false alarm is about n^2/2^65."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._hashes: list[NDArray[np.uint64]] = []
+
+    def add(self, pair_ids: list[str]) -> None:
+        if not all(pair_ids):
+            row = self.count + pair_ids.index("") + 1
+            raise ManifestError(f"Row {row} of the manifest has an empty pair_id")
+        self.count += len(pair_ids)
+        digests = b"".join(hashlib.blake2b(i.encode(), digest_size=8).digest() for i in pair_ids)
+        self._hashes.append(np.frombuffer(digests, dtype=np.uint64))
+
+    def check(self) -> None:
+        hashes = np.sort(np.concatenate(self._hashes))
+        repeated = int((hashes[1:] == hashes[:-1]).sum())
+        if repeated:
+            raise ManifestError(
+                f"{repeated} rows of the manifest repeat the pair_id of another row; every row "
+                "needs its own"
+            )
+
+
+class FrozenManifest:
+    """Random access to the frozen manifest of a run; one row group is kept in memory."""
+
+    def __init__(self, out: Store) -> None:
+        self._file = pq.ParquetFile(out.open(MANIFEST_KEY))
+        metadata = self._file.schema_arrow.metadata or self._file.metadata.metadata or {}
+        self.rows: int = self._file.metadata.num_rows
+        file_metadata = self._file.metadata.metadata or {}
+        self.digest = (file_metadata.get(_DIGEST_KEY) or metadata.get(_DIGEST_KEY, b"")).decode()
+        self._columns = [c for c in _TEXT_COLUMNS if c in self._file.schema_arrow.names]
+        self._cached: tuple[int, pa.Table] | None = None
+        self._lock = threading.Lock()
+
+    def read(self, start: int, stop: int) -> list[PairRow]:
+        """Return the rows from `start` to before `stop`."""
+        rows: list[PairRow] = []
+        for group in range(start // ROW_GROUP_ROWS, (stop - 1) // ROW_GROUP_ROWS + 1):
+            first = group * ROW_GROUP_ROWS
+            table = self._row_group(group)
+            part = table.slice(max(0, start - first), stop - max(start, first))
+            rows += [PairRow(**values) for values in part.to_pylist()]
+        return rows
+
+    def _row_group(self, group: int) -> pa.Table:
+        with self._lock:
+            if self._cached is None or self._cached[0] != group:
+                self._cached = (group, self._file.read_row_group(group, columns=self._columns))
+            return self._cached[1]

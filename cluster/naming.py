@@ -1,0 +1,211 @@
+"""What the names of files and folders in a collection mean: infrared, visible, or not an image."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+Modality = Literal["ir", "vis"]
+
+SYSTEM_FILES = "Thumbs.db and system files"
+RESOURCE_FORKS = "macOS resource forks (._*)"
+HIDDEN = "hidden files (.*)"
+LABELS = "labels, masks and annotations"
+OTHER_SIZE = "crop_HR_visible (never the infrared's size)"
+NOT_IMAGES = "not images"
+OTHER_FORMAT = "another format of a paired image"
+
+FORMAT_RANK = {
+    "png": 0, "tif": 1, "tiff": 1, "bmp": 2, "pgm": 3, "ppm": 3, "pnm": 3, "jp2": 4, "webp": 5,
+    "jpg": 6, "jpeg": 6,
+}  # fmt: skip
+"""Image extensions; of two formats of one image the lower rank is taken."""
+
+_SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
+_NEUTRAL_FOLDERS = frozenset({"images", "image", "imgs", "img", "input", "jpegimages", "data"})
+_COLOUR_FOLDERS = frozenset({"color", "colour"})
+_LABEL_FOLDERS = frozenset({
+    "label", "labels", "mask", "masks", "annotation", "annotations", "gt", "ground_truth",
+    "groundtruth", "segmentation_visualize", "annotated_thermal_8_bit",
+})  # fmt: skip
+_LABEL_FOLDER_ENDS = ("_labels", "-labels", "_masks", "-masks", "_annotations", "-annotations")
+_LABEL_STEMS = frozenset({"label", "labels", "mask", "masks", "annotation", "annotations", "gt"})
+_LABEL_STEM_ENDS = tuple(
+    mark + word for mark in "_-" for word in ("mask", "masks", "label", "labels", "gt")
+)
+
+_FOLDERS: dict[str, Modality] = {
+    "ir": "ir", "infrared": "ir", "thermal": "ir", "lwir": "ir", "tir": "ir", "t": "ir",
+    "cropinfrared": "ir", "thermal_8_bit": "ir",
+    "vi": "vis", "vis": "vis", "visible": "vis", "rgb": "vis", "crop_lr_visible": "vis",
+}  # fmt: skip
+_SEPARATORS = "_- "
+_IR, _VIS = "ir|infrared|thermal|lwir|tir", "vi|vis|visible|rgb"
+_FLAGS = re.IGNORECASE | re.ASCII
+# In each pattern group 1 is an infrared word and group 2 a visible one.
+_FOLDER_END = re.compile(rf"[_-](?:({_IR})|({_VIS}))\Z", _FLAGS)
+_PREFIX = re.compile(rf"(?:({_IR})|({_VIS}))(?=[_\- 0-9]|\Z)", _FLAGS)
+_SUFFIX = re.compile(rf"[_\- ](?:({_IR}|t|previewdata)|({_VIS}))\Z", _FLAGS)
+_INFIX = re.compile(rf"(?<=[_\- ])(?:({_IR})|({_VIS}))(?=[_\- ])", _FLAGS)
+_DIGITS = re.compile(r"[0-9]+")
+_HOLE = "\0"
+
+
+class Reading(NamedTuple):
+    """One way to understand a folder or a stem as that of an infrared or visible image."""
+
+    modality: Modality
+    depth: int
+    """Where the modality word stands; equal in both halves of a pair."""
+    key: str
+    """The name without the modality word, letter case folded; equal in both halves of a pair."""
+    label: str
+    """The name without the modality word, as spelt: this goes into the pair id."""
+    group: str
+    """What the name adds to the group of the pair."""
+
+
+def fold(text: str) -> str:
+    """Return text in which letter case and the composition of accents no longer differ."""
+    return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
+
+
+def natural_order(text: str) -> tuple[str, str]:
+    """Return a sort key that puts `2` before `10`."""
+    return _DIGITS.sub(lambda digits: digits[0].zfill(20), text), text
+
+
+def folder_parts(folder: str) -> list[str]:
+    """Return the components of a folder that is "" or ends in `/`."""
+    return folder[:-1].split("/") if folder else []
+
+
+def folder_group(parts: list[str]) -> str:
+    """Return the group that folder components name, without neutral ones such as `images`."""
+    return "/".join(part for part in parts if part and part.casefold() not in _NEUTRAL_FOLDERS)
+
+
+def folder_readings(folder: str) -> list[Reading]:
+    """Return a reading for each component of a folder that names a modality."""
+    parts = folder_parts(folder)
+    readings = []
+    for depth, part in enumerate(parts):
+        modality, base = _folder_meaning(part)
+        if modality is None:
+            continue
+        above, below = parts[:depth], parts[depth + 1 :]
+        rest = [*above, base, *below]
+        readings.append(
+            Reading(
+                modality,
+                depth,
+                key=fold("/".join([*above, base + _HOLE, *below])),
+                label="".join(f"{part}/" for part in rest if part),
+                group=folder_group(rest),
+            )
+        )
+    return readings
+
+
+def _folder_meaning(name: str) -> tuple[Modality | None, str]:
+    """Return the modality that a component names and what is left of it (`Train_ir`: `Train`)."""
+    modality = _FOLDERS.get(name.casefold())
+    if modality:
+        return modality, ""
+    end = _FOLDER_END.search(name)
+    return (_modality(end), name[: end.start()]) if end and end.start() else (None, name)
+
+
+def prefix_readings(stem: str) -> Iterator[Reading]:
+    """Yield the reading of a stem such as `IR12`, `VIS_x` or a bare `thermal`."""
+    if word := _PREFIX.match(stem):
+        rest = stem[word.end() :]
+        yield Reading(_modality(word), 0, fold(rest), rest.lstrip(_SEPARATORS), "")
+
+
+def suffix_readings(stem: str) -> Iterator[Reading]:
+    """Yield the reading of a stem such as `010001_ir` or `FLIR_00002_PreviewData`."""
+    word = _SUFFIX.search(stem)
+    if word and word.start():
+        rest = stem[: word.start()]
+        # The separator is part of the key: `x_ir` belongs to `x_vi` rather than to `x-vi`.
+        yield Reading(_modality(word), 0, fold(rest) + stem[word.start()], rest, "")
+
+
+def infix_readings(stem: str) -> Iterator[Reading]:
+    """Yield a reading for each modality word within a stem: `set00_V000_lwir_I00000`."""
+    for word in _INFIX.finditer(stem):
+        before, after = stem[: word.start()], stem[word.end() + 1 :]
+        group = before.rstrip(_SEPARATORS)
+        if group and after:
+            key = fold(before) + _HOLE + fold(stem[word.end() :])
+            yield Reading(_modality(word), word.start(), key, before + after, group)
+
+
+def _modality(word: re.Match[str]) -> Modality:
+    return "ir" if word[1] else "vis"
+
+
+def without_letter(label: str) -> str:
+    """Return a label without a trailing `_` and single letter (`meting003_g`: `meting003`)."""
+    return label[:-2] if len(label) > 2 and label[-2] == "_" and label[-1].isalpha() else label
+
+
+def why_ignore_folder(folder: str) -> str | None:
+    """Return why nothing below a folder is half of a pair, or None."""
+    for part in folder_parts(folder):
+        name = part.casefold()
+        if name == "__macosx":
+            return RESOURCE_FORKS
+        if name.startswith(".") and name not in (".", ".."):
+            return HIDDEN
+        if name in _LABEL_FOLDERS or name.endswith(_LABEL_FOLDER_ENDS):
+            return LABELS
+        if name == "crop_hr_visible":
+            return OTHER_SIZE
+    return None
+
+
+def why_ignore_file(name: str) -> str | None:
+    """Return why a file is not half of a pair, judged by its own name, or None."""
+    lowered = name.casefold()
+    if lowered.startswith("._"):
+        return RESOURCE_FORKS
+    if lowered in _SYSTEM_NAMES:
+        return SYSTEM_FILES
+    if lowered.startswith("."):
+        return HIDDEN
+    stem, _, extension = lowered.rpartition(".")
+    if extension not in FORMAT_RANK or not stem:
+        return NOT_IMAGES
+    return LABELS if stem in _LABEL_STEMS or stem.endswith(_LABEL_STEM_ENDS) else None
+
+
+def colour_label_folders(folders: list[str]) -> set[str]:
+    """Return the folders in or below a `color` that stands beside infrared and visible folders.
+
+    That is how FMB stores its coloured label maps.
+    """
+    coloured: dict[str, list[str]] = {}
+    for folder in folders:
+        for above, part in _steps(folder):
+            if part.casefold() in _COLOUR_FOLDERS:
+                coloured.setdefault(above, []).append(folder)
+    if not coloured:
+        return set()
+    sisters: dict[str, set[Modality | None]] = {above: set() for above in coloured}
+    for folder in folders:
+        for above, part in _steps(folder):
+            if above in sisters:
+                sisters[above].add(_folder_meaning(part)[0])
+    both = (above for above, found in sisters.items() if {"ir", "vis"} <= found)
+    return {folder for above in both for folder in coloured[above]}
+
+
+def _steps(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield each component of a folder after the folded path above it."""
+    parts = folder_parts(folder)
+    for depth, part in enumerate(parts):
+        yield fold("/".join(parts[:depth])), part

@@ -1,0 +1,156 @@
+"""The shard plan, and the rows that a shard's Parquet object holds."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SHARDS_PREFIX = "shards"
+LARGEST_SHARD = 64
+_SHARDS_OF_A_SMALL_RUN = 64
+_SMALLEST_SHARD = 4
+_KEY = re.compile(rf"{SHARDS_PREFIX}/shard-(\d{{6,}})\.parquet")
+
+Stage = Literal["read", "decode", "check", "fuse", "score", "encode", "crash"]
+STAGES: tuple[Stage, ...] = ("read", "decode", "check", "fuse", "score", "encode", "crash")
+TIMED_STAGES = ("read", "decode", "fuse", "score", "encode")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlan:
+    """Which rows each shard holds: a pure function of the number of rows and the shard size."""
+
+    rows: int
+    shard_size: int
+
+    @property
+    def count(self) -> int:
+        """Number of shards."""
+        return -(-self.rows // self.shard_size)
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """Return the first row of a shard and the row after its last."""
+        start = shard * self.shard_size
+        return start, min(start + self.shard_size, self.rows)
+
+
+def default_shard_size(rows: int) -> int:
+    """Return 64, or less for small collections, so that all workers get some of the work."""
+    return max(_SMALLEST_SHARD, min(LARGEST_SHARD, -(-rows // _SHARDS_OF_A_SMALL_RUN)))
+
+
+def shard_key(shard: int) -> str:
+    """Return the key of a shard's object."""
+    return f"{SHARDS_PREFIX}/shard-{shard:06d}.parquet"
+
+
+def parse_shard_key(key: str) -> int | None:
+    """Return the shard that a key belongs to, None for any other key."""
+    match = _KEY.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+@dataclass(slots=True)
+class ResultRow:
+    """One pair's row, as the Parquet schema has it; the metrics are columns of their own."""
+
+    pair_id: str
+    group: str
+    ir_uri: str
+    vis_uri: str
+    method: str
+    width: int | None = None
+    height: int | None = None
+    status: Literal["ok", "failed"] = "ok"
+    error_stage: Stage | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    fused: dict[str, bytes | str | None] | None = None
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    metric_notes: str | None = None
+    read_ms: float | None = None
+    decode_ms: float | None = None
+    fuse_ms: float | None = None
+    score_ms: float | None = None
+    encode_ms: float | None = None
+    attempt: int = 1
+    node: str = ""
+
+    def to_record(self) -> dict[str, Any]:
+        """Return column name to value, metrics flattened."""
+        record = asdict(self)
+        record.update(record.pop("metrics"))
+        return record
+
+
+def row_schema(metrics: Sequence[str]) -> pa.Schema:
+    """Return the Arrow schema of every shard of a run.
+
+    The `huggingface` entry lets `datasets.load_dataset("parquet", …)` show the pictures.
+    """
+    text = pa.string()
+    milliseconds = [pa.field(f"{stage}_ms", pa.float64()) for stage in TIMED_STAGES]
+    fields = [
+        pa.field("pair_id", text, nullable=False),
+        pa.field("group", text, nullable=False),
+        pa.field("ir_uri", text, nullable=False),
+        pa.field("vis_uri", text, nullable=False),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("method", text, nullable=False),
+        pa.field("status", text, nullable=False),
+        pa.field("error_stage", text),
+        pa.field("error_type", text),
+        pa.field("error_message", text),
+        pa.field("fused", pa.struct([("bytes", pa.binary()), ("path", text)])),
+        *(pa.field(name, pa.float64()) for name in metrics),
+        pa.field("metric_notes", text),
+        *milliseconds,
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("node", text, nullable=False),
+    ]
+    features = {"info": {"features": {"fused": {"_type": "Image"}}}}
+    return pa.schema(fields, metadata={"huggingface": json.dumps(features)})
+
+
+def encode_shard(
+    records: Sequence[Mapping[str, Any]], metrics: Sequence[str], facts: Mapping[str, str]
+) -> bytes:
+    """Build a shard's Parquet object in memory.
+
+    Args:
+        records: Column name to value, one mapping a row.
+        metrics: The run's metric columns.
+        facts: What describes the shard as a whole (`irfuse.` is put before each name).
+    """
+    schema = row_schema(metrics)
+    notes = {f"irfuse.{name}": value for name, value in facts.items()}
+    table = pa.Table.from_pylist(list(records), schema=schema)
+    table = table.replace_schema_metadata({**(schema.metadata or {}), **notes})
+    plain = ["fused.bytes"]  # PNG does not compress further, and has no useful statistics
+    counted = [name for name in schema.names if name != "fused"]
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        compression={
+            **dict.fromkeys([*counted, "fused.path"], "zstd"),
+            **dict.fromkeys(plain, "none"),
+        },
+        use_dictionary=["group", "method", "status", "error_stage", "error_type", "node"],
+        write_statistics=counted,
+    )
+    return buffer.getvalue()
+
+
+def shard_facts(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+    """Return the facts that `encode_shard` put into a file's metadata."""
+    pairs = ((key.decode(), value.decode()) for key, value in (metadata or {}).items())
+    return {key.removeprefix("irfuse."): value for key, value in pairs if key.startswith("irfuse.")}

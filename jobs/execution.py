@@ -1,0 +1,272 @@
+"""The job: plan or resume a run, compute what is missing, and sum it up."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.ledger import Ledger, RunRecord, check_same_run, find_run
+from cluster.manifest import FrozenInfo, digest_of, freeze, is_manifest, split_object_url
+from cluster.shards import default_shard_size
+from cluster.stages import WorkerConfig
+from cluster.storage import Store
+from cluster.worker import ShardReport, ShardTask
+from fusion_core.errors import NotFoundError, RunFailedError, WeightsError
+from fusion_core.methods import build_method, get_method
+from fusion_core.metrics import select_metrics
+from fusion_core.weights import Weights, parse_random_weights
+from jobs.discovery import FusedImages, manifest_batches
+from jobs.options import JobOptions, RunOptions, ScoreOptions
+from jobs.progress import Progress, SilentProgress
+from jobs.summary import Summary, summarize_run, write_summary
+
+_ROWS_BEFORE_STOPPING = 200
+"""A run stops early for failing wholesale only after this many rows."""
+_INFORMATIVE = ("numpy", "pillow", "pyarrow", "ray")
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a finished job left behind."""
+
+    out: str
+    rows: int
+    failed: int
+    computed: int
+    """Rows that this call computed; the others were there already."""
+    summary: Summary
+
+
+def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
+    """Fuse and score every pair of a collection; resumes what an earlier call left.
+
+    Args:
+        options: What to do.
+        progress: Where to tell how far it is; silent by default.
+
+    Raises:
+        InvalidValueError: An unknown method, parameter or metric.
+        WeightsError: The weights are missing, damaged or of another network.
+        ManifestError: The source has no pairs.
+        RunConflictError: The output location holds a run with other settings.
+        RunFailedError: Workers cannot be had, or too many pairs fail.
+        StorageError: Something cannot be read or written.
+    """
+    spec = get_method(options.method)
+    parameters = spec.parameters.parse(options.params)
+    weights = _load_weights(options)
+    build_method(options.method, parameters, weights)  # wrong weights are told before Ray starts
+    settings = {
+        "kind": "run",
+        "method": options.method,
+        "parameters": parameters.model_dump(),
+        "weights": None if weights is None else weights.source,
+        "weights_sha256": None if weights is None else weights.sha256,
+        "weights_trained": None if weights is None else weights.trained,
+        "keep_images": options.keep_images,
+    }
+    return _execute(options, settings, progress or SilentProgress(), weights=weights)
+
+
+def score(options: ScoreOptions, progress: Progress | None = None) -> RunResult:
+    """Score fused images made elsewhere; the same rows, resuming and errors as `run`."""
+    settings = {
+        "kind": "score",
+        "method": options.name,
+        "fused": options.fused,
+        "parameters": {"sixteen_bit": options.sixteen_bit},
+        "keep_images": False,
+    }
+    return _execute(options, settings, progress or SilentProgress())
+
+
+def _execute(
+    options: JobOptions,
+    settings: dict[str, Any],
+    progress: Progress,
+    *,
+    weights: Weights | None = None,
+) -> RunResult:
+    out = Store(options.out, options.storage_options)
+    record = _plan(options, settings, out, progress)
+    ledger = Ledger(out, record)
+    tasks = _tasks(ledger, record, retry_failed=options.retry_failed)
+    finished = record.plan.count - sum(1 for task in tasks if not task.failed_only)
+    if tasks:
+        progress.planned(record.rows, _rows_of(record, tasks), finished, record.plan.count)
+        out.remove_stale_temporaries("shards")
+        _compute(options, record, tasks, weights, progress)
+    summary = summarize_run(out, record)
+    write_summary(out, summary)
+    _check_outcome(summary, options.max_failure_rate)
+    computed = _rows_of(record, tasks)
+    return RunResult(out.url, summary.rows, summary.failed, computed, summary)
+
+
+def _plan(
+    options: JobOptions, settings: dict[str, Any], out: Store, progress: Progress
+) -> RunRecord:
+    """Create the run, or find it again and make sure that it is the same."""
+    found = find_run(out)
+    same_folder = found is not None and found.source == _identify(options)
+    if found is not None and same_folder and not is_manifest(options.source):
+        info = FrozenInfo(found.rows, found.manifest_digest)
+    elif found is not None:
+        info = digest_of(_batches(options))
+    else:
+        progress.message(f"Looking for pairs in {options.source}")
+        info = freeze(_batches(options), out)
+    shard_size = options.shard_size or (found.shard_size if found else default_shard_size(info.rows))
+    wanted = RunRecord(
+        **settings,
+        source=_identify(options),
+        metrics=select_metrics(options.metrics),
+        max_pixels=options.max_pixels,
+        shard_size=shard_size,
+        rows=info.rows,
+        manifest_digest=info.digest,
+        irfuse_version=version("irfuse"),
+        torch_version=version("torch"),
+        environment={
+            "python": platform.python_version(),
+            **{name: version(name) for name in _INFORMATIVE},
+        },
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if found is None:
+        created = out.create("run.json", wanted.model_dump_json(indent=2).encode())
+        found = wanted if created else find_run(out)
+    if found is None:
+        raise RunFailedError(f"{out.uri('run.json')} vanished while the run was being created")
+    check_same_run(found, wanted)
+    return found
+
+
+def _identify(options: JobOptions) -> str:
+    return Store(options.source).url if not is_manifest(options.source) else options.source
+
+
+def _batches(options: JobOptions) -> Iterator[pa.RecordBatch]:
+    batches = manifest_batches(
+        options.source,
+        layout=options.layout,
+        allow_local_files=options.allow_local_files,
+        storage_options=options.storage_options,
+    )
+    if isinstance(options, ScoreOptions):
+        return FusedImages(options.fused, options.storage_options).add_to(batches)
+    return batches
+
+
+def _load_weights(options: RunOptions) -> Weights | None:
+    if options.weights is None:
+        return None
+    source = str(options.weights)
+    random = parse_random_weights(source)
+    if random is not None:
+        return random
+    folder, name = split_object_url(source)
+    try:
+        return Weights.from_file(Store(folder, options.storage_options).read(name), source)
+    except NotFoundError:
+        raise WeightsError(f"There is no weight file at {source}") from None
+
+
+def _tasks(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> list[ShardTask]:
+    finished = ledger.finished()
+    tasks = [ShardTask(shard) for shard in range(record.plan.count) if shard not in finished]
+    if retry_failed and finished:
+        tasks += [
+            ShardTask(content.shard, failed_only=True, attempt=1)
+            for content in ledger.contents()
+            if int(content.facts.get("failed", "0"))
+        ]
+    return tasks
+
+
+def _rows_of(record: RunRecord, tasks: list[ShardTask]) -> int:
+    bounds = (record.plan.bounds(task.shard) for task in tasks if not task.failed_only)
+    return sum(end - first for first, end in bounds)
+
+
+def _compute(
+    options: JobOptions,
+    record: RunRecord,
+    tasks: list[ShardTask],
+    weights: Weights | None,
+    progress: Progress,
+) -> None:
+    # Ray is imported only when there is work: a finished run answers at once.
+    from cluster.runtime import ClusterOptions, ray_session, run_shards
+
+    cluster = ClusterOptions(
+        address=options.address,
+        workers=options.workers,
+        device=options.device,
+        pair_timeout_s=options.pair_timeout,
+        start_timeout_s=options.start_timeout,
+    )
+    config = WorkerConfig(
+        out_url=options.out if "://" in options.out else Store(options.out).url,
+        plan=record.plan,
+        manifest_digest=record.manifest_digest,
+        fingerprint=record.fingerprint,
+        label=record.method,
+        metrics=record.metrics,
+        method=record.method if record.kind == "run" else None,
+        parameters=record.parameters if record.kind == "run" else {},
+        weights=weights,
+        sixteen_bit=record.parameters["sixteen_bit"],
+        max_pixels=record.max_pixels,
+        keep_images=record.keep_images,
+        storage_options=options.storage_options,
+    )
+    progress.message("Starting Ray and the workers")
+    with ray_session(cluster):
+        run_shards(
+            tasks,
+            config,
+            cluster,
+            on_commit=_stop_when_failing(options.max_failure_rate),
+            on_progress=progress.update,
+        )
+
+
+def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]:
+    """Return a callback that ends a run in which too much of what came back has failed."""
+    rows = failed = 0
+    stages: dict[str, int] = {}
+
+    def check(report: ShardReport) -> None:
+        nonlocal rows, failed
+        rows += report.rows
+        failed += sum(report.failed.values())
+        for stage, count in report.failed.items():
+            stages[stage] = stages.get(stage, 0) + count
+        if rows >= _ROWS_BEFORE_STOPPING and failed > max_failure_rate * rows:
+            raise RunFailedError(
+                f"Stopped: {failed} of the first {rows} pairs failed ({_by_stage(stages)}), over "
+                f"the limit of {max_failure_rate:.0%}; see `irfuse status OUT`, and raise "
+                "--max-failure-rate to go on regardless"
+            )
+
+    return check
+
+
+def _check_outcome(summary: Summary, max_failure_rate: float) -> None:
+    if summary.failed > max_failure_rate * summary.rows:
+        raise RunFailedError(
+            f"{summary.failed} of {summary.rows} pairs failed ({_by_stage(summary.failed_stages)}), "
+            f"over the limit of {max_failure_rate:.0%}; everything is committed, see "
+            "`irfuse status OUT` for reasons, and run again with --retry-failed once they are mended"
+        )
+
+
+def _by_stage(stages: dict[str, int]) -> str:
+    return ", ".join(f"{count} at {stage}" for stage, count in stages.items())
