@@ -12,25 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, NamedTuple, get_args
 
-from cluster.naming import (
-    FORMAT_RANK,
-    LABELS,
-    OTHER_FORMAT,
-    Modality,
-    Reading,
-    colour_label_folders,
-    fold,
-    folder_group,
-    folder_parts,
-    folder_readings,
-    infix_readings,
-    natural_order,
-    prefix_readings,
-    suffix_readings,
-    why_ignore_file,
-    why_ignore_folder,
-    without_letter,
-)
+from cluster import naming
+from cluster.naming import Modality, Reading
 from fusion_core.errors import InvalidValueError
 
 Layout = Literal["auto", "folders", "prefix", "suffix", "infix", "four_channel"]
@@ -79,6 +62,8 @@ class _Candidate(NamedTuple):
 
 # Candidates of one modality by the key that both halves of a pair share.
 _Side = defaultdict[str, list[_Candidate]]
+# A stem and one reading of it.
+_NameReading = tuple[str, Reading]
 
 
 def find_pairs(
@@ -109,10 +94,9 @@ def find_pairs(
     for name, match in _MATCHERS.items():
         if layout in ("auto", name):
             collection.count(name, match)
-    if layout == "four_channel":
-        collection.count("four_channel", lambda images: _match_four_channel(images, None))
-    elif layout == "auto" and read_head and not collection.pairs:
-        collection.count("four_channel", lambda images: _match_four_channel(images, read_head))
+    if layout == "four_channel" or (layout == "auto" and read_head and not collection.pairs):
+        judge = read_head if layout == "auto" else None
+        collection.count("four_channel", lambda images: _match_four_channel(images, judge))
     return collection.discovery()
 
 
@@ -127,8 +111,8 @@ class _Collection:
         self.ignored: Counter[str] = Counter()
         # Sorted, so that nothing depends on the order of a listing.
         self._sort_in(sorted(set(keys)))
-        for folder in colour_label_folders(list(self.images)):
-            self.ignored[LABELS] += sum(map(len, self.images.pop(folder).values()))
+        for folder in naming.colour_label_folders(list(self.images)):
+            self.ignored[naming.LABELS] += sum(map(len, self.images.pop(folder).values()))
 
     def _sort_in(self, keys: list[str]) -> None:
         reasons: dict[str, str | None] = {}
@@ -137,8 +121,8 @@ class _Collection:
             cut = key.rfind("/") + 1
             folder, name = key[:cut], key[cut:]
             if folder not in reasons:
-                reasons[folder] = why_ignore_folder(folder)
-            reason = reasons[folder] or why_ignore_file(name)
+                reasons[folder] = naming.why_ignore_folder(folder)
+            reason = reasons[folder] or naming.why_ignore_file(name)
             if reason:
                 self.ignored[reason] += 1
                 continue
@@ -156,11 +140,13 @@ class _Collection:
 
     def pair_up(self, infrared: _Side, visible: _Side) -> None:
         """Make pairs of the candidates with equal keys, as far as they are still free."""
-        for key in infrared.keys() & visible.keys() if len(infrared) > 1 else infrared:
-            irs = [one for one in infrared[key] if one.stem in self.images[one.folder]]
-            vis = [one for one in visible.get(key, ()) if one.stem in self.images[one.folder]]
-            for ir_one, vis_one in _partners(irs, vis):
-                self._take(ir_one, vis_one)
+        for key, ones in infrared.items():
+            if key in visible:
+                for ir, vis in _partners(self._free(ones), self._free(visible[key])):
+                    self._take(ir, vis)
+
+    def _free(self, ones: list[_Candidate]) -> list[_Candidate]:
+        return [one for one in ones if one.stem in self.images[one.folder]]
 
     def _take(self, ir: _Candidate, vis: _Candidate) -> None:
         ir_formats = self.images[ir.folder].pop(ir.stem)
@@ -171,18 +157,17 @@ class _Collection:
         vis_key = f"{vis.folder}{vis.stem}.{vis_format}"
         self.pairs.append(Pair(ir.pair_id, ir_key, vis_key, ir.group))
 
-    def take_four_channel(self, folder: str) -> None:
-        """Make a pair of every PNG of a folder with itself."""
-        stems, group = self.images[folder], folder_group(folder_parts(folder))
-        for stem in [stem for stem, formats in stems.items() if _png_formats(formats)]:
-            formats = stems.pop(stem)
-            self._ignore_formats(len(formats) - 1)
-            key = f"{folder}{stem}.{_png_formats(formats)[0]}"
-            self.pairs.append(Pair(folder + stem, key, key, group))
+    def take_four_channel(self, folder: str, stem: str) -> None:
+        """Make a pair of a PNG with itself."""
+        formats = self.images[folder].pop(stem)
+        self._ignore_formats(len(formats) - 1)
+        key = f"{folder}{stem}.{_png_formats(formats)[0]}"
+        group = naming.folder_group(naming.folder_parts(folder))
+        self.pairs.append(Pair(folder + stem, key, key, group))
 
     def _ignore_formats(self, number: int) -> None:
         if number:
-            self.ignored[OTHER_FORMAT] += number
+            self.ignored[naming.OTHER_FORMAT] += number
 
     def discovery(self) -> Discovery:
         single = [
@@ -191,8 +176,12 @@ class _Collection:
             for stem, formats in stems.items()
             for extension in formats
         ]
-        pairs = sorted(_with_unique_ids(self.pairs), key=lambda pair: natural_order(pair.pair_id))
-        return Discovery(pairs, self.matched, sorted(single, key=natural_order), dict(self.ignored))
+        pairs = sorted(
+            _with_unique_ids(self.pairs), key=lambda pair: naming.natural_order(pair.pair_id)
+        )
+        return Discovery(
+            pairs, self.matched, sorted(single, key=naming.natural_order), dict(self.ignored)
+        )
 
 
 def _partners(
@@ -219,14 +208,14 @@ def _best_formats(irs: tuple[str, ...], vis: tuple[str, ...]) -> tuple[str, str]
         return irs[0], vis[0]
 
     def cost(formats: tuple[str, str]) -> tuple[bool, int, int]:
-        ir, visible = (FORMAT_RANK[extension.casefold()] for extension in formats)
+        ir, visible = (naming.FORMAT_RANK[extension.casefold()] for extension in formats)
         return ir != visible, ir, visible
 
     return min(product(irs, vis), key=cost)
 
 
 def _with_unique_ids(pairs: list[Pair]) -> Iterator[Pair]:
-    """Yield the pairs in order; the later ones of an equal id get `~2`, `~3`, …"""
+    """Yield the pairs in order; the later ones of an equal id get `~2`, `~3` and so on."""
     taken = {pair.pair_id for pair in pairs}
     seen: set[str] = set()
     for pair in pairs:
@@ -249,7 +238,7 @@ def _match_folders(collection: _Collection) -> None:
     """Match equal stems in sister folders, the deepest modality folder first."""
     slots: defaultdict[tuple[int, str], list[tuple[str, Reading]]] = defaultdict(list)
     for folder in collection.images:
-        for reading in folder_readings(folder):
+        for reading in naming.folder_readings(folder):
             slots[reading.depth, reading.key].append((folder, reading))
     for slot in sorted(slots, reverse=True):
         sides = _sides()
@@ -259,22 +248,14 @@ def _match_folders(collection: _Collection) -> None:
             side = sides[reading.modality]
             for stem in collection.images[folder]:
                 one = _Candidate(folder, stem, reading.label + stem, reading.group)
-                side[fold(stem)].append(one)
+                side[naming.fold(stem)].append(one)
         collection.pair_up(sides["ir"], sides["vis"])
 
 
-def _match_names(collection: _Collection, readings: Callable[[str], Iterator[Reading]]) -> None:
-    """Match stems within each folder, the rightmost modality word first."""
+def _match_names(collection: _Collection, read: Callable[[str], Iterator[Reading]]) -> None:
+    """Match stems within each folder by what is left without the modality word."""
     for folder, stems in collection.images.items():
-        by_depth: defaultdict[int, dict[Modality, _Side]] = defaultdict(_sides)
-        above = folder_parts(folder)
-        for stem in stems:
-            for reading in readings(stem):
-                group = folder_group([*above, reading.group])
-                one = _Candidate(folder, stem, folder + reading.label, group)
-                by_depth[reading.depth][reading.modality][reading.key].append(one)
-        for depth in sorted(by_depth, reverse=True):
-            collection.pair_up(by_depth[depth]["ir"], by_depth[depth]["vis"])
+        _pair_readings(collection, folder, [(stem, one) for stem in stems for one in read(stem)])
 
 
 def _match_prefixes(collection: _Collection) -> None:
@@ -285,37 +266,48 @@ def _match_prefixes(collection: _Collection) -> None:
     worse than a missing one.
     """
     for folder, stems in collection.images.items():
-        exact, loose, whole_folder = _sides(), _sides(), _sides()
-        group = folder_group(folder_parts(folder))
-        for stem in stems:
-            for reading in prefix_readings(stem):
-                base = without_letter(reading.label)
-                strict, trimmed = (
-                    _Candidate(folder, stem, (folder + label).rstrip("/") or stem, group)
-                    for label in (reading.label, base)
-                )
-                exact[reading.modality][reading.key].append(strict)
-                loose[reading.modality][fold(base)].append(trimmed)
-                whole_folder[reading.modality][""].append(trimmed)
-        collection.pair_up(exact["ir"], exact["vis"])
-        for sides in (loose, whole_folder):
-            collection.pair_up(_only_ones(sides["ir"]), _only_ones(sides["vis"]))
+        readings = [(stem, one) for stem in stems for one in naming.prefix_readings(stem)]
+        _pair_readings(collection, folder, readings)
+        if len({one.modality for stem, one in readings if stem in stems}) < 2:
+            continue
+        trimmed = [(stem, naming.without_letter(one)) for stem, one in readings]
+        whole_folder = [(stem, one._replace(key="")) for stem, one in trimmed]
+        for looser in (trimmed, whole_folder):
+            _pair_readings(collection, folder, _only_ones(looser))
 
 
-def _only_ones(side: _Side) -> _Side:
-    return defaultdict(list, {key: ones for key, ones in side.items() if len(ones) == 1})
+def _only_ones(readings: list[_NameReading]) -> list[_NameReading]:
+    """Return the readings whose key no other file of the same modality has."""
+    number = Counter((one.modality, one.key) for _, one in readings)
+    return [(stem, one) for stem, one in readings if number[one.modality, one.key] == 1]
+
+
+def _pair_readings(collection: _Collection, folder: str, readings: list[_NameReading]) -> None:
+    """Match readings of the stems of one folder, the rightmost modality word first."""
+    parts = naming.folder_parts(folder)
+    groups: dict[str, str] = {}
+    by_depth: defaultdict[int, dict[Modality, _Side]] = defaultdict(_sides)
+    for stem, one in readings:
+        if one.group not in groups:
+            groups[one.group] = naming.folder_group([*parts, one.group])
+        pair_id = (folder + one.label).rstrip("/") or stem
+        candidate = _Candidate(folder, stem, pair_id, groups[one.group])
+        by_depth[one.depth][one.modality][one.key].append(candidate)
+    for depth in sorted(by_depth, reverse=True):
+        collection.pair_up(by_depth[depth]["ir"], by_depth[depth]["vis"])
 
 
 def _match_four_channel(collection: _Collection, read_head: Callable[[str], bytes] | None) -> None:
     """Take the PNG files of every folder whose first PNG has four channels, or of all folders."""
     for folder, stems in collection.images.items():
         pngs = [stem for stem, formats in stems.items() if _png_formats(formats)]
-        if not pngs:
-            continue
-        first = min(pngs, key=natural_order)
-        key = f"{folder}{first}.{_png_formats(stems[first])[0]}"
-        if read_head is None or _has_four_channels(read_head(key)):
-            collection.take_four_channel(folder)
+        if pngs and read_head:
+            first = min(pngs, key=naming.natural_order)
+            head = read_head(f"{folder}{first}.{_png_formats(stems[first])[0]}")
+            if not _has_four_channels(head):
+                continue
+        for stem in pngs:
+            collection.take_four_channel(folder, stem)
 
 
 def _png_formats(formats: tuple[str, ...]) -> list[str]:
@@ -330,6 +322,6 @@ def _has_four_channels(head: bytes) -> bool:
 _MATCHERS: dict[str, Callable[[_Collection], None]] = {
     "folders": _match_folders,
     "prefix": _match_prefixes,
-    "suffix": lambda collection: _match_names(collection, suffix_readings),
-    "infix": lambda collection: _match_names(collection, infix_readings),
+    "suffix": lambda collection: _match_names(collection, naming.suffix_readings),
+    "infix": lambda collection: _match_names(collection, naming.infix_readings),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -148,9 +149,12 @@ def _modality(word: re.Match[str]) -> Modality:
     return "ir" if word[1] else "vis"
 
 
-def without_letter(label: str) -> str:
-    """Return a label without a trailing `_` and single letter (`meting003_g`: `meting003`)."""
-    return label[:-2] if len(label) > 2 and label[-2] == "_" and label[-1].isalpha() else label
+def without_letter(reading: Reading) -> Reading:
+    """Return a reading less a trailing `_` and single letter (`meting003_g`: `meting003`)."""
+    label = reading.label
+    if len(label) > 2 and label[-2] == "_" and label[-1].isalpha():
+        label = label[:-2]
+    return reading._replace(key=fold(label), label=label)
 
 
 def why_ignore_folder(folder: str) -> str | None:
@@ -188,17 +192,18 @@ def colour_label_folders(folders: list[str]) -> set[str]:
 
     That is how FMB stores its coloured label maps.
     """
-    coloured: dict[str, list[str]] = {}
-    for folder in folders:
+    suspects = [
+        folder for folder in folders if not _COLOUR_FOLDERS.isdisjoint(fold(folder).split("/"))
+    ]
+    coloured = defaultdict[str, list[str]](list)
+    for folder in suspects:
         for above, part in _steps(folder):
             if part.casefold() in _COLOUR_FOLDERS:
-                coloured.setdefault(above, []).append(folder)
-    if not coloured:
-        return set()
-    sisters: dict[str, set[Modality | None]] = {above: set() for above in coloured}
-    for folder in folders:
+                coloured[above].append(folder)
+    sisters = defaultdict[str, set[Modality | None]](set)
+    for folder in folders if suspects else ():
         for above, part in _steps(folder):
-            if above in sisters:
+            if above in coloured:
                 sisters[above].add(_folder_meaning(part)[0])
     both = (above for above, found in sisters.items() if {"ir", "vis"} <= found)
     return {folder for above in both for folder in coloured[above]}

@@ -24,7 +24,7 @@ from fusion_core.weights import Weights, parse_random_weights
 from jobs.discovery import FusedImages, manifest_batches
 from jobs.options import JobOptions, RunOptions, ScoreOptions
 from jobs.progress import Progress, SilentProgress
-from jobs.summary import Summary, summarize_run, write_summary
+from jobs.summary import Summary, find_summary, summarize_run, write_summary
 
 _ROWS_BEFORE_STOPPING = 200
 """A run stops early for failing wholesale only after this many rows."""
@@ -96,17 +96,18 @@ def _execute(
     out = Store(options.out, options.storage_options)
     record = _plan(options, settings, out, progress)
     ledger = Ledger(out, record)
-    tasks = _tasks(ledger, record, retry_failed=options.retry_failed)
-    finished = record.plan.count - sum(1 for task in tasks if not task.failed_only)
-    if tasks:
-        progress.planned(record.rows, _rows_of(record, tasks), finished, record.plan.count)
+    work = _work(ledger, record, retry_failed=options.retry_failed)
+    if work.tasks:
+        progress.planned(record.rows, work.rows, work.finished, record.plan.count)
         out.remove_stale_temporaries("shards")
-        _compute(options, record, tasks, weights, progress)
-    summary = summarize_run(out, record)
-    write_summary(out, summary)
+        _compute(options, record, work.tasks, weights, progress)
+    summary = None if work.tasks else find_summary(out, record)
+    if summary is None:
+        progress.message("Summing up")
+        summary = summarize_run(out, record)
+        write_summary(out, summary)
     _check_outcome(summary, options.max_failure_rate)
-    computed = _rows_of(record, tasks)
-    return RunResult(out.url, summary.rows, summary.failed, computed, summary)
+    return RunResult(out.url, summary.rows, summary.failed, work.rows, summary)
 
 
 def _plan(
@@ -178,21 +179,28 @@ def _load_weights(options: RunOptions) -> Weights | None:
         raise WeightsError(f"There is no weight file at {source}") from None
 
 
-def _tasks(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> list[ShardTask]:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is left of a run."""
+
+    tasks: list[ShardTask]
+    rows: int
+    finished: int
+    """Shards that stay as they are."""
+
+
+def _work(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Work:
     finished = ledger.finished()
     tasks = [ShardTask(shard) for shard in range(record.plan.count) if shard not in finished]
+    bounds = [record.plan.bounds(task.shard) for task in tasks]
+    rows = sum(end - first for first, end in bounds)
     if retry_failed and finished:
-        tasks += [
-            ShardTask(content.shard, failed_only=True, attempt=1)
-            for content in ledger.contents()
-            if int(content.facts.get("failed", "0"))
-        ]
-    return tasks
-
-
-def _rows_of(record: RunRecord, tasks: list[ShardTask]) -> int:
-    bounds = (record.plan.bounds(task.shard) for task in tasks if not task.failed_only)
-    return sum(end - first for first, end in bounds)
+        for content in ledger.contents():
+            failed = int(content.facts["failed"])
+            if failed:
+                tasks.append(ShardTask(content.shard, failed_only=True))
+                rows += failed
+    return _Work(tasks, rows, record.plan.count - len(tasks))
 
 
 def _compute(

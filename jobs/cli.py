@@ -1,0 +1,339 @@
+"""The `irfuse` command. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from types import FrameType
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from cyclopts import App, Group, Parameter
+from pydantic import BaseModel, ValidationError
+
+from fusion_core.errors import InvalidValueError, IrfuseError
+from jobs.options import JobOptions, Layout, RunOptions, ScoreOptions
+
+O = TypeVar("O", bound=JobOptions)
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+_EPILOGUE = "Every command takes --debug, which shows tracebacks."
+app = App(
+    name="irfuse",
+    help="Fuse and score whole collections of registered infrared/visible image pairs.",
+    help_epilogue=_EPILOGUE,
+    version=lambda: version("irfuse"),
+)
+
+_CLUSTER = Group("Ray", sort_key=2)
+_CLUSTER_FIELDS = {"address", "workers", "device", "pair_timeout", "start_timeout"}
+_KEY_VALUE_FIELDS = {
+    "params": "A parameter of the method as NAME=VALUE, repeated for each; see irfuse methods.",
+    "storage_options": "Option for fsspec as NAME=VALUE, repeated, or one JSON object.",
+}
+_FLAG_NAMES = {"params": "--param", "out": ("--out", "-o"), "metrics": "--metrics"}
+
+StorageOptions = Annotated[
+    list[str] | None,
+    Parameter(name="--storage-options", help=_KEY_VALUE_FIELDS["storage_options"], negative=()),
+]
+
+
+def main() -> None:
+    """Run the command line; errors become one sentence and an exit status."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    _end_on_sigterm()
+    try:
+        app([argument for argument in arguments if argument != "--debug"])
+    except KeyboardInterrupt:
+        _stop("Stopped. What is committed stays; run the same command again to go on.")
+    except (IrfuseError, ValidationError) as error:
+        if debug:
+            raise
+        _fail(error)
+
+
+def _end_on_sigterm() -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _stop(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(EXIT_INTERRUPTED)
+
+
+def _fail(error: Exception) -> NoReturn:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        print(f"Error: --{name}: {first['msg']}, but got {first['input']!r}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(EXIT_USAGE if isinstance(error, InvalidValueError) else EXIT_FAILED)
+
+
+def _command_of(model: type[O], job: Callable[[O], None]) -> Callable[..., None]:
+    """Make a command whose arguments are the fields of an options model."""
+
+    def command(**values: Any) -> None:  # noqa: ANN401
+        given = {name: value for name, value in values.items() if value is not None}
+        for name in _KEY_VALUE_FIELDS:
+            if name in given:
+                given[name] = parse_key_values(given[name])
+        if "metrics" in given:
+            given["metrics"] = tuple(name for name in given["metrics"].split(",") if name)
+        job(model(**given))
+
+    fields = sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [_parameter(name, model) for name, _ in fields], return_annotation=None
+    )
+    command.__annotations__ = {name: _annotation(name, model) for name, _ in fields}
+    command.__name__ = job.__name__
+    command.__doc__ = job.__doc__
+    return command
+
+
+def _parameter(name: str, model: type[BaseModel]) -> inspect.Parameter:
+    info = model.model_fields[name]
+    kind = (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD
+        if name == "source"
+        else inspect.Parameter.KEYWORD_ONLY
+    )
+    default: Any = inspect.Parameter.empty
+    if not info.is_required():
+        default = None if name in _KEY_VALUE_FIELDS else info.get_default()
+    return inspect.Parameter(name, kind, default=default, annotation=_annotation(name, model))
+
+
+def _annotation(name: str, model: type[BaseModel]) -> Any:  # noqa: ANN401
+    info = model.model_fields[name]
+    kind: Any = info.annotation
+    if name in _KEY_VALUE_FIELDS:
+        kind = list[str] | None
+    elif name in ("metrics", "weights"):
+        kind = str | None
+    text = _KEY_VALUE_FIELDS.get(name) or " ".join((info.description or "").split())
+    settings: dict[str, Any] = {"help": text}
+    if name in _FLAG_NAMES:
+        settings["name"] = _FLAG_NAMES[name]
+    if name in _KEY_VALUE_FIELDS:
+        settings["negative"] = ()
+    if name in _CLUSTER_FIELDS:
+        settings["group"] = _CLUSTER
+    return Annotated[kind, Parameter(**settings)]
+
+
+def parse_key_values(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Parse `NAME=VALUE` texts, or a JSON object.
+
+    Raises:
+        InvalidValueError: A text is neither.
+    """
+    values: dict[str, Any] = {}
+    for text in texts or ():
+        if text.lstrip().startswith("{"):
+            try:
+                values.update(json.loads(text))
+            except json.JSONDecodeError as error:
+                raise InvalidValueError(f"Expected a JSON object, but got {text!r}: {error}") from None
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidValueError(f"Expected NAME=VALUE, but got {text!r}")
+        values[name] = value
+    return values
+
+
+def run(options: RunOptions) -> None:
+    """Fuse and score every pair of SOURCE with a method.
+
+    Writes one row a pair to OUT/shards and the statistics to OUT/summary.json. Run the same
+    command again to go on after any interruption.
+    """
+    from jobs import execution
+
+    _with_progress(lambda progress: execution.run(options, progress))
+
+
+def score(options: ScoreOptions) -> None:
+    """Score fused images that were made elsewhere against the pairs of SOURCE."""
+    from jobs import execution
+
+    _with_progress(lambda progress: execution.score(options, progress))
+
+
+def _with_progress(job: Callable[[Any], Any]) -> None:
+    from jobs.progress import terminal_progress
+
+    with terminal_progress() as progress:
+        result = job(progress)
+    _print_result(result)
+
+
+def _print_result(result: Any) -> None:  # noqa: ANN401
+    from rich.console import Console
+
+    from jobs.tables import print_summary
+
+    console = Console()
+    print_summary(console, [result.summary])
+    console.print(
+        f"{result.rows - result.failed} pairs ok, {result.failed} failed, {result.computed} computed "
+        f"now.\nShards:  {result.out}/shards\nSummary: {result.out}/summary.json and summary.csv",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+app.command(_command_of(RunOptions, run))
+app.command(_command_of(ScoreOptions, score))
+
+
+@app.command
+def demo(folder: str = "irfuse-demo") -> None:
+    """Run the main job on a small made-up collection.
+
+    Args:
+        folder: Where the collection and the run are put.
+    """
+    from rich.console import Console
+
+    from jobs.demo import DEMO_WEIGHTS
+    from jobs.demo import demo as run_demo
+    from jobs.progress import terminal_progress
+
+    with terminal_progress() as progress:
+        result = run_demo(folder, progress)
+    _print_result(result.run)
+    Console(highlight=False).print(
+        f"Pairs:   {result.source}\nThe demo's weights are untrained ({DEMO_WEIGHTS}): it shows the "
+        "job, not the quality of the method.",
+        soft_wrap=True,
+    )
+
+
+@app.command
+def pairs(
+    source: str,
+    *,
+    output: Annotated[str, Parameter(name=("--output", "-o"))],
+    layout: Layout = "auto",
+    storage_options: StorageOptions = None,
+) -> None:
+    """Find the pairs of a folder and write them as a manifest.
+
+    Args:
+        source: Folder: local path, s3://, gs://.
+        output: Manifest to write, ending in .parquet.
+        layout: How pairs lie in the folder; found out by default.
+    """
+    from rich.console import Console
+
+    from jobs import discovery
+    from jobs.tables import print_discovery
+
+    found, info = discovery.pairs(
+        source, output, layout=layout, storage_options=parse_key_values(storage_options)
+    )
+    console = Console()
+    print_discovery(console, found)
+    console.print(f"{info.rows} pairs written to {output}", highlight=False, soft_wrap=True)
+
+
+@app.command
+def status(
+    out: str,
+    *,
+    failures: int = 10,
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Tell how far the run at OUT is, and why pairs failed.
+
+    Args:
+        out: The run's location.
+        failures: How many failed pairs to show with their reasons.
+        json_output: Print JSON.
+    """
+    from rich.console import Console
+
+    from jobs import summary
+    from jobs.tables import print_status
+
+    found = summary.status(
+        out, failures=failures, storage_options=parse_key_values(storage_options)
+    )
+    if json_output:
+        print(found.model_dump_json(indent=2))
+    else:
+        print_status(Console(), found)
+
+
+@app.command
+def summarize(
+    *outs: str,
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    csv_output: Annotated[bool, Parameter(name="--csv", negative=())] = False,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Compute the statistics of the runs at OUTS again, from their shards.
+
+    Writes summary.json and summary.csv beside the shards and prints a table.
+
+    Args:
+        outs: One run or several to compare.
+        json_output: Print JSON instead of the table.
+        csv_output: Print CSV instead of the table.
+    """
+    from rich.console import Console
+
+    from jobs import summary
+    from jobs.tables import print_summary
+
+    if not outs:
+        raise InvalidValueError("Expected at least one run's location")
+    options = parse_key_values(storage_options)
+    found = [summary.summarize(out, storage_options=options) for out in outs]
+    if json_output:
+        print(json.dumps([part.model_dump() for part in found], indent=2))
+    elif csv_output:
+        print(summary.summary_csv(found), end="")
+    else:
+        print_summary(Console(), found)
+
+
+@app.command
+def methods() -> None:
+    """List the fusion methods with their parameters and papers."""
+    from rich.console import Console
+
+    from fusion_core.methods import METHODS
+    from jobs.tables import print_methods
+
+    print_methods(Console(), METHODS)
+
+
+@app.command
+def metrics() -> None:
+    """List the metrics with their direction, range, unit and paper."""
+    from rich.console import Console
+
+    from fusion_core.metrics import METRICS
+    from jobs.tables import print_metrics
+
+    print_metrics(Console(), METRICS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Tables for people: what a run found, how far it is, what there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from cluster.layouts import Discovery
+    from fusion_core.methods import MethodSpec
+    from fusion_core.metrics.base import Metric
+    from jobs.summary import Statistics, Status, Summary
+
+_MOST_SINGLES = 5
+
+
+def print_discovery(console: Console, discovery: Discovery) -> None:
+    """Print how many pairs each layout gave, what stayed single and what was ignored."""
+    table = Table(title="Pairs found", title_justify="left")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    for layout, count in discovery.matched.items():
+        table.add_row(f"pairs by layout: {layout}", str(count))
+    table.add_row("images without a partner", str(len(discovery.single)))
+    for reason, count in discovery.ignored.items():
+        table.add_row(f"ignored: {reason}", str(count))
+    console.print(table)
+    for key in discovery.single[:_MOST_SINGLES]:
+        console.print(f"  without a partner: {key}", markup=False, highlight=False)
+    if len(discovery.single) > _MOST_SINGLES:
+        console.print(f"  … and {len(discovery.single) - _MOST_SINGLES} more")
+
+
+def print_summary(console: Console, summaries: Iterable[Summary]) -> None:
+    """Print per method and group the counts, and each metric's mean with its interval."""
+    from fusion_core.metrics import METRICS
+
+    for summary in summaries:
+        method = summary.method + (" (untrained weights)" if summary.trained is False else "")
+        caption = "mean [95 % interval], over pairs where the metric is defined"
+        table = Table(title=method, title_justify="left", caption=caption, caption_justify="left")
+        for name in ("group", "pairs", "failed"):
+            table.add_column(name, justify="left" if name == "group" else "right")
+        for name in summary.groups[0].metrics:
+            metric = METRICS.get(name)
+            arrow = "" if metric is None else " ↑" if metric.higher_is_better else " ↓"
+            table.add_column(f"{name}{arrow}", justify="right")
+        for part in summary.groups:
+            cells = [_cell(statistics) for statistics in part.metrics.values()]
+            table.add_row(part.group or "(none)", str(part.count), str(part.failed), *cells)
+        console.print(table)
+
+
+def _cell(statistics: Statistics) -> str:
+    if statistics.mean is None:
+        return "–"
+    if statistics.ci_low is None:
+        return f"{statistics.mean:.5f}"
+    return f"{statistics.mean:.5f}\n[{statistics.ci_low:.3f}, {statistics.ci_high:.3f}]".replace(
+        "[", r"\["
+    )
+
+
+def print_status(console: Console, status: Status) -> None:
+    """Print how far a run is, and the first reasons of failed pairs."""
+    untrained = " (untrained weights)" if status.trained is False else ""
+    rate = status.pairs_per_second
+    lines = {
+        "run": f"{status.out}",
+        "method": f"{status.method}{untrained}",
+        "shards": f"{status.shards_done} of {status.shards} done",
+        "pairs": f"{status.ok} ok, {status.failed} failed, {status.rows_left} left of {status.rows}",
+        "failed at": ", ".join(f"{s}: {n}" for s, n in status.failed_stages.items()) or "–",
+        "speed": "–" if rate is None else f"{rate:.2f} pairs/s while shards were in work",
+    }
+    for name, text in lines.items():
+        console.print(f"{name:>10}  {text}", markup=False, highlight=False, soft_wrap=True)
+    for failure in status.failures:
+        console.print(
+            f"    failed  {failure.pair_id}: at {failure.stage}: {failure.message}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def print_methods(console: Console, methods: Mapping[str, MethodSpec]) -> None:
+    """Print every method with its parameters, their choices and defaults."""
+    for name, spec in methods.items():
+        table = Table(title=f"{name}: {spec.title}\n{spec.paper}", title_justify="left")
+        for column in ("parameter", "default", "meaning"):
+            table.add_column(column, no_wrap=column != "meaning")
+        for field, info in spec.parameters.model_fields.items():
+            meaning = " ".join((info.description or "").split())
+            table.add_row(field, str(info.default), meaning)
+        console.print(table)
+
+
+def print_metrics(console: Console, metrics: Mapping[str, Metric]) -> None:
+    """Print every metric with its direction, range, unit and paper."""
+    table = Table()
+    for column in ("metric", "better", "range", "unit", "meaning", "paper"):
+        table.add_column(column)
+    for name, metric in metrics.items():
+        better = "higher" if metric.higher_is_better else "lower"
+        table.add_row(name, better, metric.range, metric.unit, metric.title, metric.paper)
+    console.print(table)
