@@ -48,8 +48,9 @@ class FusionWorker:
         """Compute and commit a shard."""
         report = self._loaded.process(task)
         failed = sum(report.failed.values())
-        self._pairs.inc(max(report.rows - failed, 0), tags={"status": "ok"})
-        self._pairs.inc(failed, tags={"status": "failed"})
+        for status, count in (("ok", report.rows - failed), ("failed", failed)):
+            if count:
+                self._pairs.inc(count, tags={"status": status})
         return report
 
     def offsets(self, task: ShardTask) -> list[int]:

@@ -31,6 +31,8 @@ class CarefulShard:
     rows: dict[int, ObjectRef] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
     deaths: int = 0
+    _running: Step = "list"
+    _pair: int | None = None
 
     @property
     def step(self) -> Step:
@@ -41,26 +43,27 @@ class CarefulShard:
 
     def call(self, worker: ActorHandle) -> ObjectRef:
         """Start the next step on a worker and return the reference that tells its end."""
-        if self.step == "list":
+        self._running = self.step
+        if self._running == "list":
             return worker.offsets.remote(self.task)
-        if self.step == "commit":
+        if self._running == "commit":
             return worker.commit.remote(self.task, self.rows, self.failures)
-        offset = self._left()[0]
-        done, self.rows[offset] = worker.process_pair.remote(self.task, offset)
-        self._current = offset
+        self._pair = self._left()[0]
+        done, self.rows[self._pair] = worker.process_pair.remote(self.task, self._pair)
         return done
 
-    def step_done(self, result: Any) -> None:  # noqa: ANN401
-        """Note that the step under way ended well."""
-        if self.step == "list":
+    def step_done(self, result: Any) -> bool:  # noqa: ANN401
+        """Note that the step under way ended well; returns whether it was the commit."""
+        if self._running == "list":
             self.offsets = list(result)
         self.deaths = 0
-        self._current = None
+        self._pair = None
+        return self._running == "commit"
 
     def worker_died(self, reason: str) -> bool:
         """Note that the worker died; returns False when there is no point in going on."""
         self.deaths += 1
-        offset, self._current = self._current, None
+        offset, self._pair = self._pair, None
         if offset is None:
             return self.deaths < DEATHS_TO_GIVE_UP
         del self.rows[offset]
@@ -73,10 +76,8 @@ class CarefulShard:
         """Forget the rows, because the node that kept them is lost."""
         self.rows.clear()
         self.deaths = 0
-        self._current = None
+        self._pair = None
 
     def _left(self) -> list[int]:
         done = self.rows.keys() | self.failures.keys()
         return [offset for offset in self.offsets or [] if offset not in done]
-
-    _current: int | None = None

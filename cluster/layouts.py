@@ -151,7 +151,7 @@ class _Collection:
     def _take(self, ir: _Candidate, vis: _Candidate) -> None:
         ir_formats = self.images[ir.folder].pop(ir.stem)
         vis_formats = self.images[vis.folder].pop(vis.stem)
-        self._ignore_formats(len(ir_formats) + len(vis_formats) - 2)
+        self.ignored[naming.OTHER_FORMAT] += len(ir_formats) + len(vis_formats) - 2
         ir_format, vis_format = _best_formats(ir_formats, vis_formats)
         ir_key = f"{ir.folder}{ir.stem}.{ir_format}"
         vis_key = f"{vis.folder}{vis.stem}.{vis_format}"
@@ -160,27 +160,25 @@ class _Collection:
     def take_four_channel(self, folder: str, stem: str) -> None:
         """Make a pair of a PNG with itself."""
         formats = self.images[folder].pop(stem)
-        self._ignore_formats(len(formats) - 1)
+        self.ignored[naming.OTHER_FORMAT] += len(formats) - 1
         key = f"{folder}{stem}.{_png_formats(formats)[0]}"
         group = naming.folder_group(naming.folder_parts(folder))
         self.pairs.append(Pair(folder + stem, key, key, group))
 
-    def _ignore_formats(self, number: int) -> None:
-        if number:
-            self.ignored[naming.OTHER_FORMAT] += number
-
     def discovery(self) -> Discovery:
-        single = [
+        """Return what was found; the images that are left have no partner."""
+        single = (
             f"{folder}{stem}.{extension}"
             for folder, stems in self.images.items()
             for stem, formats in stems.items()
             for extension in formats
-        ]
-        pairs = sorted(
-            _with_unique_ids(self.pairs), key=lambda pair: naming.natural_order(pair.pair_id)
         )
+        pairs = _with_unique_ids(self.pairs)
         return Discovery(
-            pairs, self.matched, sorted(single, key=naming.natural_order), dict(self.ignored)
+            sorted(pairs, key=lambda pair: naming.natural_order(pair.pair_id)),
+            self.matched,
+            sorted(single, key=naming.natural_order),
+            dict(+self.ignored),  # without the zeros
         )
 
 
@@ -255,7 +253,7 @@ def _match_folders(collection: _Collection) -> None:
 def _match_names(collection: _Collection, read: Callable[[str], Iterator[Reading]]) -> None:
     """Match stems within each folder by what is left without the modality word."""
     for folder, stems in collection.images.items():
-        _pair_readings(collection, folder, [(stem, one) for stem in stems for one in read(stem)])
+        _pair_readings(collection, folder, ((stem, one) for stem in stems for one in read(stem)))
 
 
 def _match_prefixes(collection: _Collection) -> None:
@@ -282,7 +280,7 @@ def _only_ones(readings: list[_NameReading]) -> list[_NameReading]:
     return [(stem, one) for stem, one in readings if number[one.modality, one.key] == 1]
 
 
-def _pair_readings(collection: _Collection, folder: str, readings: list[_NameReading]) -> None:
+def _pair_readings(collection: _Collection, folder: str, readings: Iterable[_NameReading]) -> None:
     """Match readings of the stems of one folder, the rightmost modality word first."""
     parts = naming.folder_parts(folder)
     groups: dict[str, str] = {}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -91,6 +93,7 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
         quiet["include_dashboard"] = False
         quiet["object_store_memory"] = _OBJECT_STORE_BYTES
         quiet["_node_ip_address"] = "127.0.0.1"
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -98,6 +101,8 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
         raise RunFailedError(
             f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place
     try:
         yield
     finally:
@@ -293,12 +298,9 @@ class _ShardLoop:
     def _finished(self, worker: _Worker, job: ShardTask | CarefulShard, result: Any) -> None:  # noqa: ANN401
         self._fruitless_deaths = 0
         worker.moved_at = time.monotonic()
-        if isinstance(job, CarefulShard):
-            committed = job.step == "commit"
-            job.step_done(result)
-            if not committed:
-                self._begin(worker, job)
-                return
+        if isinstance(job, CarefulShard) and not job.step_done(result):
+            self._begin(worker, job)
+            return
         worker.committed += result.computed
         self._rows += result.computed
         self._failed += sum(result.failed.values())

@@ -73,9 +73,10 @@ class Store:
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._fs = _filesystem(url, storage_options or {})
-        self._root = self._fs._strip_protocol(url).rstrip("/")
         protocol = split_protocol(url)[0]
         self.is_local = protocol in (None, "file", "local")
+        root = self._fs._strip_protocol(url)
+        self._root = os.path.abspath(root).rstrip("/") if self.is_local else root.rstrip("/")
         self.url = self._root if self.is_local else f"{protocol}://{self._root}"
 
     def path(self, key: str) -> str:

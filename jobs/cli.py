@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -27,6 +30,7 @@ app = App(
     help="Fuse and score whole collections of registered infrared/visible image pairs.",
     help_epilogue=_EPILOGUE,
     version=lambda: version("irfuse"),
+    suppress_keyboard_interrupt=False,
 )
 
 _CLUSTER = Group("Ray", sort_key=2)
@@ -52,7 +56,7 @@ def main() -> None:
         app([argument for argument in arguments if argument != "--debug"])
     except KeyboardInterrupt:
         _stop("Stopped. What is committed stays; run the same command again to go on.")
-    except (IrfuseError, ValidationError) as error:
+    except Exception as error:  # noqa: BLE001 - the boundary of the program
         if debug:
             raise
         _fail(error)
@@ -76,6 +80,13 @@ def _fail(error: Exception) -> NoReturn:
         name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
         print(f"Error: --{name}: {first['msg']}, but got {first['input']!r}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
+    if not isinstance(error, IrfuseError):
+        print(
+            f"Error: something unforeseen happened ({type(error).__name__}: {error}); run again "
+            "with --debug for the traceback",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_FAILED)
     print(f"Error: {error}", file=sys.stderr)
     sys.exit(EXIT_USAGE if isinstance(error, InvalidValueError) else EXIT_FAILED)
 
@@ -83,7 +94,8 @@ def _fail(error: Exception) -> NoReturn:
 def _command_of(model: type[O], job: Callable[[O], None]) -> Callable[..., None]:
     """Make a command whose arguments are the fields of an options model."""
 
-    def command(**values: Any) -> None:  # noqa: ANN401
+    def command(source: str, **values: Any) -> None:  # noqa: ANN401
+        values["source"] = source
         given = {name: value for name, value in values.items() if value is not None}
         for name in _KEY_VALUE_FIELDS:
             if name in given:
@@ -145,7 +157,9 @@ def parse_key_values(texts: Sequence[str] | None) -> dict[str, Any]:
             try:
                 values.update(json.loads(text))
             except json.JSONDecodeError as error:
-                raise InvalidValueError(f"Expected a JSON object, but got {text!r}: {error}") from None
+                raise InvalidValueError(
+                    f"Expected a JSON object, but got {text!r}: {error}"
+                ) from None
             continue
         name, equals, value = text.partition("=")
         if not equals or not name:
@@ -175,9 +189,16 @@ def score(options: ScoreOptions) -> None:
 def _with_progress(job: Callable[[Any], Any]) -> None:
     from jobs.progress import terminal_progress
 
-    with terminal_progress() as progress:
+    with terminal_progress() as progress, _quiet_stdout():
         result = job(progress)
     _print_result(result)
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """Keep what Ray prints of dead workers off standard output; the rows say it better."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def _print_result(result: Any) -> None:  # noqa: ANN401
@@ -213,7 +234,7 @@ def demo(folder: str = "irfuse-demo") -> None:
     from jobs.demo import demo as run_demo
     from jobs.progress import terminal_progress
 
-    with terminal_progress() as progress:
+    with terminal_progress() as progress, _quiet_stdout():
         result = run_demo(folder, progress)
     _print_result(result.run)
     Console(highlight=False).print(

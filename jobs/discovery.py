@@ -146,7 +146,9 @@ class FusedImages:
             )
             found = [self._find(*row) for row in rows]
             columns = {name: batch.column(name) for name in batch.schema.names}
-            yield pa.RecordBatch.from_pydict({**columns, FUSED_COLUMN: pa.array(found, pa.string())})
+            yield pa.RecordBatch.from_pydict(
+                {**columns, FUSED_COLUMN: pa.array(found, pa.string())}
+            )
 
     def _find(self, pair_id: str, ir_uri: str, vis_uri: str) -> str:
         """Match by the whole pair_id, then by a stem that only one fused image has."""

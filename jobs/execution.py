@@ -123,7 +123,9 @@ def _plan(
     else:
         progress.message(f"Looking for pairs in {options.source}")
         info = freeze(_batches(options), out)
-    shard_size = options.shard_size or (found.shard_size if found else default_shard_size(info.rows))
+    shard_size = options.shard_size or (
+        found.shard_size if found else default_shard_size(info.rows)
+    )
     wanted = RunRecord(
         **settings,
         source=_identify(options),

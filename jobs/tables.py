@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from jobs.summary import Statistics, Status, Summary
 
 _MOST_SINGLES = 5
+_STATISTICS = ("mean", "ci-95", "ci+95", "std", "min", "q25", "median", "q75", "max")
 
 
 def print_discovery(console: Console, discovery: Discovery) -> None:
@@ -35,33 +37,38 @@ def print_discovery(console: Console, discovery: Discovery) -> None:
 
 
 def print_summary(console: Console, summaries: Iterable[Summary]) -> None:
-    """Print per method and group the counts, and each metric's mean with its interval."""
-    from fusion_core.metrics import METRICS
-
+    """Print every method's and group's counts and, metric by metric, the statistics."""
     for summary in summaries:
         method = summary.method + (" (untrained weights)" if summary.trained is False else "")
-        caption = "mean [95 % interval], over pairs where the metric is defined"
-        table = Table(title=method, title_justify="left", caption=caption, caption_justify="left")
-        for name in ("group", "pairs", "failed"):
-            table.add_column(name, justify="left" if name == "group" else "right")
-        for name in summary.groups[0].metrics:
-            metric = METRICS.get(name)
-            arrow = "" if metric is None else " ↑" if metric.higher_is_better else " ↓"
-            table.add_column(f"{name}{arrow}", justify="right")
         for part in summary.groups:
-            cells = [_cell(statistics) for statistics in part.metrics.values()]
-            table.add_row(part.group or "(none)", str(part.count), str(part.failed), *cells)
-        console.print(table)
+            title = (
+                f"{method}, {part.group or 'no group'}: {part.count} pairs, {part.failed} failed"
+            )
+            table = Table(
+                title=title, title_justify="left", box=HEAVY_HEAD, show_edge=False, show_lines=False,
+                padding=0, collapse_padding=True, pad_edge=False,
+            )  # fmt: skip
+            table.add_column("metric")
+            good = part.count - part.failed
+            for name in _STATISTICS:
+                table.add_column(name, justify="right")
+            for name, statistics in part.metrics.items():
+                some = "" if statistics.count == good else f" (n={statistics.count})"
+                table.add_row(f"{name}{_arrow(name)}{some}", *_cells(statistics))
+            console.print(table)
 
 
-def _cell(statistics: Statistics) -> str:
-    if statistics.mean is None:
-        return "–"
-    if statistics.ci_low is None:
-        return f"{statistics.mean:.5f}"
-    return f"{statistics.mean:.5f}\n[{statistics.ci_low:.3f}, {statistics.ci_high:.3f}]".replace(
-        "[", r"\["
-    )
+def _arrow(metric_name: str) -> str:
+    from fusion_core.metrics import METRICS
+
+    metric = METRICS.get(metric_name)
+    return "" if metric is None else "↑" if metric.higher_is_better else "↓"
+
+
+def _cells(statistics: Statistics) -> list[str]:
+    s = statistics
+    numbers = (s.mean, s.ci_low, s.ci_high, s.std, s.min, s.q25, s.median, s.q75, s.max)
+    return ["–" if number is None else f"{number:.3f}" for number in numbers]
 
 
 def print_status(console: Console, status: Status) -> None:

@@ -5,14 +5,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-import psutil
 from support.environment import child_environment
-from support.processes import end
+from support.processes import end_session
 
 
 @dataclass(frozen=True)
@@ -25,28 +23,78 @@ class CommandResult:
 
 
 class RunningCommand:
-    """A command in a process group of its own; leaving the context ends it and its children.
+    """A command that leads a session of its own; leaving the context ends the whole session.
 
     Output goes to files: a pipe would stay open while children of a killed driver live on.
     """
 
-    def __init__(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, command: Sequence[str], *, env: dict[str, str] | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="irfuse-command-")
-        self._stdout = Path(self._folder.name, "stdout")
-        self._stderr = Path(self._folder.name, "stderr")
-        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
+        self._outputs = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
+        with self._outputs[0].open("wb") as stdout, self._outputs[1].open("wb") as stderr:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                env=child_environment(**env or {}),
+                env=child_environment(env),
                 start_new_session=True,
             )
 
+    def __enter__(self) -> "RunningCommand":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end_session(self.pid)
+        self._folder.cleanup()
+
     @property
     def pid(self) -> int:
-        """Process id of the command itself, which is also its session and group id."""
+        """The driver's process id, which is also the id of its session."""
         return self._process.pid
 
-    ...
+    @property
+    def stdout(self) -> str:
+        """What it has written to standard output so far."""
+        return self._outputs[0].read_text(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to standard error so far."""
+        return self._outputs[1].read_text(errors="replace")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the driver alone, not to its children."""
+        os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        """Return the driver's exit code, or None while it runs."""
+        return self._process.poll()
+
+    def wait(self, *, timeout: float) -> CommandResult:
+        """Wait for the driver alone and return its result.
+
+        Raises:
+            TimeoutError: it still runs; the message holds what it has written.
+        """
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(
+                f"Expected {self._process.args} to end within {timeout:g} s, but it still runs\n"
+                f"stdout:\n{self.stdout}\nstderr:\n{self.stderr}"
+            ) from error
+        return CommandResult(code, self.stdout, self.stderr)
+
+
+def start_cli(*args: str | Path, env: dict[str, str] | None = None) -> RunningCommand:
+    """Start `irfuse ARGS`; use the result as a context manager."""
+    return RunningCommand([sys.executable, "-m", "jobs.cli", *map(str, args)], env=env)
+
+
+def run_cli(
+    *args: str | Path, env: dict[str, str] | None = None, timeout: float = 120.0
+) -> CommandResult:
+    """Run `irfuse ARGS` to its end and return exit code and output."""
+    with start_cli(*args, env=env) as command:
+        return command.wait(timeout=timeout)

@@ -1,6 +1,7 @@
 """What the developer's shell may not decide: credentials, clusters, proxies and threads."""
 
 import os
+import secrets
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -8,21 +9,27 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 def isolate(environ: MutableMapping[str, str]) -> None:
-    """Remove the developer's cloud and cluster settings and use one thread per process."""
-    for name in [name for name in environ if name.startswith("AWS_") or name == "RAY_ADDRESS"]:
+    """Remove the developer's cloud and cluster settings; one thread, loopback only."""
+    for name in [name for name in environ if name.startswith("AWS_")]:
         del environ[name]
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE"):
+        environ.pop(name, None)
     environ.update(
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
+        # Without this, Ray on Linux replaces 127.0.0.1 by the machine's outward address.
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
         RAY_USAGE_STATS_ENABLED="0",
         OMP_NUM_THREADS="1",
         NO_PROXY="127.0.0.1,localhost",
         no_proxy="127.0.0.1,localhost",
     )
+    # A Ray started by a driver would otherwise write a token to the developer's home.
+    environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex())
 
 
-def child_environment(**extra: str) -> dict[str, str]:
+def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a child process that imports this checkout, installed or not."""
     paths = [str(PROJECT_ROOT), str(PROJECT_ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **extra}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(extra or {})}

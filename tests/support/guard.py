@@ -9,32 +9,31 @@ import sys
 from contextlib import suppress
 
 import psutil
-from support.processes import end, is_alive
+from support.processes import end_session, is_alive
 
 
-def find_guard(pid: int) -> list[psutil.Process]:
-    """Return the guard with this id, or nothing when it is gone and its id perhaps reused."""
+def find_guard(pid: int) -> psutil.Process | None:
+    """Return the living guard with this id; None if it is gone and its id perhaps reused."""
     try:
         process = psutil.Process(pid)
-        return [process] if "support.guard" in process.cmdline() else []
+        return process if "support.guard" in process.cmdline() else None
     except psutil.NoSuchProcess:
-        return []
+        return None
 
 
 def main(owner_pid: int, command: list[str]) -> int:
     """Run the command until it ends, the owner is gone or this process is asked to end."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     owner = psutil.Process(owner_pid)
-    child = subprocess.Popen(command)
-    server = psutil.Process(child.pid)
+    server = subprocess.Popen(command, start_new_session=True)
     try:
-        while child.poll() is None and is_alive(owner):
+        while server.poll() is None and is_alive(owner):
             with suppress(subprocess.TimeoutExpired):
-                child.wait(timeout=0.3)
-        return child.returncode or 0
+                server.wait(timeout=0.3)
+        return server.returncode or 0
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        end([server])
+        end_session(server.pid)
 
 
 if __name__ == "__main__":

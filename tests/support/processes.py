@@ -1,9 +1,10 @@
 """Waiting for processes and ending them, always by process id."""
 
+import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ def wait_until(
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"Expected {what} within {timeout} s")
+            raise TimeoutError(f"Expected {what} within {timeout:g} s")
         time.sleep(interval)
     return value
 
@@ -36,34 +37,48 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """Return the process and all its descendants."""
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return [process]
+def session_members(leader_pid: int) -> list[psutil.Process]:
+    """Return the living processes of a session, orphans of its leader included.
+
+    Ray gives its workers process groups of their own, but all stay in the session.
+    """
+    return [
+        process
+        for process in psutil.process_iter()
+        if _session(process.pid) == leader_pid and is_alive(process)
+    ]
 
 
-def end(processes: Iterable[psutil.Process], *, patience: float = 10.0) -> None:
-    """Ask the processes to end, then kill what is left of them and their descendants."""
-    roots = list(processes)
-    members = {member for root in roots for member in family(root)}
-    for root in roots:
-        with suppress(psutil.NoSuchProcess):
-            root.terminate()
-    _, alive = psutil.wait_procs(members, timeout=patience)
-    for member in alive:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(alive, timeout=5)
+def end_session(leader_pid: int, *, patience: float = 15.0) -> None:
+    """Ask the leader of a session to end, then kill what is left of the session."""
+    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+        leader = psutil.Process(leader_pid)
+        leader.terminate()
+        leader.wait(patience)
+    wait_until(lambda: not _kill_members(leader_pid), timeout=10, what="killed processes to end")
 
 
 def free_ports(count: int) -> list[int]:
     """Return ports nobody listens on, below the range used for outgoing connections."""
-    ports: list[int] = []
+    ports: set[int] = set()
     while len(ports) < count:
         port = random.randint(15_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            ports += [port] if port not in ports else []
-    return ports
+            ports.add(port)
+    return list(ports)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def _kill_members(leader_pid: int) -> list[psutil.Process]:
+    members = session_members(leader_pid)
+    for member in members:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    return members

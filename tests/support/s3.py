@@ -108,12 +108,17 @@ def prepare_seaweed(folder: Path) -> Launch:
         "master.telemetry": "false",
         "webdav": "false",
         "admin.ui": "false",
+        # Each bucket takes a volume; the default allows one per free GiB of the disk.
+        "volume.max": 10_000,
         "s3.config": config,
+        # Relative to the server's own folder: the path of a Unix socket must be short.
+        "s3.localSocket": "s3.sock",
+        "filer.localSocket": "filer.sock",
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
         **ports,
     }
-    command = [binary, "mini", *(f"-{name}={value}" for name, value in options.items())]
+    command = [binary, "-logtostderr", "mini", *(f"-{name}={value}" for name, value in options.items())]
     return Launch(command, _connection(server))
 
 

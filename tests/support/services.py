@@ -4,18 +4,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 from filelock import FileLock
-from support.environment import PROJECT_ROOT, child_environment
+from support.environment import child_environment
 from support.guard import find_guard
-from support.processes import end, wait_until
+from support.processes import end_session, wait_until
 
 START_DEADLINE_S = 60.0
 LOG_TAIL_CHARACTERS = 4000
 
-Connection = dict[str, str]
+Connection = dict[str, Any]
 
 
 class ServiceError(Exception):
@@ -49,42 +52,47 @@ class Services:
                 known = json.loads(state.read_text())
                 if find_guard(known["pid"]):
                     return known["connection"]
-            pid, connection = self._start(name, prepare)
+            folder = self.root / name
+            folder.mkdir(exist_ok=True)
+            pid, connection = self._start(name, prepare(folder))
             state.write_text(json.dumps({"pid": pid, "connection": connection}))
             return connection
 
     def end(self) -> None:
         """End every server of the session and wait until they are gone."""
-        states = [json.loads(path.read_text()) for path in self.root.glob("*.service.json")]
-        end(guard for state in states for guard in find_guard(state["pid"]))
+        pids = [json.loads(path.read_text())["pid"] for path in self.root.glob("*.service.json")]
+        guards = [guard for pid in pids if (guard := find_guard(pid))]
+        for guard in guards:
+            with suppress(psutil.NoSuchProcess):
+                guard.terminate()
+        for guard in guards:
+            end_session(guard.pid, patience=30)
 
-    def _start(self, name: str, prepare: Callable[[Path], Launch]) -> tuple[int, Connection]:
-        folder, log = self.root / name, self.root / f"{name}.log"
-        folder.mkdir(exist_ok=True)
-        launch = prepare(folder)
+    def _start(self, name: str, launch: Launch) -> tuple[int, Connection]:
+        log = self.root / f"{name}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            guard = subprocess.Popen(
                 [sys.executable, "-m", "support.guard", str(self.owner_pid), *launch.command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=folder,
+                cwd=self.root / name,
                 env=child_environment(),
                 start_new_session=True,
             )
 
         def answer() -> Connection | None:
-            if process.poll() is not None:
-                raise ChildProcessError(f"It ended with code {process.returncode}")
+            if guard.poll() is not None:
+                raise ChildProcessError(f"it ended with code {guard.returncode}")
             return launch.connection()
 
         connection = None
         try:
-            connection = wait_until(answer, timeout=START_DEADLINE_S, what="it to answer")
+            connection = wait_until(answer, timeout=START_DEADLINE_S, what="an answer")
         except (ChildProcessError, TimeoutError) as error:
             tail = log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:]
             raise ServiceError(f"The {name} server did not start: {error}. Log:\n{tail}") from error
         finally:
             if connection is None:
-                end(find_guard(process.pid))
-        return process.pid, connection
+                end_session(guard.pid, patience=30)
+        return guard.pid, connection

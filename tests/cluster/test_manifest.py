@@ -1,0 +1,151 @@
+"""Manifests: normalised, unique, known by their digest whatever their batches."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.manifest import (
+    MANIFEST_KEY,
+    ROW_GROUP_ROWS,
+    FrozenManifest,
+    digest_of,
+    freeze,
+    read_user_manifest,
+)
+from cluster.storage import Store
+from fusion_core.errors import ManifestError
+
+
+def batches(rows: int, size: int, **changed: str) -> Iterator[pa.RecordBatch]:
+    for first in range(0, rows, size):
+        numbers = range(first, min(first + size, rows))
+        yield pa.RecordBatch.from_pydict(
+            {
+                "pair_id": [changed.get(f"p{i}", f"p{i}") for i in numbers],
+                "ir_uri": [f"/data/ir/{i}.png" for i in numbers],
+                "vis_uri": [f"/data/vis/{i}.png" for i in numbers],
+                "group": ["g"] * len(numbers),
+            }
+        )
+
+
+def write_csv(folder: Path, text: str) -> Store:
+    (folder / "list.csv").write_text(text, encoding="utf-8")
+    return Store(str(folder))
+
+
+def read(store: Store, name: str = "list.csv") -> list[dict[str, str]]:
+    return [row for batch in read_user_manifest(store, name) for row in batch.to_pylist()]
+
+
+def test_rows_come_back_across_row_groups(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    freeze(batches(2 * ROW_GROUP_ROWS + 10, 1000), store)
+    manifest = FrozenManifest(store)
+    assert manifest.rows == 2 * ROW_GROUP_ROWS + 10
+    rows = manifest.read(ROW_GROUP_ROWS - 3, ROW_GROUP_ROWS + 4)
+    assert [row.pair_id for row in rows] == [f"p{ROW_GROUP_ROWS + i}" for i in range(-3, 4)]
+    assert rows[0].ir_uri == f"/data/ir/{ROW_GROUP_ROWS - 3}.png"
+
+
+def test_the_digest_is_in_the_file_and_does_not_depend_on_batches(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    info = freeze(batches(5000, 777), store)
+    assert digest_of(batches(5000, 13)) == info
+    assert FrozenManifest(store).digest == info.digest
+
+
+def test_the_digest_changes_with_any_value() -> None:
+    assert digest_of(batches(10, 5)) != digest_of(batches(10, 5, p7="other"))
+
+
+def test_a_repeated_pair_id_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="1 rows of the manifest repeat the pair_id"):
+        freeze(batches(100, 10, p7="p93"), Store(str(tmp_path)))
+
+
+def test_an_empty_pair_id_is_refused_with_its_row(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="Row 8 "):
+        freeze(batches(100, 10, p7=""), Store(str(tmp_path)))
+
+
+def test_no_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no pair"):
+        freeze(iter(()), Store(str(tmp_path)))
+
+
+def test_relative_locations_are_relative_to_the_manifest(tmp_path: Path) -> None:
+    store = write_csv(tmp_path, "pair_id,ir_uri,vis_uri\na,ir/1.png,../vis/1.png\n")
+    assert read(store) == [
+        {
+            "pair_id": "a",
+            "ir_uri": str(tmp_path / "ir/1.png"),
+            "vis_uri": str(tmp_path.parent / "vis/1.png"),
+            "group": "",
+        }
+    ]
+
+
+def test_a_missing_pair_id_is_made_from_the_infrared_location(tmp_path: Path) -> None:
+    store = write_csv(tmp_path, "ir_uri,vis_uri\nday/ir/007D.png,day/vi/007D.png\n")
+    assert read(store)[0]["pair_id"] == "day/ir/007D"
+
+
+def test_leading_zeros_stay(tmp_path: Path) -> None:
+    store = write_csv(tmp_path, "pair_id,ir_uri,vis_uri\n0007,/a,/b\n")
+    assert read(store)[0]["pair_id"] == "0007"
+
+
+def test_a_byte_order_mark_and_quotes_are_understood(tmp_path: Path) -> None:
+    store = write_csv(tmp_path, '\ufeffpair_id,ir_uri,vis_uri\n"a,b","/x ""y"".png",/b\n')
+    assert read(store)[0]["ir_uri"] == '/x "y".png'
+
+
+def test_further_columns_are_carried_along(tmp_path: Path) -> None:
+    store = write_csv(tmp_path, "weather,ir_uri,vis_uri\nfog,/a,/b\n")
+    freeze(read_user_manifest(store, "list.csv"), store)
+    table = pq.read_table(tmp_path / MANIFEST_KEY)
+    assert table["weather"].to_pylist() == ["fog"]
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    store = write_csv(tmp_path, "pair_id,ir\na,/x\n")
+    with pytest.raises(ManifestError, match="no column 'ir_uri'.*this one has: pair_id, ir"):
+        read(store)
+
+
+def test_an_empty_location_stays_a_row(tmp_path: Path) -> None:
+    store = write_csv(tmp_path, "pair_id,ir_uri,vis_uri\na,/x.png,\n")
+    assert read(store)[0]["vis_uri"] == ""
+
+
+@pytest.mark.parametrize("text", ["", "\x00\x01\x02", "ir_uri,vis_uri\n/a\n"])
+def test_what_is_not_csv_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ManifestError):
+        read(write_csv(tmp_path, text))
+
+
+def test_what_is_not_parquet_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "list.parquet").write_bytes(b"not parquet at all")
+    with pytest.raises(ManifestError, match="not a Parquet manifest"):
+        read(Store(str(tmp_path)), "list.parquet")
+
+
+@pytest.mark.parametrize("uri", ["/etc/passwd", "file:///etc/passwd", "~/secret.png"])
+def test_a_remote_manifest_may_not_name_local_files(uri: str) -> None:
+    store = Store("memory://manifests")
+    store.write("list.csv", f"ir_uri,vis_uri\n{uri},b.png\n".encode())
+    with pytest.raises(ManifestError, match="--allow-local-files"):
+        read(store)
+    allowed = read_user_manifest(store, "list.csv", allow_local_files=True)
+    assert next(allowed).column("ir_uri").to_pylist() == [uri]
+
+
+def test_a_remote_manifest_may_not_point_above_itself() -> None:
+    store = Store("memory://manifests/inner")
+    store.write("list.csv", b"ir_uri,vis_uri\na/../../x.png,b.png\n")
+    with pytest.raises(ManifestError, match="above itself"):
+        read(store)

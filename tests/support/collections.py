@@ -1,0 +1,42 @@
+"""Small collections of pairs, and the rows that runs leave behind."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from cluster.storage import Store
+from fusion_core.imaging import encode_png
+from fusion_core.synthetic import synthetic_pair
+
+SIZES = ((48, 64), (33, 57), (64, 48))
+_VOLATILE = ("attempt", "node", "read_ms", "decode_ms", "fuse_ms", "score_ms", "encode_ms")
+
+
+def write_pairs(folder: str | Path, count: int, **storage_options: object) -> Store:
+    """Write `ir/NNNN.png` and `vis/NNNN.png` in several sizes; every third visible is gray."""
+    store = Store(str(folder), storage_options)
+    for number in range(count):
+        height, width = SIZES[number % len(SIZES)]
+        ir, vis = synthetic_pair(height, width, seed=number, colour=number % 3 != 0)
+        store.write(f"ir/{number:04d}.png", encode_png(ir))
+        store.write(f"vis/{number:04d}.png", encode_png(vis))
+    return store
+
+
+def read_rows(
+    out: str | Path, storage_options: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Read all rows of a run, in the order of its shards."""
+    store = Store(str(out), storage_options)
+    rows: list[dict[str, Any]] = []
+    for entry in store.entries("shards"):
+        with store.open(entry.key) as file:
+            rows += pq.ParquetFile(file).read().to_pylist()
+    return rows
+
+
+def stable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what may differ between two computations of the same row."""
+    return [{k: v for k, v in row.items() if k not in _VOLATILE} for row in rows]
