@@ -22,7 +22,7 @@ OutputRange = Literal["clip", "minmax"]
 SixteenBit = Literal["percentile", "full"]
 
 DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
-READABLE_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
+READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
 
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0
 _TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")

@@ -113,7 +113,7 @@ def test_further_columns_are_carried_along(tmp_path: Path) -> None:
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     store = write_csv(tmp_path, "pair_id,ir\na,/x\n")
-    with pytest.raises(ManifestError, match="no column 'ir_uri'.*this one has: pair_id, ir"):
+    with pytest.raises(ManifestError, match=r"no column 'ir_uri'.*this one has: pair_id, ir"):
         read(store)
 
 

@@ -1,0 +1,150 @@
+"""Statistics and status, from shards that are written by hand."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cluster.ledger import RunRecord
+from cluster.shards import ResultRow, encode_shard, shard_key
+from cluster.storage import Store
+from fusion_core.errors import NotFoundError, StorageError
+from jobs.summary import ALL_GROUPS, bootstrap_intervals, describe, status, summarize
+
+METRICS = ["EN", "SCD"]
+RECORD = RunRecord(
+    kind="run", source="/in", method="m", parameters={}, weights_trained=True, metrics=METRICS,
+    max_pixels=10, keep_images=True, shard_size=2, rows=6, manifest_digest="d",
+    irfuse_version="0", torch_version="0", created="2026-01-01T00:00:00+00:00",
+)  # fmt: skip
+
+
+def row(number: int, *, group: str = "day", fails: str | None = None) -> ResultRow:
+    result = ResultRow(f"p{number}", group, "i", "v", "m")
+    result.metrics = {"EN": float(number), "SCD": None if number == 0 else 0.5}
+    if fails:
+        result.status, result.error_stage = "failed", "decode"
+        result.error_type, result.error_message = "ImageDecodeError", fails
+        result.metrics = {"EN": None, "SCD": None}
+    return result
+
+
+def write_shard(
+    out: Store, shard: int, rows: list[ResultRow], *, minute: int = 0, **facts: str
+) -> None:
+    failed = sum(r.status == "failed" for r in rows)
+    known = {
+        "fingerprint": RECORD.fingerprint,
+        "failed": str(failed),
+        "started": f"2026-01-01T00:{minute:02d}:00+00:00",
+        "committed": f"2026-01-01T00:{minute:02d}:10+00:00",
+    }
+    data = encode_shard([r.to_record() for r in rows], METRICS, {**known, **facts})
+    out.write(shard_key(shard), data)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Store:
+    store = Store(str(tmp_path))
+    store.write("run.json", RECORD.model_dump_json().encode())
+    write_shard(store, 0, [row(0), row(1)])
+    write_shard(store, 2, [row(4, group="night"), row(5, fails="empty")], minute=30)
+    return store
+
+
+def test_status_counts_what_is_there(out: Store) -> None:
+    found = status(out.url)
+    assert (found.shards, found.shards_done) == (3, 2)
+    assert (found.ok, found.failed, found.rows_left) == (3, 1, 2)
+    assert found.failed_stages == {"decode": 1}
+    assert found.failures[0].message == "empty"
+
+
+def test_speed_counts_only_the_time_in_which_shards_were_in_work(out: Store) -> None:
+    assert status(out.url).pairs_per_second == pytest.approx(4 / 20)
+
+
+def test_overlapping_shards_count_their_time_once(out: Store) -> None:
+    write_shard(out, 1, [row(2), row(3)])
+    assert status(out.url).pairs_per_second == pytest.approx(6 / 20)
+
+
+def test_groups_and_the_whole_are_described(out: Store) -> None:
+    summary = summarize(out.url)
+    assert [(g.group, g.count, g.failed) for g in summary.groups] == [
+        (ALL_GROUPS, 4, 1), ("day", 3, 1), ("night", 1, 0),
+    ]  # fmt: skip
+    assert summary.groups[0].metrics["EN"].mean == pytest.approx(5 / 3)
+    assert summary.groups[0].metrics["SCD"].count == 2
+
+
+def test_the_summary_is_written_as_json_and_csv(out: Store) -> None:
+    summary = summarize(out.url)
+    assert json.loads(out.read("summary.json")) == summary.model_dump()
+    lines = list(csv.DictReader(io.StringIO(out.read("summary.csv").decode())))
+    assert len(lines) == 6
+    assert float(lines[0]["mean"]) == summary.groups[0].metrics["EN"].mean
+
+
+def test_a_shard_of_another_run_is_refused(out: Store) -> None:
+    write_shard(out, 1, [row(2), row(3)], fingerprint="other")
+    with pytest.raises(
+        StorageError, match=r"shard-000001\.parquet was written by a run with other"
+    ):
+        summarize(out.url)
+
+
+def test_a_damaged_shard_is_named(out: Store) -> None:
+    out.write(shard_key(1), b"PAR1 rubbish PAR1")
+    with pytest.raises(StorageError, match=r"shard-000001\.parquet is damaged"):
+        summarize(out.url)
+
+
+def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="holds no run"):
+        status(str(tmp_path / "x"))
+
+
+def test_a_run_without_shards_has_an_empty_summary(out: Store) -> None:
+    for shard in (0, 2):
+        out.delete(shard_key(shard))
+    summary = summarize(out.url)
+    assert (summary.rows, summary.groups[0].metrics["EN"].mean) == (0, None)
+
+
+def test_statistics_are_those_of_numpy() -> None:
+    values = np.random.default_rng(1).normal(size=101)
+    found = describe(np.append(values, np.nan))
+    assert found.count == 101
+    assert found.std == pytest.approx(np.std(values, ddof=1))
+    assert [found.min, found.q25, found.median, found.q75, found.max] == pytest.approx(
+        list(np.percentile(values, [0, 25, 50, 75, 100]))
+    )
+
+
+def test_the_interval_agrees_with_scipys_bootstrap() -> None:
+    values = np.random.default_rng(2).gamma(2.0, size=200)
+    ((low, high),) = bootstrap_intervals([values])  # type: ignore[misc]
+    reference = stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(3)
+    ).confidence_interval
+    width = reference.high - reference.low
+    assert low == pytest.approx(reference.low, abs=0.06 * width)
+    assert high == pytest.approx(reference.high, abs=0.06 * width)
+
+
+def test_undefined_values_are_left_out_of_the_interval() -> None:
+    values = np.random.default_rng(4).normal(5.0, size=50)
+    with_gaps = np.append(values, [np.nan] * 50)
+    low, high = bootstrap_intervals([with_gaps])[0] or (0.0, 0.0)
+    assert low < values.mean() < high
+    assert high - low < 1.5
+
+
+def test_one_value_has_no_interval() -> None:
+    assert bootstrap_intervals([np.array([1.0])]) == [None]
+    assert bootstrap_intervals([np.array([1.0, np.nan])]) == [None]
