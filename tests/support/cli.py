@@ -81,7 +81,7 @@ class RunningCommand:
             code = self._process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(
-                f"Expected {self._process.args} to end within {timeout:g} s, but it still runs\n"
+                f"Expected {self._process.args!r} to end within {timeout:g} s, but it still runs\n"
                 f"stdout:\n{self.stdout}\nstderr:\n{self.stderr}"
             ) from error
         return CommandResult(code, self.stdout, self.stderr)

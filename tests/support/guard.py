@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 
 import psutil
+
 from support.processes import end_session, is_alive
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+
 from support.environment import PROJECT_ROOT, isolate
 from support.ray_head import prepare_ray
 from support.s3 import S3Server, prepare_moto, prepare_seaweed, seaweed_binary

@@ -13,6 +13,7 @@ from uuid import uuid4
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
 from support.processes import free_ports
 from support.services import Connection, Launch
 
@@ -118,7 +119,12 @@ def prepare_seaweed(folder: Path) -> Launch:
         "s3.port.lance": 0,
         **ports,
     }
-    command = [binary, "-logtostderr", "mini", *(f"-{name}={value}" for name, value in options.items())]
+    command = [
+        binary,
+        "-logtostderr",
+        "mini",
+        *(f"-{name}={value}" for name, value in options.items()),
+    ]
     return Launch(command, _connection(server))
 
 

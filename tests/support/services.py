@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 from filelock import FileLock
+
 from support.environment import child_environment
 from support.guard import find_guard
 from support.processes import end_session, wait_until

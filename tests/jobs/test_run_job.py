@@ -1,0 +1,271 @@
+"""Whole runs on a real Ray cluster of two nodes."""
+
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.cli import run_cli, start_cli
+from support.collections import read_rows, stable, write_pairs
+from support.processes import wait_until
+from support.s3 import S3Server
+
+import jobs
+from cluster.storage import Store
+from fusion_core.errors import InvalidValueError, RunConflictError, RunFailedError, WeightsError
+from fusion_core.imaging import decode_image
+from jobs import RunOptions, ScoreOptions
+
+PAIRS = 60
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("collection")
+    write_pairs(folder, PAIRS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    collection: Path, ray_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished run of the collection."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    result = jobs.run(options(collection, out, address=ray_address))
+    assert (result.rows, result.failed, result.computed) == (PAIRS, 0, PAIRS)
+    return out
+
+
+def options(source: object, out: object, **changed: Any) -> RunOptions:
+    settings = {"weights": "random:0", "shard_size": 3, "workers": 2, **changed}
+    return RunOptions(source=str(source), out=str(out), **settings)
+
+
+def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Iterator[None]:
+        raise AssertionError("Ray must not be started")
+
+    monkeypatch.setattr("cluster.runtime.ray_session", refuse)
+
+
+def test_every_pair_has_one_row_in_manifest_order(undisturbed: Path) -> None:
+    rows = read_rows(undisturbed)
+    assert [row["pair_id"] for row in rows] == [f"{number:04d}" for number in range(PAIRS)]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert decode_image(rows[1]["fused"]["bytes"]).shape == (33, 57, 3)
+    assert decode_image(rows[0]["fused"]["bytes"]).shape == (48, 64)
+
+
+def test_a_finished_run_answers_without_ray(
+    collection: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid_ray(monkeypatch)
+    result = jobs.run(options(collection, undisturbed))
+    assert (result.rows, result.computed) == (PAIRS, 0)
+    assert result.summary.groups[0].metrics["EN"].count == PAIRS
+
+
+def test_other_settings_in_the_same_place_are_refused_by_name(
+    collection: Path, undisturbed: Path
+) -> None:
+    with pytest.raises(RunConflictError, match=r"parameters: .*l1_norm.*metrics: "):
+        jobs.run(
+            options(collection, undisturbed, params={"strategy": "l1_norm"}, metrics=("EN", "SCD"))
+        )
+
+
+def test_another_source_in_the_same_place_is_refused(undisturbed: Path, tmp_path: Path) -> None:
+    write_pairs(tmp_path, PAIRS)
+    with pytest.raises(RunConflictError, match="manifest_digest"):
+        jobs.run(options(tmp_path, undisturbed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"weights": None}, WeightsError, "--weights FILE"),
+        ({"weights": "/no/such/file"}, WeightsError, "no weight file at /no/such/file"),
+        ({"method": "magic"}, InvalidValueError, "the methods are: densefuse"),
+        ({"params": {"strategy": "best"}}, InvalidValueError, "strategy"),
+        ({"params": {"stratgy": "mean"}}, InvalidValueError, "Unknown parameter 'stratgy'"),
+        ({"metrics": ("EN", "VIF")}, InvalidValueError, "Unknown metric 'VIF'"),
+    ],
+)
+def test_mistakes_are_told_before_anything_starts(
+    collection: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    forbid_ray(monkeypatch)
+    with pytest.raises(error, match=message):
+        jobs.run(options(collection, tmp_path / "out", **changed))
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_driver_that_is_killed_three_times_loses_and_doubles_nothing(
+    collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ["run", collection, "--out", out, "--weights", "random:0", "--shard-size", "3"]
+    command += ["--address", ray_address, "--workers", "2"]
+    moments = random.Random(7)
+    for _ in range(3):
+        goal = len(Store(str(out)).entries("shards")) + moments.randint(1, 4)
+        with start_cli(*command) as driver:
+            wait_until(
+                lambda goal=goal: len(Store(str(out)).entries("shards")) >= goal,  # type: ignore[misc]
+                timeout=90,
+                what="shards before the kill",
+            )
+            driver.send_signal(signal.SIGKILL)
+            assert driver.wait(timeout=30).returncode == -signal.SIGKILL
+    assert 3 <= len(Store(str(out)).entries("shards")) < PAIRS // 3
+    finished = run_cli(*command, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    assert "shards are done" in finished.stderr
+    assert stable(read_rows(out)) == stable(read_rows(undisturbed))
+
+
+def test_interrupted_runs_say_how_to_go_on(
+    collection: Path, ray_address: str, tmp_path: Path
+) -> None:
+    command = ["run", collection, "--out", tmp_path, "--weights", "random:0"]
+    command += ["--address", ray_address, "--workers", "1", "--shard-size", "1"]
+    with start_cli(*command) as driver:
+        wait_until(
+            lambda: len(Store(str(tmp_path)).entries("shards")) >= 1, timeout=90, what="a shard"
+        )
+        driver.send_signal(signal.SIGINT)
+        result = driver.wait(timeout=30)
+    assert result.returncode == 130
+    assert "run the same command again" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_run_on_s3_gives_the_same_rows(
+    s3: S3Server, collection: Path, undisturbed: Path, ray_address: str
+) -> None:
+    bucket = f"s3://{s3.new_bucket()}"
+    write_pairs(f"{bucket}/in", PAIRS, **s3.storage_options)
+    wanted = options(
+        f"{bucket}/in", f"{bucket}/out", address=ray_address, storage_options=s3.storage_options
+    )
+    assert jobs.run(wanted).failed == 0
+    rows = read_rows(f"{bucket}/out", s3.storage_options)
+    there = f"{bucket}/in"
+    moved = [
+        {k: v.replace(there, str(collection)) if k.endswith("_uri") else v for k, v in row.items()}
+        for row in stable(rows)
+    ]
+    assert moved == stable(read_rows(undisturbed))
+    found = jobs.status(f"{bucket}/out", storage_options=s3.storage_options)
+    assert (found.ok, found.rows_left) == (PAIRS, 0)
+    record = Store(f"{bucket}/out", s3.storage_options).read("run.json").decode()
+    assert s3.storage_options["secret"] not in record
+
+
+def test_failed_rows_can_be_retried_alone(ray_address: str, tmp_path: Path) -> None:
+    store = write_pairs(tmp_path / "in", 12)
+    picture = store.read("vis/0005.png")
+    store.write("vis/0005.png", b"")
+    wanted = options(tmp_path / "in", tmp_path / "out", address=ray_address)
+    assert jobs.run(wanted).failed == 1
+    before = read_rows(tmp_path / "out")
+    store.write("vis/0005.png", picture)
+    assert jobs.run(wanted).computed == 0
+    result = jobs.run(wanted.model_copy(update={"retry_failed": True}))
+    after = read_rows(tmp_path / "out")
+    assert (result.failed, result.computed) == (0, 1)
+    assert [b for b, a in zip(before, after, strict=True) if b != a] == [before[5]]
+    assert (after[5]["status"], after[5]["attempt"]) == ("ok", 2)
+
+
+def test_too_many_failures_are_an_error_but_everything_is_committed(
+    ray_address: str, tmp_path: Path
+) -> None:
+    store = write_pairs(tmp_path / "in", 9)
+    for number in (1, 4):
+        store.write(f"ir/{number:04d}.png", b"<html>")
+    wanted = options(tmp_path / "in", tmp_path / "out", address=ray_address)
+    with pytest.raises(RunFailedError, match=r"2 of 9 pairs failed \(2 at decode\).*10%"):
+        jobs.run(wanted)
+    assert [row["status"] for row in read_rows(tmp_path / "out")].count("ok") == 7
+    lenient = wanted.model_copy(update={"max_failure_rate": 0.5})
+    assert jobs.run(lenient).failed == 2
+
+
+def test_a_run_that_fails_wholesale_stops_early(ray_address: str, tmp_path: Path) -> None:
+    store = write_pairs(tmp_path / "in", 1)
+    data = store.read("ir/0000.png")
+    for number in range(400):
+        store.write(f"ir/{number:04d}.png", data)
+        store.write(f"vis/{number:04d}.png", b"")
+    with pytest.raises(RunFailedError, match=r"Stopped: .* at decode"):
+        jobs.run(options(tmp_path / "in", tmp_path / "out", address=ray_address, shard_size=20))
+    assert len(Store(str(tmp_path / "out")).entries("shards")) < 20
+
+
+def test_fused_images_made_elsewhere_get_the_scores_of_the_run(
+    collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
+) -> None:
+    fused = Store(str(tmp_path / "fused"))
+    expected = read_rows(undisturbed)
+    for row in expected[:-1]:
+        fused.write(f"{row['pair_id']}.png", row["fused"]["bytes"])
+    result = jobs.score(
+        ScoreOptions(
+            source=str(collection),
+            fused=fused.url,
+            name="theirs",
+            out=str(tmp_path / "out"),
+            address=ray_address,
+            workers=2,
+        )
+    )
+    rows = read_rows(tmp_path / "out")
+    assert (result.failed, len(rows)) == (1, PAIRS)
+    assert {row["method"] for row in rows} == {"theirs"}
+    for row, other in zip(rows[:-1], expected[:-1], strict=True):
+        assert {m: row[m] for m in ("EN", "MI", "SCD", "SSIM_a")} == {
+            m: other[m] for m in ("EN", "MI", "SCD", "SSIM_a")
+        }
+    assert rows[0]["fused"] == {"bytes": None, "path": fused.uri("0000.png")}
+    assert (rows[-1]["error_stage"], rows[-1]["fused"]) == ("read", None)
+    assert "no fused image" in rows[-1]["error_message"]
+
+
+def test_the_published_pictures_and_means_come_out_on_s3_as_on_disk(
+    shared_reference: Path, s3_seaweed: S3Server, ray_address: str, tmp_path: Path
+) -> None:
+    bucket = f"s3://{s3_seaweed.new_bucket()}"
+    source = Store(f"{bucket}/tno", s3_seaweed.storage_options)
+    for path in sorted((shared_reference / "tno").glob("*.png")):
+        source.write(path.name, path.read_bytes())
+    wanted = {
+        "params": {"strategy": "addition", "output_range": "minmax"},
+        "weights": shared_reference / "weights" / "densefuse_gray_1e2.safetensors",
+        "address": ray_address,
+        "shard_size": None,
+    }
+    jobs.run(options(shared_reference / "tno", tmp_path, **wanted))
+    jobs.run(
+        options(source.url, f"{bucket}/out", storage_options=s3_seaweed.storage_options, **wanted)
+    )
+    rows = read_rows(tmp_path)
+    remote = read_rows(f"{bucket}/out", s3_seaweed.storage_options)
+    assert [row["pair_id"] for row in rows] == [str(number) for number in range(1, 22)]
+    for row, other in zip(rows, remote, strict=True):
+        keys = ("pair_id", "status", "fused", "EN", "MI", "SCD", "SSIM_a")
+        assert {k: row[k] for k in keys} == {k: other[k] for k in keys}
+        published = shared_reference / "fused" / "densefuse_addition" / f"{row['pair_id']}.png"
+        ours = decode_image(row["fused"]["bytes"]).astype(int)
+        assert np.abs(ours - decode_image(published.read_bytes())).max() <= 1
+    means = {m: np.mean([row[m] for row in rows[:20]]) for m in ("EN", "SCD", "SSIM_a")}
+    assert means == pytest.approx({"EN": 6.66296, "SCD": 1.83379, "SSIM_a": 0.72829}, abs=1e-4)
