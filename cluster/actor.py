@@ -25,8 +25,15 @@ class WorkerInfo:
     node_id: str
 
 
-@ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2, concurrency_groups={"watch": 1})
-class FusionWorker:
+_OPTIONS: dict[str, Any] = {
+    "max_restarts": 0,
+    "max_task_retries": 0,
+    "max_concurrency": 2,
+    "concurrency_groups": {"watch": 1},
+}
+
+
+class LocalFusionWorker:
     """Computes shards; two may be in work at once, and `progress` is answered beside them."""
 
     def __init__(self) -> None:
@@ -83,3 +90,6 @@ class FusionWorker:
         if self._processor is None:
             raise RuntimeError("start() comes first")
         return self._processor
+
+
+FusionWorker: Any = ray.remote(**_OPTIONS)(LocalFusionWorker)

@@ -28,7 +28,7 @@ class CarefulShard:
 
     task: ShardTask
     offsets: list[int] | None = None
-    rows: dict[int, ObjectRef] = field(default_factory=dict)
+    rows: dict[int, ObjectRef[Any]] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
     deaths: int = 0
     _running: Step = "list"
@@ -41,7 +41,7 @@ class CarefulShard:
             return "list"
         return "pair" if self._left() else "commit"
 
-    def call(self, worker: ActorHandle) -> ObjectRef:
+    def call(self, worker: ActorHandle[Any]) -> ObjectRef[Any]:
         """Start the next step on a worker and return the reference that tells its end."""
         self._running = self.step
         if self._running == "list":
@@ -49,7 +49,8 @@ class CarefulShard:
         if self._running == "commit":
             return worker.commit.remote(self.task, self.rows, self.failures)
         self._pair = self._left()[0]
-        done, self.rows[self._pair] = worker.process_pair.remote(self.task, self._pair)
+        references: list[ObjectRef[Any]] = worker.process_pair.remote(self.task, self._pair)
+        done, self.rows[self._pair] = references
         return done
 
     def step_done(self, result: Any) -> bool:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""The Ray side of a run: start-up, a crew of workers, and the loop that hands out shards.
+"""The Ray side of a run: a crew of workers, and the loop that hands out shards.
 
 The driver holds shard numbers, never images. Workers are never restarted by Ray: the loop replaces
 a dead one, puts its shards back, and computes a shard that killed its worker pair by pair.
@@ -6,20 +6,12 @@ a dead one, puts its shards back, and computes a shard that killed its worker pa
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any, Literal
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+from typing import Any
 
 import ray
 from ray import ObjectRef
@@ -28,34 +20,17 @@ from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
 from cluster.actor import FusionWorker, WorkerInfo
 from cluster.careful import CarefulShard
+from cluster.session import ClusterOptions, Device
 from cluster.stages import WorkerConfig
 from cluster.worker import ShardReport, ShardTask
 from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError
 
-Device = Literal["auto", "cpu", "cuda"]
-
 _SHARDS_PER_WORKER = 2
-_OBJECT_STORE_BYTES = 1024**3
 _POLL_S = 0.5
 _PROBE_EVERY_S = 2.0
 _RESOURCES_EVERY_S = 5.0
 _START_DEATHS = 3
 _DEATHS_WITHOUT_A_PAIR = 12
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterOptions:
-    """Where and on how much a run computes."""
-
-    address: str | None = None
-    """Ray address; None for `RAY_ADDRESS`, or else a Ray of its own on this machine."""
-    workers: int | None = None
-    """Number of workers; None for one a GPU, or one a CPU where there is none."""
-    device: Device = "auto"
-    pair_timeout_s: float = 300.0
-    """Longest time without any step of work before a worker is taken for hung."""
-    start_timeout_s: float = 900.0
-    """Longest wait for the first worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,41 +47,6 @@ class Snapshot:
     """Workers that are starting or wait for a place."""
     deaths: int
     """Workers that died so far."""
-
-
-@contextmanager
-def ray_session(options: ClusterOptions) -> Iterator[None]:
-    """Connect to a cluster, or start Ray on this machine for as long as the block lasts.
-
-    A Ray that the calling program has initialised itself is used and left running.
-
-    Raises:
-        RunFailedError: The cluster does not answer.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address == "local":
-        quiet["num_cpus"] = max(os.cpu_count() or 1, options.workers or 1)
-        quiet["include_dashboard"] = False
-        quiet["object_store_memory"] = _OBJECT_STORE_BYTES
-        quiet["_node_ip_address"] = "127.0.0.1"
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunFailedError(
-            f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS"
-        ) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def run_shards(
@@ -144,13 +84,13 @@ def run_shards(
 class _Worker:
     """A worker as the driver sees it."""
 
-    handle: ActorHandle
-    starting: ObjectRef | None
+    handle: ActorHandle[Any]
+    starting: ObjectRef[Any] | None
     hired_at: float
     moved_at: float
     info: WorkerInfo | None = None
-    jobs: dict[ObjectRef, ShardTask | CarefulShard] = field(default_factory=dict)
-    probe: ObjectRef | None = None
+    jobs: dict[ObjectRef[Any], ShardTask | CarefulShard] = field(default_factory=dict)
+    probe: ObjectRef[Any] | None = None
     probed_at: float = 0.0
     steps: int = 0
     pairs: int = 0
@@ -265,7 +205,7 @@ class _ShardLoop:
     # Taking in
 
     def _collect(self) -> None:
-        awaited: dict[ObjectRef, _Worker] = {}
+        awaited: dict[ObjectRef[Any], _Worker] = {}
         for worker in self._workers:
             refs = [*worker.jobs, worker.starting, worker.probe]
             awaited.update({ref: worker for ref in refs if ref is not None})
@@ -280,7 +220,7 @@ class _ShardLoop:
             if awaited[ref] in self._workers:
                 self._take(awaited[ref], ref)
 
-    def _take(self, worker: _Worker, ref: ObjectRef) -> None:
+    def _take(self, worker: _Worker, ref: ObjectRef[Any]) -> None:
         try:
             result = ray.get(ref)
         except RayTaskError as error:
@@ -306,7 +246,7 @@ class _ShardLoop:
         self._failed += sum(result.failed.values())
         self._on_commit(result)
 
-    def _task_failed(self, worker: _Worker, ref: ObjectRef, error: RayTaskError) -> None:
+    def _task_failed(self, worker: _Worker, ref: ObjectRef[Any], error: RayTaskError) -> None:
         """A worker raised: not the fault of a pair, which would have become a row."""
         cause = error.cause
         job = worker.jobs.get(ref)

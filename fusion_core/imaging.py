@@ -118,7 +118,7 @@ def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
     """Decode TIFF flavours beyond Pillow, such as 16-bit RGB."""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            page = tiff.pages[0]
+            page = tiff.pages.first
             _check_pixel_count(page.imagewidth, page.imagelength, max_pixels)
             if page.dtype not in (np.uint8, np.uint16):
                 raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {page.dtype}")

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.options import JobOptions, Layout, RunOptions, ScoreOptions
 
-O = TypeVar("O", bound=JobOptions)
+Options = TypeVar("Options", bound=JobOptions)
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -43,7 +43,7 @@ _FLAG_NAMES = {"params": "--param", "out": ("--out", "-o"), "metrics": "--metric
 
 StorageOptions = Annotated[
     list[str] | None,
-    Parameter(name="--storage-options", help=_KEY_VALUE_FIELDS["storage_options"], negative=()),
+    Parameter(name="--storage-options", negative=()),
 ]
 
 
@@ -56,7 +56,7 @@ def main() -> None:
         app([argument for argument in arguments if argument != "--debug"])
     except KeyboardInterrupt:
         _stop("Stopped. What is committed stays; run the same command again to go on.")
-    except Exception as error:  # noqa: BLE001 - the boundary of the program
+    except Exception as error:
         if debug:
             raise
         _fail(error)
@@ -91,7 +91,7 @@ def _fail(error: Exception) -> NoReturn:
     sys.exit(EXIT_USAGE if isinstance(error, InvalidValueError) else EXIT_FAILED)
 
 
-def _command_of(model: type[O], job: Callable[[O], None]) -> Callable[..., None]:
+def _command_of(model: type[Options], job: Callable[[Options], None]) -> Callable[..., None]:
     """Make a command whose arguments are the fields of an options model."""
 
     def command(source: str, **values: Any) -> None:  # noqa: ANN401
@@ -209,8 +209,9 @@ def _print_result(result: Any) -> None:  # noqa: ANN401
     console = Console()
     print_summary(console, [result.summary])
     console.print(
-        f"{result.rows - result.failed} pairs ok, {result.failed} failed, {result.computed} computed "
-        f"now.\nShards:  {result.out}/shards\nSummary: {result.out}/summary.json and summary.csv",
+        f"{result.rows - result.failed} pairs ok, {result.failed} failed, "
+        f"{result.computed} computed now.\n"
+        f"Shards:  {result.out}/shards\nSummary: {result.out}/summary.json and summary.csv",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -238,8 +239,9 @@ def demo(folder: str = "irfuse-demo") -> None:
         result = run_demo(folder, progress)
     _print_result(result.run)
     Console(highlight=False).print(
-        f"Pairs:   {result.source}\nThe demo's weights are untrained ({DEMO_WEIGHTS}): it shows the "
-        "job, not the quality of the method.",
+        f"Pairs:   {result.source}\n"
+        f"The demo's weights are untrained ({DEMO_WEIGHTS}): it shows the job, not the quality of "
+        "the method.",
         soft_wrap=True,
     )
 
@@ -258,6 +260,7 @@ def pairs(
         source: Folder: local path, s3://, gs://.
         output: Manifest to write, ending in .parquet.
         layout: How pairs lie in the folder; found out by default.
+        storage_options: Options for fsspec as NAME=VALUE, repeated, or one JSON object.
     """
     from rich.console import Console
 
@@ -286,6 +289,7 @@ def status(
         out: The run's location.
         failures: How many failed pairs to show with their reasons.
         json_output: Print JSON.
+        storage_options: Options for fsspec as NAME=VALUE, repeated, or one JSON object.
     """
     from rich.console import Console
 
@@ -316,6 +320,7 @@ def summarize(
         outs: One run or several to compare.
         json_output: Print JSON instead of the table.
         csv_output: Print CSV instead of the table.
+        storage_options: Options for fsspec as NAME=VALUE, repeated, or one JSON object.
     """
     from rich.console import Console
 

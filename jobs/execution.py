@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from cluster.ledger import Ledger, RunRecord, check_same_run, find_run
 from cluster.manifest import FrozenInfo, digest_of, freeze, is_manifest, split_object_url
+from cluster.session import ClusterOptions, ray_session
 from cluster.shards import default_shard_size
 from cluster.stages import WorkerConfig
 from cluster.storage import Store
@@ -212,9 +213,6 @@ def _compute(
     weights: Weights | None,
     progress: Progress,
 ) -> None:
-    # Ray is imported only when there is work: a finished run answers at once.
-    from cluster.runtime import ClusterOptions, ray_session, run_shards
-
     cluster = ClusterOptions(
         address=options.address,
         workers=options.workers,
@@ -239,6 +237,9 @@ def _compute(
     )
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
+        # Imported here because Ray is only when there is work: a finished run answers at once.
+        from cluster.runtime import run_shards
+
         run_shards(
             tasks,
             config,
@@ -272,9 +273,10 @@ def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]
 def _check_outcome(summary: Summary, max_failure_rate: float) -> None:
     if summary.failed > max_failure_rate * summary.rows:
         raise RunFailedError(
-            f"{summary.failed} of {summary.rows} pairs failed ({_by_stage(summary.failed_stages)}), "
-            f"over the limit of {max_failure_rate:.0%}; everything is committed, see "
-            "`irfuse status OUT` for reasons, and run again with --retry-failed once they are mended"
+            f"{summary.failed} of {summary.rows} pairs failed "
+            f"({_by_stage(summary.failed_stages)}), over the limit of {max_failure_rate:.0%}; "
+            "everything is committed, `irfuse status OUT` tells the reasons, and --retry-failed "
+            "computes them again once they are mended"
         )
 
 

@@ -45,7 +45,7 @@ def print_summary(console: Console, summaries: Iterable[Summary]) -> None:
                 f"{method}, {part.group or 'no group'}: {part.count} pairs, {part.failed} failed"
             )
             table = Table(
-                title=title, title_justify="left", box=HEAVY_HEAD, show_edge=False, show_lines=False,
+                title=title, title_justify="left", box=HEAVY_HEAD, show_edge=False,
                 padding=0, collapse_padding=True, pad_edge=False,
             )  # fmt: skip
             table.add_column("metric")
@@ -79,7 +79,8 @@ def print_status(console: Console, status: Status) -> None:
         "run": f"{status.out}",
         "method": f"{status.method}{untrained}",
         "shards": f"{status.shards_done} of {status.shards} done",
-        "pairs": f"{status.ok} ok, {status.failed} failed, {status.rows_left} left of {status.rows}",
+        "pairs": f"{status.ok} ok, {status.failed} failed, "
+        f"{status.rows_left} left of {status.rows}",
         "failed at": ", ".join(f"{s}: {n}" for s, n in status.failed_stages.items()) or "–",
         "speed": "–" if rate is None else f"{rate:.2f} pairs/s while shards were in work",
     }

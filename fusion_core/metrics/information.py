@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -85,8 +87,8 @@ def _histogram(values: Tensor, bins: int) -> Tensor:
 def _entropy(histogram: Tensor) -> Tensor:
     """Shannon entropy in bits of `(B, bins)` counts."""
     p = histogram / histogram.sum(dim=1, keepdim=True)
-    # 0 - ... so that one full bin gives 0 and not -0.
-    return 0.0 - torch.special.xlogy(p, p).sum(dim=1) / torch.log(torch.tensor(2.0, dtype=p.dtype))
+    nats: Tensor = torch.special.xlogy(p, p).sum(dim=1)
+    return 0.0 - nats / math.log(2.0)  # not `-nats`: one full bin gives 0 and not -0
 
 
 ENTROPY = Metric(

@@ -49,7 +49,7 @@ def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Iterator[None]:
         raise AssertionError("Ray must not be started")
 
-    monkeypatch.setattr("cluster.runtime.ray_session", refuse)
+    monkeypatch.setattr("jobs.execution.ray_session", refuse)
 
 
 def test_every_pair_has_one_row_in_manifest_order(undisturbed: Path) -> None:

@@ -1,0 +1,98 @@
+"""Ray for the length of a run: connected to, or started on this machine.
+
+Ray is imported inside, after the variables are set that it reads at its import.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fusion_core.errors import RunFailedError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+_HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:]+|\[[^]]+\]):(\d+)")
+_CONNECT_TIMEOUT_S = 10.0
+_OBJECT_STORE_BYTES = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """Where and on how much a run computes."""
+
+    address: str | None = None
+    """Ray address; None for `RAY_ADDRESS`, or else a Ray of its own on this machine."""
+    workers: int | None = None
+    """Number of workers; None for one a GPU, or one a CPU where there is none."""
+    device: Device = "auto"
+    pair_timeout_s: float = 300.0
+    """Longest time without any step of work before a worker is taken for hung."""
+    start_timeout_s: float = 900.0
+    """Longest wait for the first worker."""
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address at which nobody listens; Ray itself would try for minutes."""
+    match = _HOST_AND_PORT.fullmatch(address)
+    if match is None:
+        return
+    try:
+        socket.create_connection((match[1].strip("[]"), int(match[2])), _CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise RunFailedError(
+            f"Cannot use Ray at {address}: {error.strerror or error}; check --address and "
+            "RAY_ADDRESS, and that the cluster is up"
+        ) from error
+
+
+@contextmanager
+def ray_session(options: ClusterOptions) -> Iterator[None]:
+    """Connect to a cluster, or start Ray on this machine for as long as the block lasts.
+
+    A Ray that the calling program has initialised itself is used and left running.
+
+    Raises:
+        RunFailedError: The cluster does not answer.
+    """
+    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address == "local":
+        # Read when Ray is imported: without it Ray replaces the loopback address, which a Ray of
+        # our own is bound to, by the machine's outward one.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    _check_reachable(address)
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address == "local":
+        quiet["num_cpus"] = max(os.cpu_count() or 1, options.workers or 1)
+        quiet["include_dashboard"] = False
+        quiet["object_store_memory"] = _OBJECT_STORE_BYTES
+        quiet["_node_ip_address"] = "127.0.0.1"
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunFailedError(
+            f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place
+    try:
+        yield
+    finally:
+        ray.shutdown()
