@@ -56,12 +56,6 @@ def is_manifest(url: str) -> bool:
     return url.lower().endswith((".csv", ".parquet", ".pq"))
 
 
-def split_object_url(url: str) -> tuple[str, str]:
-    """Split an object's URL or path into its folder and its name."""
-    folder, _, name = url.rpartition("/")
-    return (folder or ("/" if url.startswith("/") else ".")), name
-
-
 def read_user_manifest(
     store: Store, name: str, *, allow_local_files: bool = False
 ) -> Iterator[pa.RecordBatch]:
@@ -158,12 +152,14 @@ def _locate(uri: str, store: Store, allow_local_files: bool) -> str:
     return store.uri(path)
 
 
-def freeze(batches: Iterable[pa.RecordBatch], out: Store, key: str = MANIFEST_KEY) -> FrozenInfo:
-    """Write the manifest under a key, checked, with its digest inside.
+def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
+    """Build the frozen manifest, checked, with its digest inside.
+
+    Returns:
+        Size and identity, and the Parquet object.
 
     Raises:
         ManifestError: There is no row, or a `pair_id` is empty or not unique.
-        StorageError: It cannot be written.
     """
     digest = _Digest()
     ids = _UniqueIds()
@@ -179,17 +175,7 @@ def freeze(batches: Iterable[pa.RecordBatch], out: Store, key: str = MANIFEST_KE
     ids.check()
     writer.add_key_value_metadata({_DIGEST_KEY: digest.hex().encode()})
     writer.close()
-    out.write(key, buffer.getvalue())
-    return FrozenInfo(rows=ids.count, digest=digest.hex())
-
-
-def digest_of(batches: Iterable[pa.RecordBatch]) -> FrozenInfo:
-    """Return what `freeze` would, without writing anything."""
-    digest, rows = _Digest(), 0
-    for batch in batches:
-        digest.add(batch)
-        rows += batch.num_rows
-    return FrozenInfo(rows, digest.hex())
+    return FrozenInfo(rows=ids.count, digest=digest.hex()), buffer.getvalue()
 
 
 def _rechunk(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -50,6 +50,7 @@ _PASSING_ERRNOS = frozenset(
         "EPIPE", "ESTALE", "ETIMEDOUT",
     )
 )  # fmt: skip
+_LOCAL_PROTOCOLS = (None, "file", "local")
 _CREDENTIAL_ERRORS = (NoCredentialsError, PartialCredentialsError)
 _STORE_ERRORS = (OSError, FSTimeoutError, BotoCoreError, ClientError, aiohttp.ClientError)
 
@@ -74,10 +75,11 @@ class Store:
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._fs = _filesystem(url, storage_options or {})
         protocol = split_protocol(url)[0]
-        self.is_local = protocol in (None, "file", "local")
+        self.is_local = protocol in _LOCAL_PROTOCOLS
         root = self._fs._strip_protocol(url)
         self._root = os.path.abspath(root).rstrip("/") if self.is_local else root.rstrip("/")
-        self.url = self._root if self.is_local else f"{protocol}://{self._root}"
+        whole = self.is_local or "://" in self._root
+        self.url = self._root if whole else f"{protocol}://{self._root.lstrip('/')}"
 
     def path(self, key: str) -> str:
         """Return the fsspec path of a key."""
@@ -233,19 +235,32 @@ class Reader:
             NotFoundError: There is no such object.
             StorageError: It cannot be read.
         """
-        folder, _, name = uri.rpartition("/")
-        container = folder if split_protocol(uri)[0] is None else "/".join(uri.split("/", 3)[:3])
+        root, key = _split_at_container(uri)
         with self._lock:
-            if container not in self._stores:
-                self._stores[container] = Store(container or "/", self._options)
-            store = self._stores[container]
-        return store.read(uri[len(container) :].lstrip("/") if container else name)
+            if root not in self._stores:
+                self._stores[root] = Store(root, self._options)
+            store = self._stores[root]
+        return store.read(key)
+
+
+def split_object_url(url: str) -> tuple[str, str]:
+    """Split an object's URL or path into its folder and its name."""
+    folder, _, name = url.rpartition("/")
+    return (folder or ("/" if url.startswith("/") else ".")), name
+
+
+def _split_at_container(uri: str) -> tuple[str, str]:
+    """Split a URL after its bucket or host, a local path after its folder."""
+    if split_protocol(uri)[0] in _LOCAL_PROTOCOLS:
+        return split_object_url(uri.removeprefix("file://").removeprefix("local://"))
+    scheme, _, host, *path = uri.split("/", 3)
+    return f"{scheme}//{host}", "".join(path)
 
 
 def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: ANN401
     protocol = split_protocol(url)[0] or "file"
     options = dict(storage_options)
-    if protocol in ("file", "local"):
+    if protocol in _LOCAL_PROTOCOLS:
         options = {}
     elif protocol in ("s3", "s3a"):
         config = {

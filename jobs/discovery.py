@@ -17,9 +17,8 @@ from cluster.manifest import (
     freeze,
     is_manifest,
     read_user_manifest,
-    split_object_url,
 )
-from cluster.storage import Store
+from cluster.storage import Store, split_object_url
 from fusion_core.errors import ManifestError
 
 _HEAD_BYTES = 64
@@ -118,8 +117,9 @@ def pairs(
     if not output.lower().endswith(".parquet"):
         raise ManifestError(f"Expected an output that ends in .parquet, but got {output}")
     collection = discover(source, layout=layout, storage_options=storage_options)
+    info, manifest = freeze(collection.batches())
     folder, name = split_object_url(output)
-    info = freeze(collection.batches(), Store(folder, storage_options), name)
+    Store(folder, storage_options).write(name, manifest)
     return collection.discovery, info
 
 

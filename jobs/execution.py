@@ -11,12 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.ledger import Ledger, RunRecord, check_same_run, find_run
-from cluster.manifest import FrozenInfo, digest_of, freeze, is_manifest, split_object_url
+from cluster.ledger import RUN_KEY, Ledger, RunRecord, check_same_run, find_run, read_run
+from cluster.manifest import MANIFEST_KEY, FrozenInfo, freeze, is_manifest
 from cluster.session import ClusterOptions, ray_session
 from cluster.shards import default_shard_size
 from cluster.stages import WorkerConfig
-from cluster.storage import Store
+from cluster.storage import Store, split_object_url
 from cluster.worker import ShardReport, ShardTask
 from fusion_core.errors import NotFoundError, RunFailedError, WeightsError
 from fusion_core.methods import build_method, get_method
@@ -80,7 +80,6 @@ def score(options: ScoreOptions, progress: Progress | None = None) -> RunResult:
     settings = {
         "kind": "score",
         "method": options.name,
-        "fused": options.fused,
         "parameters": {"sixteen_bit": options.sixteen_bit},
         "keep_images": False,
     }
@@ -116,20 +115,19 @@ def _plan(
 ) -> RunRecord:
     """Create the run, or find it again and make sure that it is the same."""
     found = find_run(out)
-    same_folder = found is not None and found.source == _identify(options)
-    if found is not None and same_folder and not is_manifest(options.source):
+    manifest: bytes | None = None
+    if found is not None and _is_frozen(options, found, out):
         info = FrozenInfo(found.rows, found.manifest_digest)
-    elif found is not None:
-        info = digest_of(_batches(options))
     else:
         progress.message(f"Looking for pairs in {options.source}")
-        info = freeze(_batches(options), out)
+        info, manifest = freeze(_batches(options))
     shard_size = options.shard_size or (
         found.shard_size if found else default_shard_size(info.rows)
     )
     wanted = RunRecord(
         **settings,
         source=_identify(options),
+        fused=_fused(options),
         metrics=select_metrics(options.metrics),
         max_pixels=options.max_pixels,
         shard_size=shard_size,
@@ -144,16 +142,31 @@ def _plan(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     if found is None:
-        created = out.create("run.json", wanted.model_dump_json(indent=2).encode())
-        found = wanted if created else find_run(out)
-    if found is None:
-        raise RunFailedError(f"{out.uri('run.json')} vanished while the run was being created")
+        created = out.create(RUN_KEY, wanted.model_dump_json(indent=2).encode())
+        found = wanted if created else read_run(out)
     check_same_run(found, wanted)
+    # After run.json, which only one of several drivers can create: a loser has no say.
+    if manifest is not None and not out.exists(MANIFEST_KEY):
+        out.write(MANIFEST_KEY, manifest)
     return found
 
 
+def _is_frozen(options: JobOptions, found: RunRecord, out: Store) -> bool:
+    """Whether the run's own manifest stands for the source.
+
+    A folder is listed once, at the start of a run; what was added later is not part of it. A
+    manifest file is read again, because it may have been edited.
+    """
+    same = found.source == _identify(options) and found.fused == _fused(options)
+    return same and not is_manifest(options.source) and out.exists(MANIFEST_KEY)
+
+
 def _identify(options: JobOptions) -> str:
-    return Store(options.source).url if not is_manifest(options.source) else options.source
+    return options.source if is_manifest(options.source) else Store(options.source).url
+
+
+def _fused(options: JobOptions) -> str | None:
+    return options.fused if isinstance(options, ScoreOptions) else None
 
 
 def _batches(options: JobOptions) -> Iterator[pa.RecordBatch]:

@@ -18,8 +18,12 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 # The batch script runs on the first node. Set HEAD_IP where that node's first address is not the
 # one that the others reach it by.
 read -r ip _ <<<"${HEAD_IP:-$(hostname -I)}"
-port=$((20000 + SLURM_JOB_ID % 10000))
+port=$((20000 + SLURM_JOB_ID % 5000))
 address=$ip:$port
+# A token of this job's own keeps other users of the network out of this Ray.
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_TOKEN
 ray_options=(
     --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}"
     --disable-usage-stats --block
@@ -48,7 +52,7 @@ start_step() {  # start_step NODES SRUN_OPTION RAY_START_OPTION...
 }
 
 start_step 1 --nodelist="${nodes[0]}" --head --node-ip-address="$ip" --port="$port" \
-    --ray-client-server-port=$((port + 10000)) --include-dashboard=false
+    --ray-client-server-port=$((port + 5000)) --include-dashboard=false
 for _ in {1..60}; do
     if ray health-check --address "$address" &>/dev/null; then break; fi
     if ! kill -0 "${steps[0]}" 2>/dev/null; then break; fi

@@ -11,7 +11,6 @@ from cluster.manifest import (
     MANIFEST_KEY,
     ROW_GROUP_ROWS,
     FrozenManifest,
-    digest_of,
     freeze,
     read_user_manifest,
 )
@@ -43,7 +42,7 @@ def read(store: Store, name: str = "list.csv") -> list[dict[str, str]]:
 
 def test_rows_come_back_across_row_groups(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    freeze(batches(2 * ROW_GROUP_ROWS + 10, 1000), store)
+    store.write(MANIFEST_KEY, freeze(batches(2 * ROW_GROUP_ROWS + 10, 1000))[1])
     manifest = FrozenManifest(store)
     assert manifest.rows == 2 * ROW_GROUP_ROWS + 10
     rows = manifest.read(ROW_GROUP_ROWS - 3, ROW_GROUP_ROWS + 4)
@@ -53,28 +52,29 @@ def test_rows_come_back_across_row_groups(tmp_path: Path) -> None:
 
 def test_the_digest_is_in_the_file_and_does_not_depend_on_batches(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    info = freeze(batches(5000, 777), store)
-    assert digest_of(batches(5000, 13)) == info
+    info, data = freeze(batches(5000, 777))
+    store.write(MANIFEST_KEY, data)
+    assert freeze(batches(5000, 13))[0] == info
     assert FrozenManifest(store).digest == info.digest
 
 
 def test_the_digest_changes_with_any_value() -> None:
-    assert digest_of(batches(10, 5)) != digest_of(batches(10, 5, p7="other"))
+    assert freeze(batches(10, 5))[0] != freeze(batches(10, 5, p7="other"))[0]
 
 
-def test_a_repeated_pair_id_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_pair_id_is_refused() -> None:
     with pytest.raises(ManifestError, match="1 rows of the manifest repeat the pair_id"):
-        freeze(batches(100, 10, p7="p93"), Store(str(tmp_path)))
+        freeze(batches(100, 10, p7="p93"))
 
 
-def test_an_empty_pair_id_is_refused_with_its_row(tmp_path: Path) -> None:
+def test_an_empty_pair_id_is_refused_with_its_row() -> None:
     with pytest.raises(ManifestError, match="Row 8 "):
-        freeze(batches(100, 10, p7=""), Store(str(tmp_path)))
+        freeze(batches(100, 10, p7=""))
 
 
-def test_no_rows_are_refused(tmp_path: Path) -> None:
+def test_no_rows_are_refused() -> None:
     with pytest.raises(ManifestError, match="no pair"):
-        freeze(iter(()), Store(str(tmp_path)))
+        freeze(iter(()))
 
 
 def test_relative_locations_are_relative_to_the_manifest(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_byte_order_mark_and_quotes_are_understood(tmp_path: Path) -> None:
 
 def test_further_columns_are_carried_along(tmp_path: Path) -> None:
     store = write_csv(tmp_path, "weather,ir_uri,vis_uri\nfog,/a,/b\n")
-    freeze(read_user_manifest(store, "list.csv"), store)
+    store.write(MANIFEST_KEY, freeze(read_user_manifest(store, "list.csv"))[1])
     table = pq.read_table(tmp_path / MANIFEST_KEY)
     assert table["weather"].to_pylist() == ["fog"]
 

@@ -90,6 +90,12 @@ def test_a_full_url_is_read_by_the_reader(store: Store, request: pytest.FixtureR
     assert Reader(options).read(store.uri(name)) == b"content"
 
 
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_local_paths_and_file_urls_name_the_same_object(tmp_path: Path, form: str) -> None:
+    (tmp_path / "a b.bin").write_bytes(b"content")
+    assert Reader().read(form.format(tmp_path / "a b.bin")) == b"content"
+
+
 def test_objects_open_for_random_reads(store: Store) -> None:
     store.write("a.bin", bytes(range(100)))
     with store.open("a.bin") as file:

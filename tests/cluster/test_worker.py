@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from support.collections import read_rows, stable
 
-from cluster.manifest import FrozenManifest, freeze
+from cluster.manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.shards import ShardPlan, shard_key
 from cluster.stages import Failure, WorkerConfig
 from cluster.storage import Store
@@ -31,7 +31,8 @@ IR, VIS = synthetic_pair(40, 50, seed=5)
 def processor(folder: Path, *, shard_size: int = 64, **changed: Any) -> ShardProcessor:
     """Freeze the collection in `folder/in` and load a worker for `folder/out`."""
     out = Store(str(folder / "out"))
-    info = freeze(discover(str(folder / "in")).batches(), out)
+    info, manifest = freeze(discover(str(folder / "in")).batches())
+    out.write(MANIFEST_KEY, manifest)
     settings: dict[str, Any] = {
         "out_url": out.url,
         "plan": ShardPlan(info.rows, shard_size),

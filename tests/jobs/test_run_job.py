@@ -84,6 +84,37 @@ def test_another_source_in_the_same_place_is_refused(undisturbed: Path, tmp_path
         jobs.run(options(tmp_path, undisturbed))
 
 
+def test_what_is_added_to_the_folder_later_is_not_part_of_the_run(
+    ray_address: str, tmp_path: Path
+) -> None:
+    write_pairs(tmp_path / "in", 4)
+    wanted = options(tmp_path / "in", tmp_path / "out", address=ray_address)
+    jobs.run(wanted)
+    write_pairs(tmp_path / "in", 6)
+    assert jobs.run(wanted).rows == 4
+
+
+def test_a_run_that_was_killed_before_its_manifest_was_written_goes_on(
+    collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "run.json").write_bytes((undisturbed / "run.json").read_bytes())
+    jobs.run(options(collection, tmp_path, address=ray_address))
+    assert stable(read_rows(tmp_path)) == stable(read_rows(undisturbed))
+
+
+def test_an_edited_manifest_file_is_noticed(
+    collection: Path, ray_address: str, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "list.csv"
+    lines = [f"{n},{collection}/ir/{n:04d}.png,{collection}/vis/{n:04d}.png" for n in range(4)]
+    manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines]))
+    wanted = options(manifest, tmp_path / "out", address=ray_address)
+    assert jobs.run(wanted).rows == 4
+    manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines[:3]]))
+    with pytest.raises(RunConflictError, match="rows: 4 there, 3 now"):
+        jobs.run(wanted)
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
