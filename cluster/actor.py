@@ -47,6 +47,7 @@ class LocalFusionWorker:
             IrfuseError: The weights, the parameters or the output location do not work here.
         """
         torch.set_num_threads(1)
+        torch.backends.cudnn.allow_tf32 = False  # single precision means single precision
         self._processor = ShardProcessor(replace(config, weights=weights))
         node_id = ray.get_runtime_context().get_node_id()
         return WorkerInfo(version("irfuse"), socket.gethostname(), node_id)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_PIXELS = 64 * 1024 * 1024
+LARGEST_MAX_PIXELS = 178_956_970
+"""Pillow refuses to open anything larger."""
 
 Layout = Literal["auto", "folders", "prefix", "suffix", "infix", "four_channel"]
 
@@ -29,7 +31,7 @@ class JobOptions(BaseModel):
     """Pairs a shard; by default 64, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
     """Largest share of failed pairs before the run counts as failed and stops."""
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
     """Largest accepted image, width times height."""
     retry_failed: bool = False
     """Compute the failed rows of finished shards again."""
