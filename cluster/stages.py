@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cluster.manifest import PairRow
 from cluster.shards import ResultRow, ShardPlan, Stage
 from cluster.storage import Reader
-from fusion_core.errors import IrfuseError, PairMismatchError
+from fusion_core.errors import IrfuseError
 from fusion_core.fusion import check_registered, fuse_images
 from fusion_core.imaging import (
     Pixels,
@@ -291,12 +291,7 @@ class PairStages:
 
 
 def _check_sizes(images: Sequence[Pixels]) -> bool:
-    check_registered(images[0], images[1])
-    if len(images) > 2 and images[2].shape[:2] != images[0].shape[:2]:
-        raise PairMismatchError(
-            f"The fused image is {images[2].shape[1]}x{images[2].shape[0]} but its sources are "
-            f"{images[0].shape[1]}x{images[0].shape[0]}"
-        )
+    check_registered(*images)
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def fuse(
         WeightsError: The weights are missing, damaged or of another network.
     """
     parsed = get_method(method).parameters.parse(parameters)
-    fuse_batch = _cached_method(method, parsed, None if weights is None else str(weights), device)
+    fuse_batch = _cached_method(method, parsed, _identify(weights), device)
     sources = [_as_image(ir, "ir"), _as_image(vis, "vis")]
     check_registered(*sources)
     first, second = (to_eight_bit(image, parsed.sixteen_bit) for image in sources)
@@ -84,22 +85,29 @@ def score(
     images = [
         _as_image(image, name) for image, name in ((ir, "ir"), (vis, "vis"), (fused, "fused"))
     ]
-    check_registered(images[0], images[1])
-    check_registered(images[0], images[2])
+    check_registered(*images)
     first, second, third = ([to_eight_bit(image)] for image in images)
     return score_images(first, second, third, names, device)[0].values
 
 
+@dataclass(frozen=True, slots=True)
+class _WeightsFile:
+    """A weight file as it was when it was looked at: an overwritten one is another."""
+
+    source: str
+    modified_ns: int = 0
+    size: int = 0
+
+
 @functools.lru_cache(maxsize=4)
 def _cached_method(
-    name: str, parameters: MethodParameters, weights: str | None, device: str
+    name: str, parameters: MethodParameters, weights: _WeightsFile | None, device: str
 ) -> FuseBatch:
-    return build_method(name, parameters, _read_weights(weights), device)
+    loaded = None if weights is None else _read_weights(weights.source)
+    return build_method(name, parameters, loaded, device)
 
 
-def _read_weights(source: str | None) -> Weights | None:
-    if source is None:
-        return None
+def _read_weights(source: str) -> Weights:
     random = parse_random_weights(source)
     if random is not None:
         return random
@@ -107,6 +115,19 @@ def _read_weights(source: str | None) -> Weights | None:
         return Weights.from_file(Path(source).read_bytes(), source)
     except OSError as error:
         raise WeightsError(f"Cannot read the weights {source}: {error.strerror}") from None
+
+
+def _identify(weights: str | Path | None) -> _WeightsFile | None:
+    if weights is None:
+        return None
+    source = str(weights)
+    if parse_random_weights(source) is not None:
+        return _WeightsFile(source)
+    try:
+        found = Path(source).stat()
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights {source}: {error.strerror}") from None
+    return _WeightsFile(source, found.st_mtime_ns, found.st_size)
 
 
 def _as_image(array: ArrayLike, name: str) -> Pixels:

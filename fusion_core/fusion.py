@@ -18,8 +18,8 @@ from fusion_core.parameters import MethodParameters
 EightBit = NDArray[np.uint8]
 
 
-def check_registered(ir: Pixels, vis: Pixels) -> None:
-    """Check that the two sources of a pair have one size.
+def check_registered(ir: Pixels, vis: Pixels, fused: Pixels | None = None) -> None:
+    """Check that the sources of a pair, and their fused image if given, have one size.
 
     Raises:
         PairMismatchError: They have not.
@@ -28,6 +28,11 @@ def check_registered(ir: Pixels, vis: Pixels) -> None:
         raise PairMismatchError(
             f"The infrared image is {ir.shape[1]}x{ir.shape[0]} but the visible image is "
             f"{vis.shape[1]}x{vis.shape[0]}; the sources of a pair must be registered to one size"
+        )
+    if fused is not None and fused.shape[:2] != ir.shape[:2]:
+        raise PairMismatchError(
+            f"The fused image is {fused.shape[1]}x{fused.shape[0]} but its sources are "
+            f"{ir.shape[1]}x{ir.shape[0]}"
         )
 
 
@@ -54,8 +59,12 @@ def fuse_images(
     Raises:
         InvalidValueError: No pair, or shapes differ.
     """
-    if not ir or len({image.shape for image in vis}) != 1 or len(ir) != len(vis):
-        raise InvalidValueError("Expected as many infrared as visible images, all of one shape")
+    sizes = {image.shape[:2] for image in (*ir, *vis)}
+    if len(ir) != len(vis) or len(sizes) != 1 or len({image.ndim for image in vis}) != 1:
+        raise InvalidValueError(
+            f"Expected as many infrared as visible images, all of one size, but got {len(ir)} and "
+            f"{len(vis)} of sizes {sorted(sizes)}"
+        )
     infrared = _planes([colour.luma(image) for image in ir], device)
     keep_colour = vis[0].ndim == 3 and parameters.colour != "gray"
     if not keep_colour:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
 import tifffile
+import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -24,7 +27,17 @@ SixteenBit = Literal["percentile", "full"]
 DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
 
+_FLAT = 1e-5
+"""Span relative to the largest value under which a float32 image counts as flat."""
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0
+_DECODER_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, RuntimeError,
+    TypeError, AttributeError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+"""What the decoders raise on damaged files."""
+_MOST_CHANNELS = 4
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
+_MIN_IS_WHITE = 0
 _TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
@@ -78,23 +91,54 @@ def _decode(data: bytes, max_pixels: int) -> Pixels:
     if not data:
         raise ImageDecodeError("The file is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
+        image = _open(data)
+        if image is None or _needs_tifffile(image):
+            return _decode_tiff(data, max_pixels)
         _check_pixel_count(image.width, image.height, max_pixels)
         if _is_deep_png(data):
             return np.asarray(imagecodecs.png_decode(data))
+        if image.format == "JPEG2000":
+            return _checked(imagecodecs.jpeg2k_decode(data))
+        _refuse_deep_ppm(image, data)
         return _pillow_pixels(image)
-    except Image.DecompressionBombError as error:
-        raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
-    except UnidentifiedImageError:
-        if data.startswith(_TIFF_SIGNATURES):
-            return _decode_tiff(data, max_pixels)
-        raise ImageDecodeError(_describe_unreadable(data)) from None
     except ImageDecodeError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, imagecodecs.PngError) as error:
-        raise ImageDecodeError(f"The image is damaged or truncated: {error}") from None
+    except Image.DecompressionBombError as error:
+        raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
+    except _DECODER_ERRORS as error:
+        raise ImageDecodeError(
+            f"The image is damaged or truncated: {str(error) or type(error).__name__}"
+        ) from None
+
+
+def _open(data: bytes) -> Image.Image | None:
+    """Read a file's header; None for a TIFF of a flavour that Pillow does not know."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
+    except UnidentifiedImageError:
+        if data.startswith(_TIFF_SIGNATURES):
+            return None
+        raise ImageDecodeError(_describe_unreadable(data)) from None
+
+
+def _needs_tifffile(image: Image.Image) -> bool:
+    """Whether a TIFF holds what Pillow would cut to 8 bits or to 3 channels."""
+    if image.format != "TIFF" or image.mode == "CMYK":
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits, samples = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLES_PER_PIXEL, 1)
+    return bool(max(bits) > 8 or samples > 3)
+
+
+def _refuse_deep_ppm(image: Image.Image, data: bytes) -> None:
+    """Refuse a 16-bit colour PPM, which Pillow would cut to 8 bits."""
+    if data.startswith(b"P6") and len(data) > 5 * image.width * image.height:
+        raise ImageDecodeError(
+            "Expected 8 bits a channel in a colour PPM, but got 16; convert the image to 16-bit "
+            "PNG or TIFF"
+        )
 
 
 def _pillow_pixels(image: Image.Image) -> Pixels:
@@ -116,25 +160,36 @@ def _pillow_pixels(image: Image.Image) -> Pixels:
 
 def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
     """Decode TIFF flavours beyond Pillow, such as 16-bit RGB."""
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            page = tiff.pages.first
-            _check_pixel_count(page.imagewidth, page.imagelength, max_pixels)
-            if page.dtype not in (np.uint8, np.uint16):
-                raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {page.dtype}")
-            pixels, axes = page.asarray(), page.axes
-    except ImageDecodeError:
-        raise
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError, RuntimeError) as e:
-        raise ImageDecodeError(f"The TIFF file is damaged or truncated: {e}") from None
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = tiff.pages.first
+        width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
+        _check_pixel_count(width, height, max_pixels)
+        if samples > _MOST_CHANNELS:
+            raise ImageDecodeError(f"Expected 1 to 4 channels, but got {samples}")
+        if page.dtype not in (np.uint8, np.uint16):
+            raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {page.dtype}")
+        pixels, axes = np.asarray(page.asarray()), page.axes
+        if page.photometric == _MIN_IS_WHITE:
+            pixels = np.iinfo(pixels.dtype).max - pixels
     if axes == "SYX":
-        return np.moveaxis(pixels, 0, -1)
-    if axes not in ("YX", "YXS"):
+        pixels = np.moveaxis(pixels, 0, -1)
+    elif axes not in ("YX", "YXS"):
         raise ImageDecodeError(f"Expected a TIFF with one flat image, but got axes {axes}")
-    return np.asarray(pixels)
+    if pixels.shape[:2] != (height, width):
+        raise ImageDecodeError("The image is damaged: its size is not that of its pixels")
+    return _checked(pixels)
+
+
+def _checked(pixels: Pixels) -> Pixels:
+    """Refuse what is not 8 or 16 bits."""
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {pixels.dtype}")
+    return pixels
 
 
 def _check_pixel_count(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageDecodeError(f"The image is damaged: it says it is {width}x{height}")
     if width * height > max_pixels:
         raise ImageDecodeError(
             f"The image says it is {width}x{height}, over the limit of {max_pixels} pixels; "
@@ -196,8 +251,8 @@ def apply_output_range(fused: Tensor, output_range: OutputRange) -> Tensor:
     Args:
         fused: `(B, 1, H, W)` float32, any range.
         output_range: `clip` cuts at 0 and 255; `minmax` maps each image's own minimum and maximum
-            to 0 and 255, as the published autoencoders print their results (a flat image is
-            clipped).
+            to 0 and 255, as the published autoencoders print their results. An image that is flat
+            but for rounding is clipped instead: its noise is not to be stretched.
 
     Returns:
         `(B, 1, H, W)` float32 in 0..255, not rounded.
@@ -206,7 +261,8 @@ def apply_output_range(fused: Tensor, output_range: OutputRange) -> Tensor:
     if output_range == "clip":
         return clipped
     low = fused.amin(dim=(1, 2, 3), keepdim=True)
-    span = fused.amax(dim=(1, 2, 3), keepdim=True) - low
-    flat = span <= 0
+    high = fused.amax(dim=(1, 2, 3), keepdim=True)
+    span = high - low
+    flat = span <= _FLAT * torch.maximum(high.abs(), low.abs())
     scaled = (fused - low) * (255.0 / span.masked_fill(flat, 1.0))
     return clipped.where(flat, scaled.clamp(0.0, 255.0))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.colour import luma
+from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS
 
 
@@ -44,7 +45,16 @@ def score_images(
 
     Returns:
         One `Scores` a pair, in order.
+
+    Raises:
+        InvalidValueError: The images are not of one size, or not as many of each kind.
     """
+    sizes = {image.shape[:2] for image in (*ir, *vis, *fused)}
+    if not len(ir) == len(vis) == len(fused) or len(sizes) != 1:
+        raise InvalidValueError(
+            f"Expected as many infrared, visible and fused images, all of one size, but got "
+            f"{len(ir)}, {len(vis)} and {len(fused)} of sizes {sorted(sizes)}"
+        )
     images = [_stack(group, device) for group in (ir, vis, fused)]
     columns = {name: METRICS[name].compute(*images).tolist() for name in metrics}
     return [

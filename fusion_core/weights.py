@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from fusion_core.errors import WeightsError
 
 _RANDOM = re.compile(r"random:(\d+)")
+_LARGEST_SEED = 2**64 - 1
+_READER_ERRORS = (RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError)
+"""What readers raise on damaged files."""
 _ZIP_SIGNATURE = b"PK\x03\x04"
 
 
@@ -58,10 +61,12 @@ def parse_random_weights(source: str) -> Weights | None:
         WeightsError: The text starts with `random:` but names no seed.
     """
     match = _RANDOM.fullmatch(source)
-    if match:
+    if match and int(match[1]) <= _LARGEST_SEED:
         return Weights.from_seed(int(match[1]))
     if source.startswith("random:"):
-        raise WeightsError(f"Expected random:SEED with a whole number, but got {source!r}")
+        raise WeightsError(
+            f"Expected random:SEED with a whole number below 2^63, but got {source!r}"
+        )
     return None
 
 
@@ -77,11 +82,10 @@ def read_tensors(weights: Weights) -> dict[str, Tensor]:
             loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         else:
             loaded = load_safetensors(data)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except (SafetensorError, pickle.UnpicklingError, *_READER_ERRORS):
         raise WeightsError(
-            f"{weights.source} is not a weight file that can be read safely ({reason}); "
-            "expected safetensors, or a PyTorch state dict of tensors alone"
+            f"{weights.source} is not a weight file that can be read safely: it is damaged "
+            "or holds more than tensors; expected safetensors, or a PyTorch state dict of tensors"
         ) from None
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"{weights.source} does not hold a state dict of tensors")

@@ -29,16 +29,18 @@ def test_metric_reproduces_every_published_row(metric: str, shared_reference: Pa
     assert misses == []
 
 
-def score_rows(reference: Path, metric: str, rows: list[GoldenRow]) -> list[tuple[GoldenRow, float]]:
+def score_rows(
+    reference: Path, metric: str, rows: list[GoldenRow]
+) -> list[tuple[GoldenRow, float]]:
     """Compute the rows' values, the fused images of one pair as one batch."""
-    pairs = defaultdict(list)
+    pairs: dict[int, list[GoldenRow]] = defaultdict(list)
     for row in rows:
         pairs[row.pair].append(row)
-    values = []
+    values: list[tuple[GoldenRow, float]] = []
     for pair, group in pairs.items():
         ir, vis = read_sources(reference, pair)
         fused = np.stack([read_gray(reference / "fused" / r.method / f"{pair}.png") for r in group])
         sources = [torch.tensor(image).expand(len(group), 1, -1, -1) for image in (ir, vis)]
         scores = METRICS[metric].compute(*sources, torch.from_numpy(fused).unsqueeze(1))
-        values += zip(group, scores.tolist(), strict=True)
+        values += [(row, scores[index].item()) for index, row in enumerate(group)]
     return values

@@ -49,13 +49,15 @@ def densefuse(
         fused = fused / len(features) if strategy == "mean" else fused
     for layer in ("c2", "c3", "c4"):
         fused = np.maximum(_convolve(fused, layer, tensors), 0)
-    return _convolve(fused, "c5", tensors)[0]
+    image: NDArray[np.float64] = _convolve(fused, "c5", tensors)[0]
+    return image
 
 
 def minmax(image: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Rescale by the image's own range to 0..255 and round half up."""
     scaled = (image - image.min()) / (image.max() - image.min()) * 255
-    return np.floor(scaled + 0.5).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.floor(scaled + 0.5).astype(np.uint8)
+    return rounded
 
 
 def _encode(image: Maps, tensors: Tensors) -> Maps:

@@ -23,7 +23,7 @@ def entropy(ir: Gray, vis: Gray, fused: Gray) -> float:
 
 
 def mutual_information(ir: Gray, vis: Gray, fused: Gray) -> float:
-    """I(A;F) + I(B;F) in bits, each as the divergence of the joint from the product of marginals."""
+    """I(A;F) + I(B;F) in bits, each the divergence of joint from independent levels."""
     return _information(ir, fused) + _information(vis, fused)
 
 
