@@ -84,8 +84,9 @@ def read_tensors(weights: Weights) -> dict[str, Tensor]:
             loaded = load_safetensors(data)
     except (SafetensorError, pickle.UnpicklingError, *_READER_ERRORS):
         raise WeightsError(
-            f"{weights.source} is not a weight file that can be read safely: it is damaged "
-            "or holds more than tensors; expected safetensors, or a PyTorch state dict of tensors"
+            f"{weights.source} is not a weight file that can be read safely: it is damaged or "
+            "holds more than tensors; expected safetensors, or a PyTorch state dict of tensors "
+            "alone"
         ) from None
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"{weights.source} does not hold a state dict of tensors")

@@ -142,11 +142,14 @@ def test_image_larger_than_a_tile_is_fused_as_if_whole(
     assert relative_error(tiled, whole.double().numpy()) < REORDERED
 
 
+@pytest.mark.parametrize("levels", [(100, 50), (255, 255), (1, 0), (0, 0)], ids=str)
 @pytest.mark.parametrize("seed", [1, 3])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("size", [(65, 71), (1, 7), (30, 1), (2, 2)], ids=str)
-def test_flat_sources_give_a_flat_image(size: tuple[int, int], strategy: str, seed: int) -> None:
-    ir, vis = np.full(size, 100, dtype=np.uint8), np.full(size, 50, dtype=np.uint8)
+def test_flat_sources_give_a_flat_image(
+    size: tuple[int, int], strategy: str, seed: int, levels: tuple[int, int]
+) -> None:
+    ir, vis = (np.full(size, level, dtype=np.uint8) for level in levels)
     chosen = parameters(strategy=strategy)
     fuse_batch = build_method("densefuse", chosen, Weights.from_seed(seed))
     (fused,) = fuse_images(fuse_batch, [ir], [vis], chosen)

@@ -208,6 +208,20 @@ def test_fourth_channel_of_a_deep_tiff_is_dropped(extra: str) -> None:
     assert_same(decode_image(data), DEEP_FOUR[..., :3])
 
 
+@pytest.mark.parametrize("encode", [pnm_file, plain_pnm_file], ids=["binary", "text"])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 7)], ids=str)
+def test_tiny_ppm_of_eight_bits_is_decoded(
+    size: tuple[int, int], encode: Callable[[Pixels], bytes]
+) -> None:
+    image = noise(*size, 3, seed=8)
+    assert_same(decode_image(encode(image)), image)
+
+
+def test_ppm_with_a_long_comment_is_decoded() -> None:
+    comment = b"P6\n# " + b"made by a camera " * 200 + b"\n"
+    assert_same(decode_image(pnm_file(RGB).replace(b"P6\n", comment, 1)), RGB)
+
+
 def test_deep_pgm_keeps_all_bits() -> None:
     assert_same(decode_image(pnm_file(DEEP_GRAY)), DEEP_GRAY)
 
@@ -216,7 +230,11 @@ def test_deep_gray_jpeg_2000_keeps_all_bits() -> None:
     assert_same(decode_image(bytes(imagecodecs.jpeg2k_encode(DEEP_GRAY, level=0))), DEEP_GRAY)
 
 
-@pytest.mark.parametrize("encode", [pnm_file, imagecodecs.jpeg2k_encode], ids=["PPM", "JPEG 2000"])
+@pytest.mark.parametrize(
+    "encode",
+    [pnm_file, plain_pnm_file, imagecodecs.jpeg2k_encode],
+    ids=["PPM", "PPM in text", "JPEG 2000"],
+)
 def test_deep_colour_file_keeps_all_bits_or_is_refused(
     encode: Callable[[Pixels], bytes],
 ) -> None:

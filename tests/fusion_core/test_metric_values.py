@@ -57,6 +57,11 @@ CASES: dict[str, Callable[[], Triple]] = {
         noise(20, 15, 3, 7, 9),
     ),
     "saturated": saturated,
+    "fused-at-both-ends": lambda: (
+        noise(14, 19, 1, 10, 13),
+        noise(14, 19, 2, 10, 13),
+        noise(14, 19, 3, 0, 2) * np.uint8(255),
+    ),
     "black-and-white": lambda: (flat(9, 9, 0), flat(9, 9, 255), noise(9, 9, 1)),
     "flat-fused": lambda: (noise(12, 13, 1), noise(12, 13, 2), flat(12, 13, 90)),
     "flat-infrared": lambda: (flat(12, 13, 90), noise(12, 13, 2), noise(12, 13, 3)),

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from support.reference_metrics import REFERENCES
 
+from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS, list_metrics
 from fusion_core.scoring import Scores, score_images
 
@@ -87,6 +88,33 @@ def test_undefined_score_of_one_pair_leaves_its_batch_mates_alone() -> None:
     scores = score_images(ir, vis, fused, ["SCD"])
     assert [score.values["SCD"] is None for score in scores] == [True, False, True]
     assert [score.notes is None for score in scores] == [False, True, False]
+
+
+def test_scd_of_a_flat_source_is_undefined_at_every_gray_level() -> None:
+    flat_sources = [np.full((13, 17), level, dtype=np.uint8) for level in range(256)]
+    other, fused = [noise(1, 13, 17)] * 256, [noise(2, 13, 17)] * 256
+    scores = score_images(flat_sources, other, fused, ["SCD"])
+    assert {score.values["SCD"] for score in scores} == {None}
+
+
+Shapes = list[tuple[int, ...]]
+
+UNEQUAL: dict[str, tuple[Shapes, Shapes, Shapes]] = {
+    "no pair": ([], [], []),
+    "one fused image more": ([(4, 4)], [(4, 4)], [(4, 4), (4, 4)]),
+    "one visible image less": ([(4, 4), (4, 4)], [(4, 4)], [(4, 4), (4, 4)]),
+    "fused image of another size": ([(4, 4)], [(4, 4)], [(4, 5)]),
+    "pairs of two sizes": ([(4, 4), (4, 5)], [(4, 4), (4, 5)], [(4, 4), (4, 5)]),
+}
+
+
+@pytest.mark.parametrize("case", UNEQUAL)
+def test_pairs_that_are_not_of_one_size_are_refused(case: str) -> None:
+    ir, vis, fused = (
+        [np.zeros(shape, dtype=np.uint8) for shape in shapes] for shapes in UNEQUAL[case]
+    )
+    with pytest.raises(InvalidValueError, match="Expected"):
+        score_images(ir, vis, fused, ["EN"])
 
 
 def test_batch_scores_come_in_the_order_of_the_pairs() -> None:

@@ -57,11 +57,12 @@ def pnm_file(image: NDArray[Any]) -> bytes:
     return header + image.astype(image.dtype.newbyteorder(">")).tobytes()
 
 
-def plain_pnm_file(image: NDArray[np.uint8]) -> bytes:
-    """Encode as PGM or PPM in decimal text."""
+def plain_pnm_file(image: NDArray[Any]) -> bytes:
+    """Encode as PGM or PPM of 8 or 16 bits in decimal text."""
     kind = "P2" if image.ndim == 2 else "P3"
     levels = "\n".join(str(level) for level in image.ravel().tolist())
-    return f"{kind}\n{image.shape[1]} {image.shape[0]}\n255\n{levels}\n".encode()
+    top = np.iinfo(image.dtype).max
+    return f"{kind}\n{image.shape[1]} {image.shape[0]}\n{top}\n{levels}\n".encode()
 
 
 def png_claiming(width: int, height: int) -> bytes:
