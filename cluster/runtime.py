@@ -20,7 +20,8 @@ from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
 from cluster.actor import FusionWorker, WorkerInfo
 from cluster.careful import CarefulShard
-from cluster.session import ClusterOptions, Device
+from cluster.resources import alive_nodes, describe_resources, use_gpu, worker_places
+from cluster.session import ClusterOptions
 from cluster.stages import WorkerConfig
 from cluster.worker import ShardReport, ShardTask
 from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError
@@ -116,7 +117,7 @@ class _ShardLoop:
         self._workers: list[_Worker] = []
         self._options = options
         self._on_commit = on_commit
-        self._use_gpu = _use_gpu(options.device)
+        self._use_gpu = use_gpu(options.device)
         self._weights = ray.put(config.weights)
         self._config = replace(config, weights=None, device="cuda" if self._use_gpu else "cpu")
         self._rows = self._failed = self._deaths = 0
@@ -155,7 +156,7 @@ class _ShardLoop:
     def _hire(self) -> None:
         now = time.monotonic()
         if now - self._target_at >= _RESOURCES_EVERY_S:
-            self._target = self._options.workers or _places(self._use_gpu)
+            self._target = self._options.workers or worker_places(gpu=self._use_gpu)
             self._target_at = now
         work = len(self._pending) + len(self._suspects) + sum(1 for w in self._workers if w.jobs)
         while len(self._workers) < min(self._target, work):
@@ -169,7 +170,7 @@ class _ShardLoop:
             raise RunFailedError(
                 f"No worker could be placed within {self._options.start_timeout_s:.0f} s; a worker "
                 f"needs {'1 GPU and ' if self._use_gpu else ''}1 CPU, and the cluster has "
-                f"{_describe_resources()}"
+                f"{describe_resources()}"
             )
 
     def _started(self, worker: _Worker, info: WorkerInfo) -> None:
@@ -287,7 +288,7 @@ class _ShardLoop:
         self._last_reason = _first_line(reason)
         if worker.info is None:
             self._start_deaths += 1
-        node_lost = worker.info is not None and worker.info.node_id not in _alive_nodes()
+        node_lost = worker.info is not None and worker.info.node_id not in alive_nodes()
         for job in worker.jobs.values():
             if node_lost:
                 self._put_back(job)
@@ -322,30 +323,6 @@ class _ShardLoop:
                 f"{self._fruitless_deaths} workers in a row died before one pair was done: "
                 f"{self._last_reason}"
             )
-
-
-def _use_gpu(device: Device) -> bool:
-    if device == "cpu":
-        return False
-    return device == "cuda" or ray.cluster_resources().get("GPU", 0) >= 1
-
-
-def _places(use_gpu: bool) -> int:
-    """Return how many workers the cluster has room for, at least one."""
-    resources = ray.cluster_resources()
-    return max(1, int(resources.get("GPU" if use_gpu else "CPU", 0)))
-
-
-def _alive_nodes() -> set[str]:
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-
-
-def _describe_resources() -> str:
-    total, free = ray.cluster_resources(), ray.available_resources()
-    return ", ".join(
-        f"{free.get(kind, 0):.0f} of {total.get(kind, 0):.0f} {kind}s free"
-        for kind in ("CPU", "GPU")
-    )
 
 
 def _first_line(text: str) -> str:

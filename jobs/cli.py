@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
-from cyclopts import App, Group, Parameter
-from pydantic import BaseModel, ValidationError
+from cyclopts import App, Parameter
+from pydantic import ValidationError
 
 from fusion_core.errors import InvalidValueError, IrfuseError
-from jobs.options import JobOptions, Layout, RunOptions, ScoreOptions
-
-Options = TypeVar("Options", bound=JobOptions)
+from jobs.arguments import command_of, parse_key_values
+from jobs.options import Layout, RunOptions, ScoreOptions
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -32,14 +30,6 @@ app = App(
     version=lambda: version("irfuse"),
     suppress_keyboard_interrupt=False,
 )
-
-_CLUSTER = Group("Ray", sort_key=2)
-_CLUSTER_FIELDS = {"address", "workers", "device", "pair_timeout", "start_timeout"}
-_KEY_VALUE_FIELDS = {
-    "params": "A parameter of the method as NAME=VALUE, repeated for each; see irfuse methods.",
-    "storage_options": "Option for fsspec as NAME=VALUE, repeated, or one JSON object.",
-}
-_FLAG_NAMES = {"params": "--param", "out": ("--out", "-o"), "metrics": "--metrics"}
 
 StorageOptions = Annotated[
     list[str] | None,
@@ -89,83 +79,6 @@ def _fail(error: Exception) -> NoReturn:
         sys.exit(EXIT_FAILED)
     print(f"Error: {error}", file=sys.stderr)
     sys.exit(EXIT_USAGE if isinstance(error, InvalidValueError) else EXIT_FAILED)
-
-
-def _command_of(model: type[Options], job: Callable[[Options], None]) -> Callable[..., None]:
-    """Make a command whose arguments are the fields of an options model."""
-
-    def command(source: str, **values: Any) -> None:  # noqa: ANN401
-        values["source"] = source
-        given = {name: value for name, value in values.items() if value is not None}
-        for name in _KEY_VALUE_FIELDS:
-            if name in given:
-                given[name] = parse_key_values(given[name])
-        if "metrics" in given:
-            given["metrics"] = tuple(name for name in given["metrics"].split(",") if name)
-        job(model(**given))
-
-    fields = sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [_parameter(name, model) for name, _ in fields], return_annotation=None
-    )
-    command.__annotations__ = {name: _annotation(name, model) for name, _ in fields}
-    command.__name__ = job.__name__
-    command.__doc__ = job.__doc__
-    return command
-
-
-def _parameter(name: str, model: type[BaseModel]) -> inspect.Parameter:
-    info = model.model_fields[name]
-    kind = (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD
-        if name == "source"
-        else inspect.Parameter.KEYWORD_ONLY
-    )
-    default: Any = inspect.Parameter.empty
-    if not info.is_required():
-        default = None if name in _KEY_VALUE_FIELDS else info.get_default()
-    return inspect.Parameter(name, kind, default=default, annotation=_annotation(name, model))
-
-
-def _annotation(name: str, model: type[BaseModel]) -> Any:  # noqa: ANN401
-    info = model.model_fields[name]
-    kind: Any = info.annotation
-    if name in _KEY_VALUE_FIELDS:
-        kind = list[str] | None
-    elif name in ("metrics", "weights"):
-        kind = str | None
-    text = _KEY_VALUE_FIELDS.get(name) or " ".join((info.description or "").split())
-    settings: dict[str, Any] = {"help": text}
-    if name in _FLAG_NAMES:
-        settings["name"] = _FLAG_NAMES[name]
-    if name in _KEY_VALUE_FIELDS:
-        settings["negative"] = ()
-    if name in _CLUSTER_FIELDS:
-        settings["group"] = _CLUSTER
-    return Annotated[kind, Parameter(**settings)]
-
-
-def parse_key_values(texts: Sequence[str] | None) -> dict[str, Any]:
-    """Parse `NAME=VALUE` texts, or a JSON object.
-
-    Raises:
-        InvalidValueError: A text is neither.
-    """
-    values: dict[str, Any] = {}
-    for text in texts or ():
-        if text.lstrip().startswith("{"):
-            try:
-                values.update(json.loads(text))
-            except json.JSONDecodeError as error:
-                raise InvalidValueError(
-                    f"Expected a JSON object, but got {text!r}: {error}"
-                ) from None
-            continue
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InvalidValueError(f"Expected NAME=VALUE, but got {text!r}")
-        values[name] = value
-    return values
 
 
 def run(options: RunOptions) -> None:
@@ -218,8 +131,8 @@ def _print_result(result: Any) -> None:  # noqa: ANN401
     )
 
 
-app.command(_command_of(RunOptions, run))
-app.command(_command_of(ScoreOptions, score))
+app.command(command_of(RunOptions, run))
+app.command(command_of(ScoreOptions, score))
 
 
 @app.command

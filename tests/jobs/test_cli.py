@@ -11,7 +11,7 @@ from support.collections import read_rows, stable, write_pairs
 
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
-from jobs.cli import parse_key_values
+from jobs.arguments import parse_key_values
 
 POISON = str(Path(__file__).parents[1] / "support" / "poison")
 HEAVY = ("torch", "ray", "pyarrow", "numpy", "s3fs")
