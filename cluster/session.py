@@ -85,10 +85,11 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunFailedError(
-            f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS"
+            f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS, and if the "
+            "cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place

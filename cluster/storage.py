@@ -210,7 +210,8 @@ class Store:
         except FileExistsError:
             raise
         except FileNotFoundError as error:
-            raise NotFoundError(f"Cannot {verb} {self.uri(key)}: nothing is there") from error
+            what = "its bucket does not exist" if verb == "write" else "nothing is there"
+            raise NotFoundError(f"Cannot {verb} {self.uri(key)}: {what}") from error
         except (PermissionError, *_CREDENTIAL_ERRORS) as error:
             raise AccessDeniedError(
                 f"Cannot {verb} {self.uri(key)}: access denied ({_reason(error)}); check the "

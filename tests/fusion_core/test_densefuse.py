@@ -153,7 +153,7 @@ def test_flat_sources_give_a_flat_image(
     chosen = parameters(strategy=strategy)
     fuse_batch = build_method("densefuse", chosen, Weights.from_seed(seed))
     (fused,) = fuse_images(fuse_batch, [ir], [vis], chosen)
-    assert np.unique(fused).size == 1
+    assert np.ptp(fused) <= 1
 
 
 def test_output_has_the_size_of_the_sources_and_one_channel() -> None:

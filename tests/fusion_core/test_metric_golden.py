@@ -38,9 +38,9 @@ def score_rows(
         pairs[row.pair].append(row)
     values: list[tuple[GoldenRow, float]] = []
     for pair, group in pairs.items():
-        ir, vis = read_sources(reference, pair)
         fused = np.stack([read_gray(reference / "fused" / r.method / f"{pair}.png") for r in group])
-        sources = [torch.tensor(image).expand(len(group), 1, -1, -1) for image in (ir, vis)]
-        scores = METRICS[metric].compute(*sources, torch.from_numpy(fused).unsqueeze(1))
+        ir, vis = (np.stack([image] * len(group)) for image in read_sources(reference, pair))
+        images = [torch.from_numpy(stack).unsqueeze(1) for stack in (ir, vis, fused)]
+        scores = METRICS[metric].compute(*images)
         values += [(row, scores[index].item()) for index, row in enumerate(group)]
     return values
