@@ -108,9 +108,9 @@ def test_an_absent_bucket_is_not_found(s3: S3Server) -> None:
         Store("s3://no-such-bucket-here/x", s3.storage_options).entries()
 
 
-def test_writing_to_an_absent_bucket_says_so(s3: S3Server) -> None:
+def test_writing_to_an_absent_bucket_says_so(s3_moto: S3Server) -> None:
     with pytest.raises(NotFoundError, match="bucket does not exist"):
-        Store("s3://no-such-bucket-here/x", s3.storage_options).write("a", b"1")
+        Store("s3://no-such-bucket-here/x", s3_moto.storage_options).write("a", b"1")
 
 
 def test_wrong_credentials_are_named_as_such(s3_seaweed: S3Server) -> None:
