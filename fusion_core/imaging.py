@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zlib
 from typing import Any, Literal
 
@@ -27,7 +26,7 @@ SixteenBit = Literal["percentile", "full"]
 DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
 
-_FLAT = 1e-5
+_FLAT = 1e-4
 """Span relative to the largest value under which a float32 image counts as flat."""
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0
 _DECODER_ERRORS = (
@@ -99,7 +98,7 @@ def _decode(data: bytes, max_pixels: int) -> Pixels:
             return np.asarray(imagecodecs.png_decode(data))
         if image.format == "JPEG2000":
             return _checked(imagecodecs.jpeg2k_decode(data))
-        _refuse_deep_ppm(image, data)
+        _refuse_deep_ppm(image)
         return _pillow_pixels(image)
     except ImageDecodeError:
         raise
@@ -114,9 +113,7 @@ def _decode(data: bytes, max_pixels: int) -> Pixels:
 def _open(data: bytes) -> Image.Image | None:
     """Read a file's header; None for a TIFF of a flavour that Pillow does not know."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
+        return Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
     except UnidentifiedImageError:
         if data.startswith(_TIFF_SIGNATURES):
             return None
@@ -132,9 +129,12 @@ def _needs_tifffile(image: Image.Image) -> bool:
     return bool(max(bits) > 8 or samples > 3)
 
 
-def _refuse_deep_ppm(image: Image.Image, data: bytes) -> None:
+def _refuse_deep_ppm(image: Image.Image) -> None:
     """Refuse a 16-bit colour PPM, which Pillow would cut to 8 bits."""
-    if data.startswith(b"P6") and len(data) > 5 * image.width * image.height:
+    if image.format != "PPM" or image.mode != "RGB":
+        return
+    tile = image.tile[0]  # type: ignore[attr-defined]
+    if tile.codec_name != "raw" and tile.args[-1] > 255:  # args of the others end in the top level
         raise ImageDecodeError(
             "Expected 8 bits a channel in a colour PPM, but got 16; convert the image to 16-bit "
             "PNG or TIFF"

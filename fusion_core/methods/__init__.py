@@ -70,10 +70,16 @@ def build_method(
     """Load a method onto a device.
 
     Raises:
-        InvalidValueError: There is no such method.
+        InvalidValueError: There is no such method, or no such device here.
         WeightsError: Weights are missing or do not fit.
     """
     spec = get_method(name)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidValueError(
+            f"Cannot compute on device {str(device)!r}: {str(error).splitlines()[0]}"
+        ) from None
     if weights is None:
         raise WeightsError(f"{name} needs weights: {spec.weights_hint}")
     return spec.build(parameters, weights, torch.device(device))

@@ -276,3 +276,9 @@ def test_core_knows_neither_ray_nor_storage() -> None:
         "print({'ray', 'fsspec', 'pyarrow', 's3fs', 'cluster', 'jobs'} & set(sys.modules))"
     )
     assert python(code) == "set()"
+
+
+def test_unknown_device_is_refused() -> None:
+    image = np.zeros((4, 4), dtype=np.uint8)
+    with pytest.raises(InvalidValueError, match="device 'nonsense'"):
+        fusion_core.fuse(image, image, weights="random:0", device="nonsense")

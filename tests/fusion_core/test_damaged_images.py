@@ -183,6 +183,29 @@ def test_tiff_with_damaged_tags_is_refused(name: str) -> None:
     refusal(tiff(**DAMAGED_TAGS[name]))
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_with_tiles_of_no_width_is_refused(bits: int) -> None:
+    data = tiff_of_tags(
+        (WIDTH, LONG, (16,)),
+        (HEIGHT, LONG, (16,)),
+        (BITS, SHORT, (bits, bits, bits)),
+        (COMPRESSION, SHORT, (1,)),
+        (PHOTOMETRIC, SHORT, (2,)),
+        (SAMPLES, SHORT, (3,)),
+        (322, LONG, (0,)),
+        (323, LONG, (0,)),
+        (324, LONG, (8,)),
+        (325, LONG, (64,)),
+    )
+    assert "damaged" in refusal(data)
+
+
+def test_png_with_a_broken_chunk_in_the_middle_is_refused() -> None:
+    data = pillow_file(noise(200, 600), "PNG")
+    second = data.index(b"IDAT", data.index(b"IDAT") + 4)
+    assert "damaged" in refusal(data[:second] + b"\0\1\2\3" + data[second + 4 :])
+
+
 def test_valid_tiff_of_hand_written_tags_is_decoded() -> None:
     assert decode_image(tiff()).shape == (8, 8)
 

@@ -113,7 +113,7 @@ def test_pairs_that_are_not_of_one_size_are_refused(case: str) -> None:
     ir, vis, fused = (
         [np.zeros(shape, dtype=np.uint8) for shape in shapes] for shapes in UNEQUAL[case]
     )
-    with pytest.raises(InvalidValueError, match="Expected"):
+    with pytest.raises(InvalidValueError, match="Expected as many infrared"):
         score_images(ir, vis, fused, ["EN"])
 
 

@@ -20,12 +20,13 @@ from fusion_core.imaging import decode_image
 from jobs import RunOptions, ScoreOptions
 
 PAIRS = 60
+SCALE = 3
 
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("collection")
-    write_pairs(folder, PAIRS)
+    write_pairs(folder, PAIRS, scale=SCALE)
     return folder
 
 
@@ -56,8 +57,8 @@ def test_every_pair_has_one_row_in_manifest_order(undisturbed: Path) -> None:
     rows = read_rows(undisturbed)
     assert [row["pair_id"] for row in rows] == [f"{number:04d}" for number in range(PAIRS)]
     assert {row["status"] for row in rows} == {"ok"}
-    assert decode_image(rows[1]["fused"]["bytes"]).shape == (33, 57, 3)
-    assert decode_image(rows[0]["fused"]["bytes"]).shape == (48, 64)
+    assert decode_image(rows[1]["fused"]["bytes"]).shape == (33 * SCALE, 57 * SCALE, 3)
+    assert decode_image(rows[0]["fused"]["bytes"]).shape == (48 * SCALE, 64 * SCALE)
 
 
 def test_a_finished_run_answers_without_ray(
@@ -184,7 +185,7 @@ def test_a_run_on_s3_gives_the_same_rows(
     s3: S3Server, collection: Path, undisturbed: Path, ray_address: str
 ) -> None:
     bucket = f"s3://{s3.new_bucket()}"
-    write_pairs(f"{bucket}/in", PAIRS, **s3.storage_options)
+    write_pairs(f"{bucket}/in", PAIRS, scale=SCALE, **s3.storage_options)
     wanted = options(
         f"{bucket}/in", f"{bucket}/out", address=ray_address, storage_options=s3.storage_options
     )

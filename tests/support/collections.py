@@ -14,11 +14,16 @@ SIZES = ((48, 64), (33, 57), (64, 48))
 _VOLATILE = ("attempt", "node", "read_ms", "decode_ms", "fuse_ms", "score_ms", "encode_ms")
 
 
-def write_pairs(folder: str | Path, count: int, **storage_options: object) -> Store:
-    """Write `ir/NNNN.png` and `vis/NNNN.png` in several sizes; every third visible is gray."""
+def write_pairs(
+    folder: str | Path, count: int, *, scale: int = 1, **storage_options: object
+) -> Store:
+    """Write `ir/NNNN.png` and `vis/NNNN.png` in several sizes; every third visible is gray.
+
+    A larger `scale` makes larger images, for runs that must last until something happens to them.
+    """
     store = Store(str(folder), storage_options)
     for number in range(count):
-        height, width = SIZES[number % len(SIZES)]
+        height, width = (scale * side for side in SIZES[number % len(SIZES)])
         ir, vis = synthetic_pair(height, width, seed=number, colour=number % 3 != 0)
         store.write(f"ir/{number:04d}.png", encode_png(ir))
         store.write(f"vis/{number:04d}.png", encode_png(vis))
