@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -23,6 +26,21 @@ class WorkerInfo:
     version: str
     node: str
     node_id: str
+
+
+_LOST_DEVICE_STATUS = 70
+
+
+@contextmanager
+def _lost_device_ends_process() -> Iterator[None]:
+    """End the process on an error of the GPU that all later calls would meet too.
+
+    The driver then replaces the worker, and looks closely at the shards it had in work.
+    """
+    try:
+        yield
+    except torch.AcceleratorError:
+        os._exit(_LOST_DEVICE_STATUS)
 
 
 _OPTIONS: dict[str, Any] = {
@@ -54,7 +72,8 @@ class LocalFusionWorker:
 
     def process(self, task: ShardTask) -> ShardReport:
         """Compute and commit a shard."""
-        report = self._loaded.process(task)
+        with _lost_device_ends_process():
+            report = self._loaded.process(task)
         failed = sum(report.failed.values())
         for status, count in (("ok", report.rows - failed), ("failed", failed)):
             if count:
@@ -68,7 +87,8 @@ class LocalFusionWorker:
     @ray.method(num_returns=2)
     def process_pair(self, task: ShardTask, offset: int) -> tuple[int, Records]:
         """Compute one row of a shard; the first result is small, to see that it is done."""
-        return offset, self._loaded.process_pair(task, offset)
+        with _lost_device_ends_process():
+            return offset, self._loaded.process_pair(task, offset)
 
     def commit(
         self, task: ShardTask, rows: dict[int, Any], failures: dict[int, Failure]

@@ -150,7 +150,7 @@ class Ledger:
                     parquet = pq.ParquetFile(file)
                     facts = shard_facts(parquet.schema_arrow.metadata)
                     table = parquet.read(columns=list(columns)) if columns else None
-                except pa.ArrowInvalid as error:
+                except (pa.ArrowException, OSError) as error:
                     raise StorageError(
                         f"{self._out.uri(key)} is damaged ({error}); delete it and run again"
                     ) from None

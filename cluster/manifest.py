@@ -29,6 +29,7 @@ ROW_GROUP_ROWS = 4096
 REQUIRED_COLUMNS = ("ir_uri", "vis_uri")
 FUSED_COLUMN = "fused_uri"
 _TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "group", FUSED_COLUMN)
+_HEADER_BYTES = 65536
 _DIGEST_KEY = b"irfuse.digest"
 
 
@@ -79,14 +80,16 @@ def read_user_manifest(
 def _read_csv(store: Store, name: str) -> Iterator[pa.RecordBatch]:
     data = store.read(name)
     try:
-        header = next(csv.reader(io.StringIO(data[:65536].decode("utf-8-sig"))), [])
+        # The cut may fall inside a character.
+        head = data[:_HEADER_BYTES].decode("utf-8-sig", errors="ignore")
+        header = next(csv.reader(io.StringIO(head)), [])
         options = pyarrow.csv.ConvertOptions(
             column_types={column: pa.string() for column in header}, strings_can_be_null=False
         )
         yield from pyarrow.csv.open_csv(
             pa.BufferReader(data.removeprefix(b"\xef\xbb\xbf")), convert_options=options
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
+    except (pa.ArrowException, csv.Error) as error:
         raise ManifestError(f"{store.uri(name)} is not a CSV manifest: {error}") from None
 
 
@@ -94,7 +97,7 @@ def _read_parquet(store: Store, name: str) -> Iterator[pa.RecordBatch]:
     with store.open(name) as file:
         try:
             yield from pq.ParquetFile(file).iter_batches(batch_size=ROW_GROUP_ROWS)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise ManifestError(f"{store.uri(name)} is not a Parquet manifest: {error}") from None
 
 
@@ -110,7 +113,7 @@ def _normalise(
     columns: dict[str, pa.Array] = {}
     for column in _TEXT_COLUMNS:
         if column in batch.schema.names:
-            columns[column] = batch.column(column).cast(pa.string()).fill_null("")
+            columns[column] = _as_text(batch.column(column), column)
     for column in ("ir_uri", "vis_uri", FUSED_COLUMN):
         if column in columns:
             located = [
@@ -125,6 +128,13 @@ def _normalise(
     ordered = {column: columns[column] for column in _TEXT_COLUMNS if column in columns}
     extra = {c: batch.column(c) for c in batch.schema.names if c not in ordered}
     return pa.RecordBatch.from_pydict({**ordered, **extra})
+
+
+def _as_text(column: pa.Array, name: str) -> pa.Array:
+    try:
+        return column.cast(pa.string()).fill_null("")
+    except pa.ArrowException:
+        raise ManifestError(f"Column {name!r} must hold text, but holds {column.type}") from None
 
 
 def _below(path: str, root: str) -> str:

@@ -6,8 +6,9 @@ a dead one, puts its shards back, and computes a shard that killed its worker pa
 
 from __future__ import annotations
 
+import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from typing import Any
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import ObjectLostError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, ObjectLostError, RayError, RayTaskError
 
 from cluster.actor import FusionWorker, WorkerInfo
 from cluster.careful import CarefulShard
@@ -30,7 +31,9 @@ _SHARDS_PER_WORKER = 2
 _POLL_S = 0.5
 _PROBE_EVERY_S = 2.0
 _RESOURCES_EVERY_S = 5.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _START_DEATHS = 3
+_LONGEST_PAUSE_S = 60.0
 _DEATHS_WITHOUT_A_PAIR = 12
 
 
@@ -87,7 +90,6 @@ class _Worker:
 
     handle: ActorHandle[Any]
     starting: ObjectRef[Any] | None
-    hired_at: float
     moved_at: float
     info: WorkerInfo | None = None
     jobs: dict[ObjectRef[Any], ShardTask | CarefulShard] = field(default_factory=dict)
@@ -125,6 +127,8 @@ class _ShardLoop:
         self._target = 0
         self._target_at = -_RESOURCES_EVERY_S
         self._last_reason = ""
+        self._none_ready_since = self._hire_after = time.monotonic()
+        self._unreachable: Counter[int] = Counter()
 
     @property
     def unfinished(self) -> bool:
@@ -159,14 +163,14 @@ class _ShardLoop:
             self._target = self._options.workers or worker_places(gpu=self._use_gpu)
             self._target_at = now
         work = len(self._pending) + len(self._suspects) + sum(1 for w in self._workers if w.jobs)
-        while len(self._workers) < min(self._target, work):
+        while len(self._workers) < min(self._target, work) and now >= self._hire_after:
             resources = {"num_gpus": 1, "num_cpus": 1} if self._use_gpu else {"num_cpus": 1}
             handle = FusionWorker.options(scheduling_strategy="SPREAD", **resources).remote()
             starting = handle.start.remote(self._config, self._weights)
-            self._workers.append(_Worker(handle, starting, now, now))
-        oldest = min((w.hired_at for w in self._workers), default=now)
-        none_ready = not any(worker.info for worker in self._workers)
-        if none_ready and now - oldest > self._options.start_timeout_s:
+            self._workers.append(_Worker(handle, starting, now))
+        if any(worker.info for worker in self._workers):
+            self._none_ready_since = now
+        elif now - self._none_ready_since > self._options.start_timeout_s:
             raise RunFailedError(
                 f"No worker could be placed within {self._options.start_timeout_s:.0f} s; a worker "
                 f"needs {'1 GPU and ' if self._use_gpu else ''}1 CPU, and the cluster has "
@@ -226,6 +230,8 @@ class _ShardLoop:
             result = ray.get(ref)
         except RayTaskError as error:
             self._task_failed(worker, ref, error)
+        except ActorUnavailableError as error:
+            self._died(worker, str(error), unreachable=True)
         except RayError as error:
             self._died(worker, str(error))
         else:
@@ -280,20 +286,31 @@ class _ShardLoop:
             worker.steps = steps
             worker.moved_at = time.monotonic()
 
-    def _died(self, worker: _Worker, reason: str) -> None:
-        """Dismiss a dead or hung worker and put its shards back, to be looked at closely."""
+    def _died(self, worker: _Worker, reason: str, *, unreachable: bool = False) -> None:
+        """Dismiss a dead, hung or unreachable worker and put its shards back.
+
+        A worker that went with its node died of the node. One that cannot be reached probably did,
+        and is believed once for each shard; in all other cases its shards are looked at closely.
+        """
         self._workers.remove(worker)
         ray.kill(worker.handle, no_restart=True)
         self._deaths += 1
-        self._last_reason = _first_line(reason)
+        self._last_reason = _reason_in(reason)
         if worker.info is None:
             self._start_deaths += 1
+            pause = min(_LONGEST_PAUSE_S, 2.0**self._start_deaths)
+            self._hire_after = time.monotonic() + pause
         node_lost = worker.info is not None and worker.info.node_id not in alive_nodes()
+        suspected = False
         for job in worker.jobs.values():
-            if node_lost:
+            shard = job.task.shard if isinstance(job, CarefulShard) else job.shard
+            self._unreachable[shard] += unreachable
+            if node_lost or (unreachable and self._unreachable[shard] == 1):
                 self._put_back(job)
             else:
+                suspected = True
                 self._suspect(job)
+        self._fruitless_deaths += suspected
         self._give_up_if_hopeless()
 
     def _put_back(self, job: ShardTask | CarefulShard) -> None:
@@ -304,7 +321,6 @@ class _ShardLoop:
             self._pending.appendleft(job)
 
     def _suspect(self, job: ShardTask | CarefulShard) -> None:
-        self._fruitless_deaths += 1
         if isinstance(job, ShardTask):
             self._suspects.append(CarefulShard(replace(job, attempt=job.attempt + 1)))
         elif job.worker_died(f"The worker died while it computed this pair: {self._last_reason}"):
@@ -316,15 +332,20 @@ class _ShardLoop:
             )
 
     def _give_up_if_hopeless(self) -> None:
-        if self._start_deaths >= _START_DEATHS:
+        any_ready = any(worker.info for worker in self._workers)
+        if self._start_deaths >= _START_DEATHS and not any_ready:
             raise RunFailedError(f"Workers die before they are ready: {self._last_reason}")
-        if self._fruitless_deaths >= _DEATHS_WITHOUT_A_PAIR:
+        if self._fruitless_deaths >= max(_DEATHS_WITHOUT_A_PAIR, 2 * self._target):
             raise RunFailedError(
                 f"{self._fruitless_deaths} workers in a row died before one pair was done: "
                 f"{self._last_reason}"
             )
 
 
-def _first_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else "no reason given"
+def _reason_in(text: str) -> str:
+    """Return the line of a Ray error that says why, without terminal colours."""
+    plain = _COLOURS.sub("", text)
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    if not lines:
+        return "no reason given"
+    return lines[-1] if "creation task" in lines[0] else lines[0]

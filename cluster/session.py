@@ -78,7 +78,9 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
     _check_reachable(address)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        quiet["num_cpus"] = max(os.cpu_count() or 1, options.workers or 1)
+        usable = len(os.sched_getaffinity(0))
+        if options.workers or usable < (os.cpu_count() or 1):  # else Ray's count, container-aware
+            quiet["num_cpus"] = max(usable, options.workers or 1)
         quiet["include_dashboard"] = False
         quiet["object_store_memory"] = _OBJECT_STORE_BYTES
         quiet["_node_ip_address"] = "127.0.0.1"
@@ -94,6 +96,9 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place
     try:
+        no_gpu = address == "local" and not ray.cluster_resources().get("GPU")
+        if no_gpu and options.device == "cuda":
+            raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
         yield
     finally:
         ray.shutdown()

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,8 @@ SHARDS_PREFIX = "shards"
 LARGEST_SHARD = 64
 _SHARDS_OF_A_SMALL_RUN = 64
 _SMALLEST_SHARD = 4
+_ROW_GROUP_BYTES = 256 * 1024 * 1024
+"""Readers fail on row groups with more than 2 GiB of pictures."""
 _KEY = re.compile(rf"{SHARDS_PREFIX}/shard-(\d{{6,}})\.parquet")
 
 Stage = Literal["read", "decode", "check", "fuse", "score", "encode", "crash"]
@@ -136,10 +138,12 @@ def encode_shard(
     table = table.replace_schema_metadata({**(schema.metadata or {}), **notes})
     plain = ["fused.bytes"]  # PNG does not compress further, and has no useful statistics
     counted = [name for name in schema.names if name != "fused"]
+    pictures = table["fused"].nbytes
     buffer = io.BytesIO()
     pq.write_table(
         table,
         buffer,
+        row_group_size=max(1, len(table) * _ROW_GROUP_BYTES // max(pictures, _ROW_GROUP_BYTES)),
         compression={
             **dict.fromkeys([*counted, "fused.path"], "zstd"),
             **dict.fromkeys(plain, "none"),
@@ -148,6 +152,13 @@ def encode_shard(
         write_statistics=counted,
     )
     return buffer.getvalue()
+
+
+def read_records(file: BinaryIO) -> list[dict[str, Any]]:
+    """Return the rows of a shard's Parquet object."""
+    parquet = pq.ParquetFile(file)
+    groups = (parquet.read_row_group(group) for group in range(parquet.num_row_groups))
+    return [record for group in groups for record in group.to_pylist()]
 
 
 def shard_facts(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:

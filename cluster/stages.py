@@ -167,9 +167,14 @@ class PairStages:
             if not uri:
                 raise IrfuseError(f"The manifest names no {_WORDS[name]} image for this pair")
         if uris["ir"] == uris["vis"]:
-            shared = self._reader.read(uris["ir"])
-            return {n: shared if n != "fused" else self._reader.read(u) for n, u in uris.items()}
-        return {name: self._reader.read(uri) for name, uri in uris.items()}
+            shared = self._read_object(uris["ir"])
+            return {n: shared if n != "fused" else self._read_object(u) for n, u in uris.items()}
+        return {name: self._read_object(uri) for name, uri in uris.items()}
+
+    def _read_object(self, uri: str) -> bytes:
+        data = self._reader.read(uri)
+        self.steps += 1
+        return data
 
     def _decode(self, data: Mapping[str, bytes]) -> list[Pixels]:
         limit = self._config.max_pixels
@@ -244,6 +249,8 @@ class PairStages:
         started = time.perf_counter()
         try:
             return action()
+        except torch.AcceleratorError:
+            raise  # the process has lost its device: nothing that it does now can be trusted
         except Exception as error:  # noqa: BLE001
             for work in works:
                 work.failure = _to_failure(stage, error)

@@ -7,7 +7,9 @@ of the storage errors of `fusion_core.errors`, whose message names the location 
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import threading
 import time
@@ -15,7 +17,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import aiohttp
 import fsspec
@@ -38,6 +40,8 @@ T = TypeVar("T")
 
 _ATTEMPTS = 6
 _LONGEST_WAIT_S = 8.0
+_LONGEST_CALL_S = 120.0
+"""No retry begins later; well under the time after which a worker is taken for hung."""
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 30
 _TEMPORARY_MARK = ".irfuse-tmp-"
@@ -141,12 +145,12 @@ class Store:
         return bytes(self._call("read", key, lambda: self._fs.cat_file(path, start=start, end=end)))
 
     def open(self, key: str) -> BinaryIO:
-        """Open an object for random reads, unbuffered, as Parquet readers like it."""
-        options = {} if self.is_local else {"cache_type": "none"}
-        opened: BinaryIO = self._call(
-            "read", key, lambda: self._fs.open(self.path(key), "rb", **options)
-        )
-        return opened
+        """Open an object for random reads, each of them retried like any other call."""
+        if self.is_local:
+            opened: BinaryIO = self._call("read", key, lambda: self._fs.open(self.path(key), "rb"))
+            return opened
+        info = self._call("read", key, lambda: self._fs.info(self.path(key)))
+        return cast(BinaryIO, _RangeReader(self, key, int(info["size"])))
 
     def write(self, key: str, data: bytes) -> None:
         """Publish an object whole, in the place of whatever was there.
@@ -170,7 +174,7 @@ class Store:
         try:
             if self.is_local:
                 path = Path(self.path(key))
-                self._call("write", key, lambda: _publish_file(path, data, os.link))
+                self._call("write", key, lambda: _publish_file(path, data, _link))
             else:
                 self._call("write", key, lambda: self._create_remote(key, data))
         except FileExistsError:
@@ -200,8 +204,10 @@ class Store:
             return
         deadline = time.time() - _STALE_TEMPORARY_S
         for path in Path(self.path(prefix)).glob(f"*{_TEMPORARY_MARK}*"):
-            if path.stat().st_mtime < deadline:
-                path.unlink(missing_ok=True)
+            # Another driver may be publishing it, or own it.
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < deadline:
+                    path.unlink()
 
     def _call(self, verb: str, key: str, action: Callable[[], T]) -> T:
         """Run one storage action with retries, and translate what it raises."""
@@ -267,11 +273,13 @@ def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: A
         config = {
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "read_timeout": _READ_TIMEOUT_S,
-            "retries": {"mode": "standard", "max_attempts": 1},
+            "retries": {"mode": "standard", "total_max_attempts": 1},
         }
-        config.update(options.pop("config_kwargs", {}))
+        given = options.pop("config_kwargs", {})
+        if not isinstance(given, Mapping):
+            raise StorageError("Storage option config_kwargs must be a JSON object")
         options = {"use_listings_cache": False, "skip_instance_cache": True, **options}
-        options["config_kwargs"] = config
+        options["config_kwargs"] = {**config, **given}
     try:
         filesystem = fsspec.filesystem(protocol, **options)
     except (ImportError, ValueError) as error:
@@ -297,14 +305,64 @@ def _publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        with contextlib.suppress(OSError):  # some network file systems know no fsync of folders
+            os.fsync(folder)
     finally:
         os.close(folder)
 
 
+def _link(temporary: Path, path: Path) -> None:
+    """Publish a file unless there is one, also where hard links are not to be had."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.replace(path)
+
+
+class _RangeReader(io.RawIOBase):
+    """An object of a remote store as a file: every read is one retried request."""
+
+    def __init__(self, store: Store, key: str, size: int) -> None:
+        self._store, self._key, self._size, self._at = store, key, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size if size < 0 else min(self._size, self._at + size)
+        if end <= self._at:
+            return b""
+        data = self._store.read(self._key, self._at, end)
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def _with_retries(action: Callable[[], T]) -> T:
     for attempt in stamina.retry_context(
-        on=_is_passing, attempts=_ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=_LONGEST_WAIT_S
+        on=_is_passing,
+        attempts=_ATTEMPTS,
+        timeout=_LONGEST_CALL_S,
+        wait_initial=0.2,
+        wait_max=_LONGEST_WAIT_S,
     ):
         with attempt:
             return action()

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import pyarrow.parquet as pq
-
 from cluster.manifest import FrozenManifest, PairRow
-from cluster.shards import encode_shard, shard_key
+from cluster.shards import encode_shard, read_records, shard_key
 from cluster.stages import Failure, PairStages, Records, WorkerConfig
 from cluster.storage import Store
 from fusion_core.errors import RunConflictError
@@ -103,7 +101,7 @@ class ShardProcessor:
         if not task.failed_only:
             return {}
         with self._out.open(shard_key(task.shard)) as file:
-            return dict(enumerate(pq.ParquetFile(file).read().to_pylist()))
+            return dict(enumerate(read_records(file)))
 
     def _attempt(self, task: ShardTask, offset: int) -> int:
         return _attempt(task, self._kept(task), offset)
@@ -124,7 +122,9 @@ class ShardProcessor:
             "started": started.isoformat(),
             "committed": datetime.now(UTC).isoformat(),
         }
-        self._out.write(shard_key(task.shard), encode_shard(ordered, self._config.metrics, facts))
+        data = encode_shard(ordered, self._config.metrics, facts)
+        self._stages.steps += 1
+        self._out.write(shard_key(task.shard), data)
         return ShardReport(task.shard, len(ordered), failed, computed)
 
 

@@ -95,12 +95,13 @@ def parse_key_values(texts: Sequence[str] | None) -> dict[str, Any]:
             try:
                 values.update(json.loads(text))
             except json.JSONDecodeError as error:
+                # The text itself may hold a secret.
                 raise InvalidValueError(
-                    f"Expected a JSON object, but got {text!r}: {error}"
+                    f"Expected a JSON object: {error.msg} at character {error.pos + 1}"
                 ) from None
             continue
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InvalidValueError(f"Expected NAME=VALUE, but got {text!r}")
+            raise InvalidValueError("Expected NAME=VALUE, but one has no name or no equals sign")
         values[name] = value
     return values

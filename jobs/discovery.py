@@ -58,6 +58,11 @@ def discover(
     """
     store = Store(source, storage_options)
     keys = [entry.key for entry in store.entries()]
+    unnamable = next((key for key in keys if not _is_unicode(key)), None)
+    if unnamable is not None:
+        raise ManifestError(
+            f"The file name {unnamable!r} in {store.url} is not valid Unicode; rename it"
+        )
     if not keys:
         raise ManifestError(f"{store.url} does not exist or is empty; check the path or URL")
     discovery = find_pairs(
@@ -161,6 +166,14 @@ class FusedImages:
                 candidates = self._by_stem.get(stem.casefold(), [])
                 key = candidates[0] if len(candidates) == 1 else None
         return self._store.uri(key) if key else ""
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_image(key: str) -> bool:

@@ -25,7 +25,7 @@ from fusion_core.weights import Weights, parse_random_weights
 from jobs.discovery import FusedImages, manifest_batches
 from jobs.options import JobOptions, RunOptions, ScoreOptions
 from jobs.progress import Progress, SilentProgress
-from jobs.summary import Summary, find_summary, summarize_run, write_summary
+from jobs.summary import SUMMARY_KEY, Summary, find_summary, summarize_run, write_summary
 
 _ROWS_BEFORE_STOPPING = 200
 """A run stops early for failing wholesale only after this many rows."""
@@ -100,6 +100,7 @@ def _execute(
     if work.tasks:
         progress.planned(record.rows, work.rows, work.finished, record.plan.count)
         out.remove_stale_temporaries("shards")
+        out.delete(SUMMARY_KEY)  # it must not outlive the shards that it was computed from
         _compute(options, record, work.tasks, weights, progress)
     summary = None if work.tasks else find_summary(out, record)
     if summary is None:
@@ -162,7 +163,9 @@ def _is_frozen(options: JobOptions, found: RunRecord, out: Store) -> bool:
 
 
 def _identify(options: JobOptions) -> str:
-    return options.source if is_manifest(options.source) else Store(options.source).url
+    if is_manifest(options.source):
+        return options.source
+    return Store(options.source, options.storage_options).url
 
 
 def _fused(options: JobOptions) -> str | None:
@@ -257,7 +260,7 @@ def _compute(
             tasks,
             config,
             cluster,
-            on_commit=_stop_when_failing(options.max_failure_rate),
+            on_commit=_stop_when_failing(1.0 if options.retry_failed else options.max_failure_rate),
             on_progress=progress.update,
         )
 
@@ -284,6 +287,11 @@ def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]
 
 
 def _check_outcome(summary: Summary, max_failure_rate: float) -> None:
+    if not summary.complete:
+        raise RunFailedError(
+            f"Only {summary.rows} of {summary.total_rows} pairs have a row; run the same command "
+            "again"
+        )
     if summary.failed > max_failure_rate * summary.rows:
         raise RunFailedError(
             f"{summary.failed} of {summary.rows} pairs failed "

@@ -104,6 +104,20 @@ def test_a_byte_order_mark_and_quotes_are_understood(tmp_path: Path) -> None:
     assert read(store)[0]["ir_uri"] == '/x "y".png'
 
 
+def test_a_long_list_of_names_beyond_ascii_is_read(tmp_path: Path) -> None:
+    for shift in range(3):
+        rows = "".join(f"{'x' * shift}红外{n},/ir/红外{n}.png,/vis/{n}.png\n" for n in range(3000))
+        store = write_csv(tmp_path, "pair_id,ir_uri,vis_uri\n" + rows)
+        assert len(read(store)) == 3000
+
+
+def test_a_column_that_is_not_text_is_named(tmp_path: Path) -> None:
+    table = pa.table({"ir_uri": [["a"]], "vis_uri": ["b"]})
+    pq.write_table(table, tmp_path / "list.parquet")
+    with pytest.raises(ManifestError, match="'ir_uri' must hold text"):
+        read(Store(str(tmp_path)), "list.parquet")
+
+
 def test_further_columns_are_carried_along(tmp_path: Path) -> None:
     store = write_csv(tmp_path, "weather,ir_uri,vis_uri\nfog,/a,/b\n")
     store.write(MANIFEST_KEY, freeze(read_user_manifest(store, "list.csv"))[1])

@@ -16,6 +16,7 @@ from cluster.shards import (
     default_shard_size,
     encode_shard,
     parse_shard_key,
+    read_records,
     row_schema,
     shard_facts,
     shard_key,
@@ -85,6 +86,19 @@ def test_the_facts_and_the_picture_hint_are_in_the_metadata() -> None:
     assert shard_facts(metadata) == {"shard": "3"}
     features = json.loads(metadata[b"huggingface"])["info"]["features"]
     assert features == {"fused": {"_type": "Image"}}
+
+
+def test_many_pictures_are_cut_into_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.shards._ROW_GROUP_BYTES", 1000)
+    rows = [
+        ResultRow(f"p{n}", "g", "i", "v", "m", fused={"bytes": bytes(300), "path": None})
+        for n in range(10)
+    ]
+    data = encode_shard([row.to_record() for row in rows], [], {})
+    assert pq.ParquetFile(io.BytesIO(data)).num_row_groups == 4
+    assert [record["pair_id"] for record in read_records(io.BytesIO(data))] == [
+        row.pair_id for row in rows
+    ]
 
 
 def test_picture_bytes_come_back_unchanged() -> None:

@@ -1,5 +1,6 @@
 """The storage type, on the local file system, in memory and on real S3 servers."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -106,6 +107,38 @@ def test_objects_open_for_random_reads(store: Store) -> None:
 def test_an_absent_bucket_is_not_found(s3: S3Server) -> None:
     with pytest.raises(NotFoundError):
         Store("s3://no-such-bucket-here/x", s3.storage_options).entries()
+
+
+def test_passing_faults_are_retried_in_random_reads(
+    s3_moto: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(f"s3://{s3_moto.new_bucket()}", s3_moto.storage_options)
+    store.write("a.bin", bytes(range(100)))
+    with store.open("a.bin") as file:
+        real, faults = store._fs.cat_file, [ConnectionResetError("reset"), TimeoutError("slow")]
+
+        def faulty(*arguments: object, **options: object) -> bytes:
+            if faults:
+                raise faults.pop()
+            return bytes(real(*arguments, **options))
+
+        monkeypatch.setattr(store._fs, "cat_file", faulty)
+        file.seek(-10, os.SEEK_END)
+        assert file.read() == bytes(range(90, 100))
+    assert not faults
+
+
+def test_create_works_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = Store(str(tmp_path))
+    assert store.create("run.json", b"first")
+    assert not store.create("run.json", b"second")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_writing_to_an_absent_bucket_says_so(s3_moto: S3Server) -> None:

@@ -82,7 +82,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--param", "strategy"], "Expected NAME=VALUE, but got 'strategy'"),
+        (["--param", "strategy"], "Expected NAME=VALUE"),
         (["--param", "radius=x"], "radius"),
         (["--workers", "0"], "workers"),
         (["--max-failure-rate", "2"], "max-failure-rate"),
@@ -151,8 +151,13 @@ def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
 
 def test_names_with_equals_signs_and_json_are_parsed() -> None:
     assert parse_key_values(["a=b=c", '{"d": {"e": 1}}']) == {"a": "b=c", "d": {"e": 1}}
-    with pytest.raises(InvalidValueError, match="JSON"):
-        parse_key_values(["{broken"])
+
+
+@pytest.mark.parametrize("text", ['{"secret": "hidden",}', "hidden"])
+def test_malformed_options_are_not_repeated_in_the_error(text: str) -> None:
+    with pytest.raises(InvalidValueError, match="Expected") as caught:
+        parse_key_values([text])
+    assert "hidden" not in str(caught.value)
 
 
 def test_an_unfinished_write_is_never_taken_for_a_shard(tmp_path: Path) -> None:

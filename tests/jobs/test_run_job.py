@@ -219,6 +219,44 @@ def test_failed_rows_can_be_retried_alone(ray_address: str, tmp_path: Path) -> N
     assert (after[5]["status"], after[5]["attempt"]) == ("ok", 2)
 
 
+def test_an_old_summary_does_not_outlive_an_interrupted_retry(
+    ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_pairs(tmp_path / "in", 6)
+    picture = store.read("vis/0005.png")
+    store.write("vis/0005.png", b"")
+    wanted = options(tmp_path / "in", tmp_path / "out", address=ray_address, max_failure_rate=0.5)
+    assert jobs.run(wanted).failed == 1
+    store.write("vis/0005.png", picture)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.execution.summarize_run", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            jobs.run(wanted.model_copy(update={"retry_failed": True}))
+    assert jobs.run(wanted).failed == 0
+
+
+def test_a_retry_goes_on_although_all_that_is_left_fails_again(
+    ray_address: str, tmp_path: Path
+) -> None:
+    store = write_pairs(tmp_path / "in", 1)
+    data = store.read("ir/0000.png")
+    for number in range(240):
+        store.write(f"ir/{number:04d}.png", data)
+        store.write(f"vis/{number:04d}.png", b"")
+    wanted = options(
+        tmp_path / "in", tmp_path / "out", address=ray_address, shard_size=60, max_failure_rate=1.0
+    )
+    jobs.run(wanted)
+    again = wanted.model_copy(update={"retry_failed": True, "max_failure_rate": 0.1})
+    with pytest.raises(RunFailedError, match=r"240 of 240 pairs failed"):
+        jobs.run(again)
+    assert {row["attempt"] for row in read_rows(tmp_path / "out")} == {2}
+
+
 def test_too_many_failures_are_an_error_but_everything_is_committed(
     ray_address: str, tmp_path: Path
 ) -> None:
