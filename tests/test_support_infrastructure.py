@@ -132,8 +132,7 @@ def test_workers_share_servers_that_end_with_the_controller(tmp_path: Path, endi
             controller.send_signal(signal.SIGKILL)
         wait_until(
             lambda: not any(map(is_alive, servers)),
-            # A controller that ends in order waits for its servers.
-            timeout=0.1 if ending == "finished" else 20,
+            timeout=20,
             what="all servers to have ended",
         )
     addresses = [path.read_text() for path in tmp_path.glob("*.address")]
