@@ -126,10 +126,6 @@ class Store:
         if not self._fs.exists(container):
             raise FileNotFoundError(container)
 
-    def is_folder(self) -> bool:
-        """Whether the root holds anything, or is a folder."""
-        return bool(self._call("look at", "", lambda: self._fs.isdir(self._root)))
-
     def exists(self, key: str) -> bool:
         """Whether an object lies at a key."""
         return bool(self._call("look at", key, lambda: self._fs.exists(self.path(key))))
