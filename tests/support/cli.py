@@ -22,6 +22,11 @@ class CommandResult:
     stderr: str
 
 
+def _heed_interrupts() -> None:
+    """Undo what a shell does to its background jobs, whose children ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class RunningCommand:
     """A command that leads a session of its own; leaving the context ends the whole session.
 
@@ -39,6 +44,7 @@ class RunningCommand:
                 stderr=stderr,
                 env=child_environment(env),
                 start_new_session=True,
+                preexec_fn=_heed_interrupts,
             )
 
     def __enter__(self) -> "RunningCommand":
