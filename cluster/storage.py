@@ -13,50 +13,25 @@ import io
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-import aiohttp
 import fsspec
-import stamina
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionClosedError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
-from botocore.parsers import ResponseParserError
 from fsspec.core import split_protocol
-from fsspec.exceptions import FSTimeoutError
 
+from cluster.publishing import TEMPORARY_MARK, link_new, publish_file
+from cluster.retries import CREDENTIAL_ERRORS, STORE_ERRORS, reason_of, with_retries
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 T = TypeVar("T")
 
-_ATTEMPTS = 6
-_LONGEST_WAIT_S = 8.0
-_LONGEST_CALL_S = 120.0
-"""No retry begins later; well under the time after which a worker is taken for hung."""
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 30
-_TEMPORARY_MARK = ".irfuse-tmp-"
 _STALE_TEMPORARY_S = 3600.0
 
-_PASSING_ERRNOS = frozenset(
-    getattr(errno, name)
-    for name in (
-        "EAGAIN", "EBUSY", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EINTR", "EIO",
-        "EPIPE", "ESTALE", "ETIMEDOUT",
-    )
-)  # fmt: skip
 _LOCAL_PROTOCOLS = (None, "file", "local")
-_CREDENTIAL_ERRORS = (NoCredentialsError, PartialCredentialsError)
-_STORE_ERRORS = (OSError, FSTimeoutError, BotoCoreError, ClientError, aiohttp.ClientError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +79,7 @@ class Store:
         entries = [
             Entry(path[start:], int(info.get("size") or 0))
             for path, info in found.items()
-            if info.get("type") != "directory" and _TEMPORARY_MARK not in path
+            if info.get("type") != "directory" and TEMPORARY_MARK not in path
         ]
         return sorted(entries, key=lambda entry: entry.key)
 
@@ -155,7 +130,7 @@ class Store:
             StorageError: It cannot be written; what was there before is untouched.
         """
         if self.is_local:
-            self._call("write", key, lambda: _publish_file(Path(self.path(key)), data, os.replace))
+            self._call("write", key, lambda: publish_file(Path(self.path(key)), data, os.replace))
         else:
             self._call("write", key, lambda: self._fs.pipe_file(self.path(key), data))
 
@@ -170,7 +145,7 @@ class Store:
         try:
             if self.is_local:
                 path = Path(self.path(key))
-                self._call("write", key, lambda: _publish_file(path, data, _link))
+                self._call("write", key, lambda: publish_file(path, data, link_new))
             else:
                 self._call("write", key, lambda: self._create_remote(key, data))
         except FileExistsError:
@@ -199,7 +174,7 @@ class Store:
         if not self.is_local:
             return
         deadline = time.time() - _STALE_TEMPORARY_S
-        for path in Path(self.path(prefix)).glob(f"*{_TEMPORARY_MARK}*"):
+        for path in Path(self.path(prefix)).glob(f"*{TEMPORARY_MARK}*"):
             # Another driver may be publishing it, or own it.
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < deadline:
@@ -208,19 +183,19 @@ class Store:
     def _call(self, verb: str, key: str, action: Callable[[], T]) -> T:
         """Run one storage action with retries, and translate what it raises."""
         try:
-            return _with_retries(action)
+            return with_retries(action)
         except FileExistsError:
             raise
         except FileNotFoundError as error:
             what = "its bucket does not exist" if verb == "write" else "nothing is there"
             raise NotFoundError(f"Cannot {verb} {self.uri(key)}: {what}") from error
-        except (PermissionError, *_CREDENTIAL_ERRORS) as error:
+        except (PermissionError, *CREDENTIAL_ERRORS) as error:
             raise AccessDeniedError(
-                f"Cannot {verb} {self.uri(key)}: access denied ({_reason(error)}); check the "
+                f"Cannot {verb} {self.uri(key)}: access denied ({reason_of(error)}); check the "
                 "credentials and rights for this location"
             ) from error
-        except _STORE_ERRORS as error:
-            raise StorageError(f"Cannot {verb} {self.uri(key)}: {_reason(error)}") from error
+        except STORE_ERRORS as error:
+            raise StorageError(f"Cannot {verb} {self.uri(key)}: {reason_of(error)}") from error
 
 
 class Reader:
@@ -287,38 +262,6 @@ def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: A
     return filesystem
 
 
-def _publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> None:
-    """Write, fsync and publish a file under its final name in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}{_TEMPORARY_MARK}{uuid.uuid4().hex[:12]}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems know no fsync of folders
-            os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _link(temporary: Path, path: Path) -> None:
-    """Publish a file unless there is one, also where hard links are not to be had."""
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-            raise
-        if path.exists():
-            raise FileExistsError(path) from None
-        temporary.replace(path)
-
-
 class _RangeReader(io.RawIOBase):
     """An object of a remote store as a file: every read is one retried request."""
 
@@ -350,35 +293,3 @@ class _RangeReader(io.RawIOBase):
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
-
-
-def _with_retries(action: Callable[[], T]) -> T:
-    for attempt in stamina.retry_context(
-        on=_is_passing,
-        attempts=_ATTEMPTS,
-        timeout=_LONGEST_CALL_S,
-        wait_initial=0.2,
-        wait_max=_LONGEST_WAIT_S,
-    ):
-        with attempt:
-            return action()
-    raise AssertionError("stamina returns or raises")
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether the same call may succeed in a moment."""
-    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
-        return False
-    if isinstance(error, (ConnectionError, TimeoutError, FSTimeoutError, aiohttp.ClientError)):
-        return True
-    if isinstance(error, _CREDENTIAL_ERRORS):
-        return False
-    if isinstance(error, (HTTPClientError, ConnectionClosedError, ResponseParserError)):
-        return True
-    return isinstance(error, OSError) and error.errno in _PASSING_ERRNOS
-
-
-def _reason(error: BaseException) -> str:
-    """Return the first line of an error, without the location that the caller names anyway."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0]
