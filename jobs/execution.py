@@ -237,7 +237,7 @@ def _compute(
         start_timeout_s=options.start_timeout,
     )
     config = WorkerConfig(
-        out_url=options.out if "://" in options.out else Store(options.out).url,
+        out_url=Store(options.out, options.storage_options).url,
         plan=record.plan,
         manifest_digest=record.manifest_digest,
         fingerprint=record.fingerprint,

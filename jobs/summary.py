@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,33 +17,11 @@ from cluster.ledger import Ledger, RunRecord, read_run
 from cluster.shards import STAGES
 from cluster.storage import Store
 from fusion_core.errors import NotFoundError
+from fusion_core.statistics import Statistics, bootstrap_intervals, describe
 
 SUMMARY_KEY = "summary.json"
 SUMMARY_CSV_KEY = "summary.csv"
 ALL_GROUPS = "(all)"
-
-_BOOTSTRAP_SEED = 20190519
-_BOOTSTRAP_DRAWS = 50_000_000
-_MOST_RESAMPLES, _LEAST_RESAMPLES = 2000, 200
-
-
-class Statistics(BaseModel):
-    """One metric over one group; population of the pairs where it is defined."""
-
-    model_config = ConfigDict(frozen=True)
-
-    count: int
-    mean: float | None = None
-    std: float | None = None
-    """Sample standard deviation (n - 1)."""
-    min: float | None = None
-    q25: float | None = None
-    median: float | None = None
-    q75: float | None = None
-    max: float | None = None
-    ci_low: float | None = None
-    """Lower end of the 95 % percentile bootstrap interval of the mean."""
-    ci_high: float | None = None
 
 
 class GroupSummary(BaseModel):
@@ -269,61 +247,6 @@ def _summarize_group(
             for (name, column), interval in zip(chosen.items(), intervals, strict=True)
         },
     )
-
-
-def describe(
-    values: NDArray[np.float64], interval: tuple[float, float] | None = None
-) -> Statistics:
-    """Describe one metric's values; NaN means undefined and is left out."""
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        return Statistics(count=0)
-    q25, median, q75 = (float(q) for q in np.quantile(defined, (0.25, 0.5, 0.75)))
-    return Statistics(
-        count=len(defined),
-        mean=float(defined.mean()),
-        std=float(defined.std(ddof=1)) if len(defined) > 1 else None,
-        min=float(defined.min()),
-        q25=q25,
-        median=median,
-        q75=q75,
-        max=float(defined.max()),
-        ci_low=interval[0] if interval else None,
-        ci_high=interval[1] if interval else None,
-    )
-
-
-def bootstrap_intervals(
-    columns: Sequence[NDArray[np.float64]],
-) -> list[tuple[float, float] | None]:
-    """Return the 95 % percentile bootstrap interval of each column's mean (Efron 1979).
-
-    Args:
-        columns: One array a metric, over the same pairs; NaN where undefined. Pairs are resampled
-            whole, from a fixed seed: 2000 times, or for more than 25,000 pairs as often as 5e7
-            draws allow, but 200 times at least.
-
-    Returns:
-        Lower and upper end for each column; None where fewer than two pairs have a value.
-    """
-    if not columns or len(columns[0]) < 2:
-        return [None] * len(columns)
-    matrix = np.stack(columns, axis=1)
-    defined = ~np.isnan(matrix)
-    filled = np.where(defined, matrix, 0.0)
-    pairs = len(matrix)
-    resamples = int(np.clip(_BOOTSTRAP_DRAWS // pairs, _LEAST_RESAMPLES, _MOST_RESAMPLES))
-    generator = np.random.default_rng(_BOOTSTRAP_SEED)
-    means = np.zeros((resamples, len(columns)))
-    for index in range(resamples):
-        drawn = generator.integers(0, pairs, pairs)
-        weights = np.bincount(drawn, minlength=pairs).astype(np.float64)
-        counts = weights @ defined
-        np.divide(weights @ filled, counts, out=means[index], where=counts > 0)
-    return [
-        (float(low), float(high)) if defined[:, column].sum() > 1 else None
-        for column, (low, high) in enumerate(np.quantile(means, (0.025, 0.975), axis=0).T)
-    ]
 
 
 def _covered_seconds(spans: Iterable[tuple[datetime, datetime]]) -> float:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from cluster.layouts import Discovery
     from fusion_core.methods import MethodSpec
     from fusion_core.metrics.base import Metric
-    from jobs.summary import Statistics, Status, Summary
+    from fusion_core.statistics import Statistics
+    from jobs.summary import Status, Summary
 
 _MOST_SINGLES = 5
 _STATISTICS = ("mean", "ci-95", "ci+95", "std", "min", "q25", "median", "q75", "max")

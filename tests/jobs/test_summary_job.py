@@ -13,7 +13,8 @@ from cluster.ledger import RunRecord
 from cluster.shards import ResultRow, encode_shard, shard_key
 from cluster.storage import Store
 from fusion_core.errors import NotFoundError, StorageError
-from jobs.summary import ALL_GROUPS, bootstrap_intervals, describe, status, summarize
+from fusion_core.statistics import bootstrap_intervals, describe
+from jobs.summary import ALL_GROUPS, status, summarize
 
 METRICS = ["EN", "SCD"]
 RECORD = RunRecord(
