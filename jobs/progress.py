@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.console import Console
@@ -98,17 +99,6 @@ class PlainProgress:
             self._said_at = time.monotonic()
             self.message(f"{snapshot.rows}/{self._todo} pairs, {_counts(snapshot, rate)}")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """Leave the last line as it is."""
-
 
 class BarProgress:
     """One line on a terminal that is redrawn in place."""
@@ -143,21 +133,19 @@ class BarProgress:
         rate = self._pace.rate(snapshot.rows)
         self._bar.update(self._task, completed=snapshot.rows, counts=_counts(snapshot, rate))
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        self._bar.stop()
+    @contextmanager
+    def shown(self) -> Iterator[Self]:
+        """Show the line for as long as the block lasts."""
+        with self._bar:
+            yield self
 
 
-def terminal_progress() -> BarProgress | PlainProgress:
-    """Return the progress that suits standard error."""
+@contextmanager
+def terminal_progress() -> Iterator[Progress]:
+    """Show progress on standard error, in the way that suits it, for the length of the block."""
     console = Console(stderr=True)
-    return BarProgress(console) if console.is_terminal else PlainProgress()
+    if not console.is_terminal:
+        yield PlainProgress()
+        return
+    with BarProgress(console).shown() as bar:
+        yield bar
