@@ -32,7 +32,7 @@ from fusion_core.imaging import (
 )
 from fusion_core.methods import FuseBatch, build_method, get_method
 from fusion_core.parameters import MethodParameters
-from fusion_core.scoring import Scores, score_images
+from fusion_core.scoring import Scores, prepare_metrics, score_images
 from fusion_core.weights import Weights
 
 T = TypeVar("T")
@@ -116,6 +116,7 @@ class PairStages:
             self._fuse_batch = build_method(
                 config.method, self._parameters, config.weights, config.device
             )
+        prepare_metrics(config.metrics, config.device)
 
     def compute(self, rows: Mapping[int, PairRow], attempts: Mapping[int, int]) -> Records:
         """Take pairs through all stages.

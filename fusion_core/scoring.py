@@ -14,6 +14,10 @@ from torch import Tensor
 from fusion_core.colour import luma
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS
+from fusion_core.metrics.base import Images
+
+_PREPARED_SIZE = 48
+"""Pixels a side, enough for every metric to compute something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,23 @@ def score_images(
             f"Expected as many infrared, visible and fused images, all of one size, but got "
             f"{len(ir)}, {len(vis)} and {len(fused)} of sizes {sorted(sizes)}"
         )
-    images = [_stack(group, device) for group in (ir, vis, fused)]
-    columns = {name: METRICS[name].compute(*images).tolist() for name in metrics}
+    images = Images(*(_stack(group, device) for group in (ir, vis, fused)))
+    columns = {name: METRICS[name].measure(images).tolist() for name in metrics}
     return [
         _to_scores({name: values[index] for name, values in columns.items()})
         for index in range(len(fused))
     ]
+
+
+def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") -> None:
+    """Compile what the metrics need, or load it from disk, so that no pair waits for it.
+
+    Args:
+        metrics: Names out of `METRICS`.
+        device: Where they will be computed.
+    """
+    images = [np.zeros((_PREPARED_SIZE, _PREPARED_SIZE), dtype=np.uint8)]
+    score_images(images, images, images, metrics, device)
 
 
 def _stack(images: Sequence[NDArray[np.uint8]], device: torch.device | str) -> Tensor:

@@ -1,55 +1,76 @@
-"""Metrics from correlation."""
+"""Metrics from correlation.
+
+Gray levels, their differences and their Laplacians are whole numbers, and their sums stay exact in
+float64, so that whether an image is flat is decided exactly.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from fusion_core.metrics.base import Metric, check_images, to_double
+from fusion_core.metrics.base import Images, Metric
 
 
-def sum_of_correlations_of_differences(ir: Tensor, vis: Tensor, fused: Tensor) -> Tensor:
-    """SCD = corr(F - B, A) + corr(F - A, B) (Aslantas & Bendes 2015).
+def sum_of_correlations_of_differences(images: Images) -> Tensor:
+    """SCD = corr(F - B, A) + corr(F - A, B) (Aslantas & Bendes 2015): -2..2.
 
-    Args:
-        ir: A, `(B, 1, H, W)` uint8.
-        vis: B, `(B, 1, H, W)` uint8.
-        fused: F, `(B, 1, H, W)` uint8.
-
-    Returns:
-        `(B,)` float64, -2..2; NaN where a source or a difference image is flat.
-
-    Raises:
-        InvalidValueError: The three are not uint8 of one shape.
+    NaN where a source or a difference image is flat.
     """
-    check_images(ir, vis, fused)
-    a, b, f = (to_double(image).flatten(1) for image in (ir, vis, fused))
-    # Differences of gray levels are whole numbers, so flatness is decided exactly.
-    flat = [_is_flat(image.flatten(1)) for image in (ir, vis)]
-    levels = [image.flatten(1).to(torch.int16) for image in (ir, vis, fused)]
-    flat += [_is_flat(levels[2] - levels[1]), _is_flat(levels[2] - levels[0])]
-    value = pearson(f - b, a) + pearson(f - a, b)
-    return value.masked_fill(torch.stack(flat).any(dim=0), torch.nan)
+    a, b, f = images.levels.flatten(2).to(torch.float64)
+    return pearson(f - b, a) + pearson(f - a, b)
+
+
+def edge_preservation_index(images: Images) -> Tensor:
+    """EPI_a, the mean over both sources of corr(laplacian(F), laplacian(source)): -1..1.
+
+    The Laplacian is 8 times the pixel minus its 8 neighbours, zero outside the image (Sattar et
+    al. 1997). NaN where a filtered image is flat.
+    """
+    levels = functional.pad(images.levels, (1, 1, 1, 1)).to(torch.int16)
+    rows = levels[:, :, :-2] + levels[:, :, 1:-1] + levels[:, :, 2:]
+    box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    laplacian = 9 * levels[:, :, 1:-1, 1:-1] - box
+    a, b, f = laplacian.flatten(2).to(torch.float64)
+    return 0.5 * (pearson(f, a) + pearson(f, b))
 
 
 def pearson(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson correlation of `(B, N)` rows, `(B,)`; NaN where a row does not vary."""
-    x = x - x.mean(dim=1, keepdim=True)
-    y = y - y.mean(dim=1, keepdim=True)
-    return (x * y).sum(dim=1) / ((x * x).sum(dim=1) * (y * y).sum(dim=1)).sqrt()
+    """Pearson correlation of whole numbers `(B, N)`, row by row: `(B,)`, NaN if a row is flat."""
+    x, y = _near_zero(x), _near_zero(y)
+    sum_x, sum_y = x.sum(dim=1), y.sum(dim=1)
+    covariance = torch.linalg.vecdot(x, y) - sum_x * sum_y / x.shape[1]
+    variance_x = torch.linalg.vecdot(x, x) - sum_x * sum_x / x.shape[1]
+    variance_y = torch.linalg.vecdot(y, y) - sum_y * sum_y / y.shape[1]
+    # The squares around the mean of whole numbers sum to 0 or to at least a half.
+    flat = (variance_x < 0.25) | (variance_y < 0.25)
+    correlation: Tensor = covariance / (variance_x * variance_y).sqrt()
+    return correlation.masked_fill(flat, torch.nan)
 
 
-def _is_flat(values: Tensor) -> Tensor:
-    return values.amin(dim=1) == values.amax(dim=1)
+def _near_zero(x: Tensor) -> Tensor:
+    """Subtract the mean to the next whole number: the sums stay exact and nothing cancels."""
+    return x - x.mean(dim=1, keepdim=True).round_()
 
 
 SCD = Metric(
     name="SCD",
     title="Sum of the correlations of differences",
-    compute=sum_of_correlations_of_differences,
+    measure=sum_of_correlations_of_differences,
     higher_is_better=True,
     range="-2..2",
     unit="1",
     paper="Aslantas & Bendes 2015",
     undefined="a source, or its difference from the fused image, is flat",
+)
+EDGE_PRESERVATION = Metric(
+    name="EPI_a",
+    title="Mean edge preservation index",
+    measure=edge_preservation_index,
+    higher_is_better=True,
+    range="-1..1",
+    unit="1",
+    paper="Sattar et al. 1997",
+    undefined="the Laplacian of a source or of the fused image is flat",
 )

@@ -7,80 +7,51 @@ import math
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.base import Metric, check_images
+from fusion_core.metrics.base import Images, Metric
 
 _LEVELS = 256
 
 
-def entropy(ir: Tensor, vis: Tensor, fused: Tensor) -> Tensor:
-    """Shannon entropy of the fused image's gray levels.
-
-    Args:
-        ir: `(B, 1, H, W)` uint8, not used.
-        vis: `(B, 1, H, W)` uint8, not used.
-        fused: `(B, 1, H, W)` uint8.
-
-    Returns:
-        `(B,)` float64, bits, 0..8.
-
-    Raises:
-        InvalidValueError: The three are not uint8 of one shape.
-    """
-    check_images(ir, vis, fused)
-    return _entropy(_histogram(fused.flatten(1).long(), _LEVELS))
+def entropy(images: Images) -> Tensor:
+    """Shannon entropy of F's gray levels: bits, 0..8."""
+    return _entropy(images.once(_fused_histogram))
 
 
-def mutual_information(ir: Tensor, vis: Tensor, fused: Tensor) -> Tensor:
-    """Mutual information of infrared and fused plus that of visible and fused.
-
-    Args:
-        ir: `(B, 1, H, W)` uint8.
-        vis: `(B, 1, H, W)` uint8.
-        fused: `(B, 1, H, W)` uint8.
-
-    Returns:
-        `(B,)` float64, bits, 0..16, from joint histograms of 256 x 256 gray levels.
-
-    Raises:
-        InvalidValueError: The three are not uint8 of one shape.
+def mutual_information(images: Images) -> Tensor:
+    """I(A;F) + I(B;F) from joint histograms of 256 x 256 gray levels (Qu et al. 2002): bits, 0..16.
 
     The papers print twice the entropy under this name; see `mutual_information_as_published`.
     """
-    check_images(ir, vis, fused)
-    a, b, f = (image.flatten(1).long() for image in (ir, vis, fused))
-    fused_entropy = _entropy(_histogram(f, _LEVELS))
-    total = 2.0 * fused_entropy
-    for source in (a, b):
-        joint = _histogram(source * _LEVELS + f, _LEVELS * _LEVELS)
-        total = total + _entropy(_histogram(source, _LEVELS)) - _entropy(joint)
+    fused = images.once(_fused_histogram)
+    total = 2.0 * _entropy(fused)
+    for source in images.levels[:2]:
+        joint = _histogram(
+            source.int() * _LEVELS + images.levels[2].int(), _LEVELS * _LEVELS
+        ).unflatten(1, (_LEVELS, _LEVELS))
+        total = total + _entropy(joint.sum(dim=2)) - _entropy(joint.flatten(1))
     return total.clamp_min(0.0)  # the sum of entropies may end an ulp below
 
 
-def mutual_information_as_published(ir: Tensor, vis: Tensor, fused: Tensor) -> Tensor:
-    """Twice the entropy of the fused image: what the papers' tables print under "MI".
+def mutual_information_as_published(images: Images) -> Tensor:
+    """Twice the entropy of F, which the papers' tables print under "MI": bits, 0..16.
 
     Their tool hands matrices to a routine for vectors, and the joint entropies cancel. Only for
     comparison with those tables.
-
-    Args:
-        ir: `(B, 1, H, W)` uint8, not used.
-        vis: `(B, 1, H, W)` uint8, not used.
-        fused: `(B, 1, H, W)` uint8.
-
-    Returns:
-        `(B,)` float64, bits, 0..16.
-
-    Raises:
-        InvalidValueError: The three are not uint8 of one shape.
     """
-    return 2.0 * entropy(ir, vis, fused)
+    return 2.0 * entropy(images)
+
+
+def _fused_histogram(images: Images) -> Tensor:
+    return _histogram(images.levels[2].int(), _LEVELS)
 
 
 def _histogram(values: Tensor, bins: int) -> Tensor:
-    """Count `(B, N)` integers below `bins` row by row: `(B, bins)` float64."""
+    """Count `(B, H, W)` integers below `bins`, pair by pair: `(B, bins)` float64."""
     batch = values.shape[0]
-    offsets = torch.arange(batch, device=values.device).unsqueeze(1) * bins
-    counts = torch.bincount((values + offsets).flatten(), minlength=batch * bins)
+    if batch > 1:
+        offsets = torch.arange(batch, device=values.device, dtype=torch.int64) * bins
+        values = values + offsets.view(-1, 1, 1)
+    counts = torch.bincount(values.flatten(), minlength=batch * bins)
     return counts.view(batch, bins).to(torch.float64)
 
 
@@ -94,7 +65,7 @@ def _entropy(histogram: Tensor) -> Tensor:
 ENTROPY = Metric(
     name="EN",
     title="Entropy",
-    compute=entropy,
+    measure=entropy,
     higher_is_better=True,
     range="0..8",
     unit="bit",
@@ -103,7 +74,7 @@ ENTROPY = Metric(
 MUTUAL_INFORMATION = Metric(
     name="MI",
     title="Mutual information",
-    compute=mutual_information,
+    measure=mutual_information,
     higher_is_better=True,
     range="0..16",
     unit="bit",
@@ -112,7 +83,7 @@ MUTUAL_INFORMATION = Metric(
 MUTUAL_INFORMATION_AS_PUBLISHED = Metric(
     name="MI_as_published",
     title="Twice the entropy, printed as MI in the papers' tables",
-    compute=mutual_information_as_published,
+    measure=mutual_information_as_published,
     higher_is_better=True,
     range="0..16",
     unit="bit",

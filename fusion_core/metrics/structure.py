@@ -1,79 +1,67 @@
-"""Metrics of structural similarity."""
+"""Structural similarity (Wang et al. 2004)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from fusion_core.metrics.base import Metric, check_images, to_double
+from fusion_core.metrics import dispatch
+from fusion_core.metrics.base import Images, Metric
+from fusion_core.metrics.filters import gaussian_means, gaussian_taps, repeat_border
 
-_RADIUS, _SIGMA = 5, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
 
 
-def ssim_a(ir: Tensor, vis: Tensor, fused: Tensor) -> Tensor:
-    """Mean of SSIM(F, A) and SSIM(F, B) (Wang et al. 2004; DenseFuse Eq. 8).
-
-    Gaussian window 11x11, sigma 1.5, border repeated, mean over the whole map, K = (0.01, 0.03),
-    images in 0..1.
-
-    Args:
-        ir: A, `(B, 1, H, W)` uint8.
-        vis: B, `(B, 1, H, W)` uint8.
-        fused: F, `(B, 1, H, W)` uint8.
-
-    Returns:
-        `(B,)` float64, -1..1, 1 for three equal images.
-
-    Raises:
-        InvalidValueError: The three are not uint8 of one shape.
+def ssim_a(images: Images) -> Tensor:
+    """Mean of SSIM(F, A) and SSIM(F, B) (DenseFuse, Eq. 8): -1..1, 1 for three equal images.
 
     The ResNet-152 paper prints the sum of the two instead of their mean.
     """
-    check_images(ir, vis, fused)
-    a, b, f = (to_double(image) for image in (ir, vis, fused))
-    mean_f, square_f = _smooth(f), _smooth(f * f)
-    total = sum(
-        _ssim(f, source, mean_f, square_f - mean_f * mean_f).mean(dim=(1, 2, 3))
-        for source in (a, b)
-    )
-    return 0.5 * torch.as_tensor(total)
+    return ssim_with_both(*images.doubles).mean(dim=0)
 
 
-def _ssim(f: Tensor, source: Tensor, mean_f: Tensor, variance_f: Tensor) -> Tensor:
-    """SSIM map of two images `(B, 1, H, W)`, given the first one's local moments."""
-    mean_s = _smooth(source)
-    variance_s = _smooth(source * source) - mean_s * mean_s
-    covariance = _smooth(f * source) - mean_f * mean_s
-    numerator = (2.0 * mean_f * mean_s + _C1) * (2.0 * covariance + _C2)
-    return numerator / ((mean_f**2 + mean_s**2 + _C1) * (variance_f + variance_s + _C2))
+def ssim_with_both(a: Tensor, b: Tensor, f: Tensor) -> Tensor:
+    """SSIM(F, A) and SSIM(F, B) (Wang et al. 2004).
+
+    Gaussian window 11x11, sigma 1.5, border repeated, mean over the whole map, K = (0.01, 0.03).
+
+    Args:
+        a: `(B, H, W)` float64 in 0..1.
+        b: Likewise.
+        f: Likewise.
+
+    Returns:
+        `(2, B)` float64, -1..1.
+    """
+    padded = repeat_border(torch.stack((a, b, f)))
+    if dispatch.use_kernels(padded):
+        from fusion_core.metrics.kernels.structure import ssim_means
+
+        return dispatch.each_pair(ssim_means, padded, gaussian_taps().numpy(), _C1, _C2).T
+    a, b, f = padded
+    mean_a, mean_b, mean_f = gaussian_means(padded)
+    square_a, square_b, square_f = gaussian_means(padded * padded)
+    product_a, product_b = gaussian_means(torch.stack((a * f, b * f)))
+    first = _similarity(mean_f, square_f, mean_a, square_a, product_a)
+    second = _similarity(mean_f, square_f, mean_b, square_b, product_b)
+    return torch.stack((first, second))
 
 
-def _smooth(image: Tensor) -> Tensor:
-    """Filter `(B, 1, H, W)` with the Gaussian window, border repeated, rows then columns."""
-    offsets = torch.arange(_RADIUS + 1, dtype=torch.float64)
-    half = torch.exp(-(offsets**2) / (2.0 * _SIGMA**2))
-    taps = (half / (half.sum() * 2.0 - half[0])).tolist()
-    padded = functional.pad(image, (_RADIUS,) * 4, mode="replicate")
-    return _filter(_filter(padded, taps, dim=2), taps, dim=3)
-
-
-def _filter(padded: Tensor, taps: list[float], dim: int) -> Tensor:
-    """Apply a symmetric filter, given from its centre outwards, along one padded dimension."""
-    length = padded.shape[dim] - 2 * _RADIUS
-    result = padded.narrow(dim, _RADIUS, length) * taps[0]
-    for offset in range(1, _RADIUS + 1):
-        before = padded.narrow(dim, _RADIUS - offset, length)
-        after = padded.narrow(dim, _RADIUS + offset, length)
-        result.add_(before + after, alpha=taps[offset])
-    return result
+def _similarity(
+    mean_x: Tensor, square_x: Tensor, mean_y: Tensor, square_y: Tensor, product: Tensor
+) -> Tensor:
+    """Mean SSIM from local moments, each `(B, H, W)`."""
+    means = mean_x * mean_y
+    squares = mean_x * mean_x + mean_y * mean_y
+    numerator = (2.0 * means + _C1) * (2.0 * (product - means) + _C2)
+    denominator = (squares + _C1) * (square_x + square_y - squares + _C2)
+    return (numerator / denominator).mean(dim=(1, 2))
 
 
 SSIM_A = Metric(
     name="SSIM_a",
     title="Mean structural similarity to both sources",
-    compute=ssim_a,
+    measure=ssim_a,
     higher_is_better=True,
     range="-1..1",
     unit="1",

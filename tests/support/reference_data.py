@@ -20,6 +20,8 @@ class GoldenRow(NamedTuple):
     pair: int
     metric: str
     value: float
+    rounding: float
+    """Half a unit of the last published digit."""
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
@@ -39,7 +41,13 @@ def read_golden(reference: Path, metric: str) -> list[GoldenRow]:
     """Read the published scores of one metric."""
     with (reference / "golden.csv").open(newline="") as file:
         rows = [
-            GoldenRow(row["method"], int(row["pair"]), row["metric"], float(row["value"]))
+            GoldenRow(
+                row["method"],
+                int(row["pair"]),
+                row["metric"],
+                float(row["value"]),
+                0.5 * 10.0 ** -len(row["value"].partition(".")[2]),
+            )
             for row in csv.DictReader(file)
         ]
     return [row for row in rows if row.metric == metric]

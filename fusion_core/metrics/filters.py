@@ -1,0 +1,54 @@
+"""The windows of structural similarity: 11x11, Gaussian or flat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+RADIUS, _SIGMA = 5, 1.5
+WINDOW = 2 * RADIUS + 1
+
+
+def gaussian_taps() -> Tensor:
+    """The Gaussian window along one axis, `(11,)` float64, sum 1."""
+    offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64)
+    taps = torch.exp(-(offsets**2) / (2.0 * _SIGMA**2))
+    return taps / taps.sum()
+
+
+def gaussian_means(images: Tensor) -> Tensor:
+    """Average `(…, H, W)` float64 over Gaussian windows, sigma 1.5, where they fit.
+
+    Returns:
+        `(…, H - 10, W - 10)`.
+    """
+    return _filter(images, gaussian_taps().tolist())
+
+
+def box_sums(images: Tensor) -> Tensor:
+    """Sum `(…, H, W)` float64 over 11x11 windows where they fit; whole numbers stay exact.
+
+    Returns:
+        `(…, H - 10, W - 10)`.
+    """
+    return _filter(images, [1.0] * WINDOW)
+
+
+def repeat_border(images: Tensor) -> Tensor:
+    """Pad `(N, B, H, W)` by half a window, the border repeated."""
+    return functional.pad(images, (RADIUS,) * 4, mode="replicate")
+
+
+def _filter(images: Tensor, taps: list[float]) -> Tensor:
+    return _filter_along(_filter_along(images, taps, -2), taps, -1)
+
+
+def _filter_along(images: Tensor, taps: list[float], dim: int) -> Tensor:
+    length = images.shape[dim] - 2 * RADIUS
+    result = images.narrow(dim, RADIUS, length) * taps[RADIUS]
+    for offset in range(1, RADIUS + 1):
+        before = images.narrow(dim, RADIUS - offset, length)
+        after = images.narrow(dim, RADIUS + offset, length)
+        result.add_(before + after, alpha=taps[RADIUS + offset])
+    return result

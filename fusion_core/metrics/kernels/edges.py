@@ -1,0 +1,147 @@
+"""Qabf and Nabf, row by row.
+
+The orders of the sums in the gradients are those of the definitions: flat areas hang on sums that
+are exactly zero, and ties between images on sums that are exactly equal.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion_core.metrics.kernels.compiling import compiled, compiled_fast
+from fusion_core.metrics.kernels.vector_math import arctan_of_quotient, exp
+
+Doubles = NDArray[np.float64]
+_HALF_PI = math.pi / 2.0
+
+
+@compiled
+def qabf_sums(images: Doubles) -> tuple[float, float]:
+    """Numerator and denominator of Qabf.
+
+    Args:
+        images: A, B and F with a border of zeros: `(3, H + 2, W + 2)`.
+    """
+    height, width = images.shape[1] - 2, images.shape[2] - 2
+    strength, angle = np.empty((3, width)), np.empty((3, width))
+    over, under = np.empty(width), np.empty(width)
+    top, bottom = 0.0, 0.0
+    for y in range(height):
+        for n in range(3):
+            above, centre, below = images[n, y], images[n, y + 1], images[n, y + 2]
+            _qabf_gradient(above, centre, below, strength[n], angle[n])
+        over[:] = 0.0
+        under[:] = 0.0
+        for n in range(2):
+            _add_qabf(strength[n], angle[n], strength[2], angle[2], over, under)
+        top += _total(over)
+        bottom += _total(under)
+    return top, bottom
+
+
+@compiled
+def nabf_sums(images: Doubles, floor: float) -> tuple[float, float]:
+    """Numerator and denominator of Nabf.
+
+    Args:
+        images: A, B and F with a mirrored border: `(3, H + 2, W + 2)`.
+        floor: Weight of a gradient below the threshold of 2.
+    """
+    height, width = images.shape[1] - 2, images.shape[2] - 2
+    strength, angle = np.empty((3, width)), np.empty((3, width))
+    over, under = np.empty(width), np.empty(width)
+    top, bottom = 0.0, 0.0
+    for y in range(height):
+        for n in range(3):
+            above, centre, below = images[n, y], images[n, y + 1], images[n, y + 2]
+            _nabf_gradient(above, centre, below, strength[n], angle[n])
+        over[:] = 0.0
+        under[:] = 0.0
+        for n in range(2):
+            _add_nabf(n, strength, angle, floor, over, under)
+        top += _total(over)
+        bottom += _total(under)
+    return top, bottom
+
+
+@compiled
+def _qabf_gradient(
+    above: Doubles, centre: Doubles, below: Doubles, strength: Doubles, angle: Doubles
+) -> None:
+    """Sobel gradient; nine products one after the other, last column and last row first."""
+    for x in range(strength.size):
+        sx = -below[x + 2] - 2.0 * centre[x + 2] - above[x + 2] + below[x]
+        sx = sx + 2.0 * centre[x] + above[x]
+        sy = below[x + 2] - above[x + 2] + 2.0 * below[x + 1] - 2.0 * above[x + 1]
+        sy = sy + below[x] - above[x]
+        strength[x] = math.sqrt(sx * sx + sy * sy)
+        vertical = sx == 0.0
+        slope = arctan_of_quotient(sy, 1.0 if vertical else sx)
+        angle[x] = _HALF_PI if vertical else slope
+
+
+@compiled
+def _add_qabf(
+    strength: Doubles, angle: Doubles, fused: Doubles, fused_angle: Doubles,
+    over: Doubles, under: Doubles,
+) -> None:  # fmt: skip
+    """Add one source's `Q * g` and `g` to each pixel's sums."""
+    for x in range(over.size):
+        g, f = strength[x], fused[x]
+        stronger = f > g
+        small, large = (g, f) if stronger else (f, g)
+        ratio = small / (large if large > 0.0 else 1.0)
+        ratio = f if f == g else ratio
+        alignment = 1.0 - abs(angle[x] - fused_angle[x]) / _HALF_PI
+        quality = 0.9994 / (1.0 + exp(-15.0 * (ratio - 0.5)))
+        quality *= 0.9879 / (1.0 + exp(-22.0 * (alignment - 0.8)))
+        over[x] += quality * g
+        under[x] += g
+
+
+@compiled
+def _nabf_gradient(
+    above: Doubles, centre: Doubles, below: Doubles, strength: Doubles, angle: Doubles
+) -> None:
+    """Sobel gradient over 8; each column from top to bottom, then the columns left to right."""
+    for x in range(strength.size):
+        left = above[x] + 2.0 * centre[x] + below[x]
+        right = above[x + 2] + 2.0 * centre[x + 2] + below[x + 2]
+        gv = (right - left) * 0.125
+        gh = (below[x] - above[x]) + 2.0 * (below[x + 1] - above[x + 1])
+        gh = (gh + (below[x + 2] - above[x + 2])) * 0.125
+        strength[x] = math.sqrt(gh * gh + gv * gv)
+        vertical = gh == 0.0
+        slope = arctan_of_quotient(gv, 1.0 if vertical else gh)
+        upright = _HALF_PI if gv > 0.0 else (-_HALF_PI if gv < 0.0 else 0.0)
+        angle[x] = upright if vertical else slope
+
+
+@compiled
+def _add_nabf(
+    n: int, strength: Doubles, angle: Doubles, floor: float, over: Doubles, under: Doubles
+) -> None:
+    """Add one source's `(1 - Q) * w`, where F exceeds both sources, and `w`."""
+    g, a, other = strength[n], angle[n], strength[1 - n]
+    fused, fused_angle = strength[2], angle[2]
+    for x in range(over.size):
+        small, large = (g[x], fused[x]) if fused[x] > g[x] else (fused[x], g[x])
+        ratio = 0.0 if small == 0.0 else small / (large if large > 0.0 else 1.0)
+        orientation = abs(abs(a[x] - fused_angle[x]) - _HALF_PI) / _HALF_PI
+        quality = 0.9999 / (1.0 + exp(-19.0 * (ratio - 0.5)))
+        quality *= 0.9995 / (1.0 + exp(-22.0 * (orientation - 0.5)))
+        weight = g[x] * math.sqrt(g[x]) if g[x] >= 2.0 else floor
+        artefact = fused[x] > g[x] and fused[x] > other[x]
+        over[x] += (1.0 - math.sqrt(quality)) * weight if artefact else 0.0
+        under[x] += weight
+
+
+@compiled_fast
+def _total(values: Doubles) -> float:
+    total = 0.0
+    for x in range(values.size):
+        total += values[x]
+    return total

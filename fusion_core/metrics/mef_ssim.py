@@ -1,0 +1,112 @@
+"""MEF-SSIM, structural similarity for multi-exposure fusion (Ma, Zeng & Wang 2015)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fusion_core.metrics import dispatch
+from fusion_core.metrics.base import Images, Metric
+from fusion_core.metrics.filters import WINDOW, box_sums, gaussian_means, gaussian_taps
+
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001)
+_PIXELS = WINDOW * WINDOW
+_C = (0.03 * 255.0) ** 2
+_ENERGY_FLOOR = 0.001
+_LARGEST_POWER = 10.0
+_CANCELLED = 1e-12
+"""A squared norm below this share of its terms is their rounding, and the reference block is 0."""
+_EPS = torch.finfo(torch.float64).eps
+
+
+def mef_ssim(images: Images) -> Tensor:
+    """MEF-SSIM over three scales, the MS_SSIM of the papers' tables: 0..1.
+
+    All terms of the 11x11 windows come from sums over flat and Gaussian windows. NaN where no
+    window fits at the coarsest scale, or where a scale's mean quality is negative and its power
+    not real.
+    """
+    if min(_halve_length(images.height, 2), _halve_length(images.width, 2)) < WINDOW:
+        return images.undefined()
+    planes = images.levels.to(torch.float64)
+    total = math.fsum(_SCALE_WEIGHTS)
+    result = images.undefined().fill_(1.0)
+    for scale, weight in enumerate(_SCALE_WEIGHTS):
+        if scale > 0:
+            planes = _halve(planes)
+        result *= _mean_quality(planes).pow(weight / total)
+    return result
+
+
+def _mean_quality(planes: Tensor) -> Tensor:
+    """Mean over all windows of the similarity of F with the reference block: `(B,)`."""
+    if dispatch.use_kernels(planes):
+        from fusion_core.metrics.kernels.structure import mef_quality
+
+        taps = gaussian_taps().numpy()
+        return dispatch.each_pair(mef_quality, planes, taps, _ENERGY_FLOOR, _CANCELLED, _C)
+    a, b, f = planes
+    weight_a, weight_b = _reference_weights(a, b)
+    means = gaussian_means(planes)
+    mean_a, mean_b, mean_f = means
+    squares = gaussian_means(planes * planes) - means * means
+    variance_a, variance_b, variance_f = squares
+    products = gaussian_means(torch.stack((a * b, a * f, b * f)))
+    covariance_ab = products[0] - mean_a * mean_b
+    covariance_f = weight_a * (products[1] - mean_a * mean_f)
+    covariance_f += weight_b * (products[2] - mean_b * mean_f)
+    variance_r = weight_a * weight_a * variance_a + weight_b * weight_b * variance_b
+    variance_r += 2.0 * weight_a * weight_b * covariance_ab
+    quality: Tensor = (2.0 * covariance_f + _C) / (variance_r + variance_f + _C)
+    return quality.mean(dim=(1, 2))
+
+
+def _reference_weights(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Write the reference block of each window as `x * (A - mean) + y * (B - mean)`: x and y."""
+    sum_a, sum_b, square_a, square_b, product = box_sums(torch.stack((a, b, a * a, b * b, a * b)))
+    # Exact before the division: levels are multiples of 1/16 at every scale.
+    norm2_a = _PIXELS * square_a - sum_a * sum_a
+    norm2_b = _PIXELS * square_b - sum_b * sum_b
+    dot = _PIXELS * product - sum_a * sum_b
+    norm_of_sum = ((norm2_a + norm2_b + 2.0 * dot) / _PIXELS).sqrt_()
+    norm2_a, norm2_b, dot = norm2_a / _PIXELS, norm2_b / _PIXELS, dot / _PIXELS
+    norm_a, norm_b = norm2_a.sqrt(), norm2_b.sqrt()
+    consistency = (norm_of_sum + _EPS) / (norm_a + norm_b + _EPS)
+    power = torch.tan(math.pi / 2.0 * consistency.clamp_max_(1.0 - _EPS)).clamp_max_(_LARGEST_POWER)
+    energy_a, energy_b = norm_a + _ENERGY_FLOOR, norm_b + _ENERGY_FLOOR
+    weight_a = (energy_a / WINDOW).pow(power) + _EPS
+    weight_b = (energy_b / WINDOW).pow(power) + _EPS
+    total = weight_a + weight_b
+    weight_a, weight_b = weight_a / (total * energy_a), weight_b / (total * energy_b)
+    terms = weight_a * weight_a * norm2_a + weight_b * weight_b * norm2_b
+    norm2 = terms + 2.0 * weight_a * weight_b * dot
+    norm = torch.where(norm2 > _CANCELLED * terms, norm2, torch.inf).sqrt_()
+    scale = torch.maximum(energy_a, energy_b) / norm
+    return weight_a * scale, weight_b * scale
+
+
+def _halve(planes: Tensor) -> Tensor:
+    """Average each 2x2 block, the last row or column repeated at odd sizes."""
+    height, width = planes.shape[-2:]
+    padded = functional.pad(planes, (0, width % 2, 0, height % 2), mode="replicate")
+    rows = padded[..., ::2, :] + padded[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) * 0.25
+
+
+def _halve_length(length: int, times: int) -> int:
+    return math.ceil(length / (1 << times))
+
+
+MS_SSIM = Metric(
+    name="MS_SSIM",
+    title="Structural similarity for multi-exposure fusion, three scales",
+    measure=mef_ssim,
+    higher_is_better=True,
+    range="0..1",
+    unit="1",
+    paper="Ma, Zeng & Wang 2015",
+    undefined="the image has less than 41 pixels a side, or F opposes its sources at a scale",
+)

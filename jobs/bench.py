@@ -1,0 +1,254 @@
+"""Measurements of this machine: how long what a job does takes, beside a baseline."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from fusion_core.errors import InvalidValueError
+from fusion_core.metrics import METRICS, select_metrics
+from fusion_core.metrics.base import Images
+from fusion_core.metrics.reference import REFERENCE_METRICS
+from fusion_core.synthetic import synthetic_pair
+
+_WARM_UPS = 2
+_REFERENCE_REPEATS = 3
+_NOISE = 6.0
+"""Standard deviation of the noise on the made-up images, in gray levels: no camera has none."""
+_COMPILE = (
+    "import sys, time; from fusion_core.scoring import prepare_metrics; "
+    "start = time.perf_counter(); prepare_metrics(sys.argv[1:]); "
+    "print(time.perf_counter() - start)"
+)
+
+
+class MetricTiming(BaseModel):
+    """How long one metric takes, or all together."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    name: str
+    """The metric, or `suite`: all of them, sharing what they have in common."""
+    seconds_per_megapixel: float
+    """Median of the repeats after warm-up."""
+    fastest: float
+    """Seconds per megapixel of the fastest repeat."""
+    slowest: float
+    """Seconds per megapixel of the slowest repeat."""
+    reference_seconds_per_megapixel: float | None
+    """Median of the plain NumPy of the same definition, on one CPU thread; None if left out."""
+    pairs_per_second: float
+    """From the median."""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster than the reference."""
+        if self.reference_seconds_per_megapixel is None:
+            return None
+        return self.reference_seconds_per_megapixel / self.seconds_per_megapixel
+
+
+class MetricsReport(BaseModel):
+    """What `irfuse bench metrics` measured."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    machine: str
+    """Processor and operating system, or GPU."""
+    versions: dict[str, str]
+    """Of irfuse and what it computes with."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    batch: int
+    """Pairs computed at once."""
+    repeats: int
+    """Timed repeats after warm-up."""
+    timings: list[MetricTiming]
+    """Each metric, and `suite` last."""
+    compile_seconds: float | None
+    """Compiling all kernels, once a machine; None on a GPU."""
+    load_seconds: float | None
+    """Loading the compiled kernels from disk, once a process; None on a GPU."""
+    peak_memory_mb: float
+    """Largest resident memory of the process so far, before the reference ran."""
+
+
+def bench_metrics(
+    *,
+    width: int = 640,
+    height: int = 480,
+    metrics: Sequence[str] | None = None,
+    repeats: int = 9,
+    reference: bool = True,
+    device: str = "cpu",
+    batch: int = 1,
+) -> MetricsReport:
+    """Measure the metrics on made-up pairs, with one CPU thread or on a GPU.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        metrics: Which; all by default.
+        repeats: Timed repeats of each.
+        reference: Whether the plain NumPy reference is measured too (some 17 s per megapixel).
+        device: `cpu` or `cuda`.
+        batch: Pairs at once.
+
+    Raises:
+        InvalidValueError: No such metric, a size or number below 1, or no such device.
+    """
+    if min(width, height, repeats, batch) < 1:
+        raise InvalidValueError(
+            f"Expected sizes and numbers of at least 1, but got {width}x{height}, {repeats} "
+            f"repeats and batches of {batch}"
+        )
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise InvalidValueError(f"Expected cpu, or cuda where there is a GPU, but got {device}")
+    names = select_metrics(metrics)
+    compile_seconds, load_seconds = _measure_compiling(names) if device == "cpu" else (None, None)
+    triples = [_triple(height, width, seed) for seed in range(batch)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fast = {name: _measure(triples, [name], repeats, device) for name in names}
+        fast["suite"] = _measure(triples, names, repeats, device)
+        peak = _peak_memory_mb()
+        slow = _measure_reference(triples[0], names) if reference else None
+    finally:
+        torch.set_num_threads(threads)
+    return MetricsReport(
+        machine=_describe_machine(device),
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("irfuse", "torch", "numpy", "numba", "scipy")},
+        },
+        width=width,
+        height=height,
+        batch=batch,
+        repeats=repeats,
+        timings=[
+            _to_timing(name, seconds, width * height, batch, slow) for name, seconds in fast.items()
+        ],
+        compile_seconds=compile_seconds,
+        load_seconds=load_seconds,
+        peak_memory_mb=peak,
+    )
+
+
+def _triple(height: int, width: int, seed: int) -> list[NDArray[np.uint8]]:
+    """Draw a pair and its mean, with the noise of cameras."""
+    generator = np.random.default_rng(seed)
+    ir, vis = synthetic_pair(height, width, seed=seed, colour=False)
+    images = [ir.astype(np.float64), vis.astype(np.float64)]
+    noisy = [image + generator.normal(0.0, _NOISE, image.shape) for image in images]
+    noisy.append((noisy[0] + noisy[1]) / 2.0)
+    return [np.clip(np.rint(image), 0, 255).astype(np.uint8) for image in noisy]
+
+
+def _measure(
+    triples: Sequence[Sequence[NDArray[np.uint8]]], names: Sequence[str], repeats: int, device: str
+) -> list[float]:
+    """Time computing metrics together: seconds of each repeat."""
+    stacks = [
+        torch.from_numpy(np.stack(images)).unsqueeze(1).to(device)
+        for images in zip(*triples, strict=True)
+    ]
+
+    @torch.inference_mode()
+    def compute() -> None:
+        images = Images(*stacks)
+        results = [METRICS[name].measure(images) for name in names]
+        torch.stack(results).cpu()  # waits for a GPU
+
+    return _time(compute, repeats, _WARM_UPS)
+
+
+def _measure_reference(
+    triple: Sequence[NDArray[np.uint8]], names: Sequence[str]
+) -> dict[str, list[float]]:
+    slow = {
+        name: _time(partial(REFERENCE_METRICS[name], *triple), _REFERENCE_REPEATS, 0)
+        for name in names
+    }
+    slow["suite"] = [sum(seconds) for seconds in zip(*slow.values(), strict=True)]
+    return slow
+
+
+def _time(action: Callable[[], object], repeats: int, warm_ups: int) -> list[float]:
+    for _ in range(warm_ups):
+        action()
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def _to_timing(
+    name: str, seconds: list[float], pixels: int, batch: int, slow: dict[str, list[float]] | None
+) -> MetricTiming:
+    megapixels = pixels * batch / 1e6
+    median = statistics.median(seconds)
+    return MetricTiming(
+        name=name,
+        seconds_per_megapixel=median / megapixels,
+        fastest=min(seconds) / megapixels,
+        slowest=max(seconds) / megapixels,
+        reference_seconds_per_megapixel=(
+            None if slow is None else statistics.median(slow[name]) / (pixels / 1e6)
+        ),
+        pairs_per_second=batch / median,
+    )
+
+
+def _measure_compiling(names: Sequence[str]) -> tuple[float, float]:
+    """Prepare the metrics in two fresh processes, without and with compiled kernels on disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = []
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", _COMPILE, *names],
+                env={**os.environ, "NUMBA_CACHE_DIR": folder},
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            seconds.append(float(done.stdout))
+    return seconds[0], seconds[1]
+
+
+def _peak_memory_mb() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _describe_machine(device: str) -> str:
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    names = [
+        line.partition(":")[2].strip()
+        for path in [Path("/proc/cpuinfo")]
+        if path.exists()
+        for line in path.read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, {torch.backends.cpu.get_cpu_capability()}, {platform.system()}"
