@@ -38,6 +38,8 @@ from fusion_core.weights import Weights
 T = TypeVar("T")
 
 _GPU_BATCH_PIXELS = 8 * 1024 * 1024
+_LEAST_PIXELS = 256 * 256
+"""What a small pair counts as: its joint histogram is as large as that."""
 _IO_THREADS = 8
 _LONGEST_MESSAGE = 500
 _WORDS = {"ir": "infrared", "vis": "visible", "fused": "fused"}
@@ -198,7 +200,7 @@ class PairStages:
                 groups.setdefault(work.vis.shape, []).append(work)
         for shape, group in groups.items():
             budget = _GPU_BATCH_PIXELS if self._config.device == "cuda" else 1
-            size = max(1, budget // (shape[0] * shape[1]))
+            size = max(1, budget // max(shape[0] * shape[1], _LEAST_PIXELS))
             for first in range(0, len(group), size):
                 yield group[first : first + size]
 

@@ -60,11 +60,10 @@ def score_images(
             f"{len(ir)}, {len(vis)} and {len(fused)} of sizes {sorted(sizes)}"
         )
     images = Images(*(_stack(group, device) for group in (ir, vis, fused)))
-    columns = {name: METRICS[name].measure(images).tolist() for name in metrics}
-    return [
-        _to_scores({name: values[index] for name, values in columns.items()})
-        for index in range(len(fused))
-    ]
+    if not metrics:
+        return [Scores({}) for _ in fused]
+    values = torch.stack([METRICS[name].measure(images) for name in metrics])
+    return [_to_scores(dict(zip(metrics, pair, strict=True))) for pair in values.T.tolist()]
 
 
 def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") -> None:

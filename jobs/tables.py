@@ -148,4 +148,7 @@ def print_metrics_report(console: Console, report: MetricsReport) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"Peak memory: {report.peak_memory_mb:.0f} MB.", highlight=False)
+    console.print(
+        f"Peak memory: {report.peak_memory_mb:.0f} MB; {report.memory_before_mb:.0f} MB before.",
+        highlight=False,
+    )

@@ -108,9 +108,21 @@ def _check_images(ir: Tensor, vis: Tensor, fused: Tensor) -> None:
             "Expected ir, vis and fused of one shape, but got "
             f"{tuple(ir.shape)}, {tuple(vis.shape)} and {tuple(fused.shape)}"
         )
-    if ir.shape[2] == 0 or ir.shape[3] == 0:
-        raise InvalidValueError(f"Expected images of at least one pixel, but got {ir.shape}")
+    if ir.numel() == 0:
+        raise InvalidValueError(
+            f"Expected at least one pair of at least one pixel, but got shape {tuple(ir.shape)}"
+        )
 
 
 def _to_double(images: Images) -> Tensor:
-    return images.levels.to(torch.float64).div_(255.0)
+    return to_unit_range(images.levels)
+
+
+def to_unit_range(levels: Tensor) -> Tensor:
+    """Divide gray levels by 255, correctly rounded: float64 in 0..1.
+
+    CUDA multiplies by the reciprocal of a Python number, which is off by an ulp for some levels and
+    undoes the ties that edge metrics hang on; it divides by a tensor.
+    """
+    white = torch.full((), 255.0, dtype=torch.float64, device=levels.device)
+    return levels.to(torch.float64).div_(white)

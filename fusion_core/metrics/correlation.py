@@ -18,7 +18,7 @@ def sum_of_correlations_of_differences(images: Images) -> Tensor:
 
     NaN where a source or a difference image is flat.
     """
-    a, b, f = images.levels.flatten(2).to(torch.float64)
+    a, b, f = images.levels.flatten(2).to(torch.int16)
     return pearson(f - b, a) + pearson(f - a, b)
 
 
@@ -28,21 +28,33 @@ def edge_preservation_index(images: Images) -> Tensor:
     The Laplacian is 8 times the pixel minus its 8 neighbours, zero outside the image (Sattar et
     al. 1997). NaN where a filtered image is flat.
     """
-    levels = functional.pad(images.levels, (1, 1, 1, 1)).to(torch.int16)
-    rows = levels[:, :, :-2] + levels[:, :, 1:-1] + levels[:, :, 2:]
-    box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
-    laplacian = 9 * levels[:, :, 1:-1, 1:-1] - box
-    a, b, f = laplacian.flatten(2).to(torch.float64)
+    a, b, f = (_laplacian(levels).flatten(1) for levels in images.levels)
     return 0.5 * (pearson(f, a) + pearson(f, b))
 
 
+def _laplacian(levels: Tensor) -> Tensor:
+    """Filter `(B, H, W)` uint8: int16."""
+    padded = functional.pad(levels, (1, 1, 1, 1)).to(torch.int16)
+    rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    return 9 * padded[:, 1:-1, 1:-1] - box
+
+
 def pearson(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson correlation of whole numbers `(B, N)`, row by row: `(B,)`, NaN if a row is flat."""
+    """Pearson correlation of whole numbers `(B, N)`, row by row.
+
+    Args:
+        x: Integers.
+        y: Integers.
+
+    Returns:
+        `(B,)` float64, -1..1, NaN where a row is flat.
+    """
     x, y = _near_zero(x), _near_zero(y)
     sum_x, sum_y = x.sum(dim=1), y.sum(dim=1)
-    covariance = torch.linalg.vecdot(x, y) - sum_x * sum_y / x.shape[1]
-    variance_x = torch.linalg.vecdot(x, x) - sum_x * sum_x / x.shape[1]
-    variance_y = torch.linalg.vecdot(y, y) - sum_y * sum_y / y.shape[1]
+    covariance = (x * y).sum(dim=1) - sum_x * sum_y / x.shape[1]
+    variance_x = (x * x).sum(dim=1) - sum_x * sum_x / x.shape[1]
+    variance_y = (y * y).sum(dim=1) - sum_y * sum_y / y.shape[1]
     # The squares around the mean of whole numbers sum to 0 or to at least a half.
     flat = (variance_x < 0.25) | (variance_y < 0.25)
     correlation: Tensor = covariance / (variance_x * variance_y).sqrt()
@@ -51,7 +63,8 @@ def pearson(x: Tensor, y: Tensor) -> Tensor:
 
 def _near_zero(x: Tensor) -> Tensor:
     """Subtract the mean to the next whole number: the sums stay exact and nothing cancels."""
-    return x - x.mean(dim=1, keepdim=True).round_()
+    values = x.to(torch.float64)
+    return values.sub_(values.mean(dim=1, keepdim=True).round_())
 
 
 SCD = Metric(

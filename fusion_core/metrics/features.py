@@ -122,15 +122,16 @@ def _compiled_meyer_transform(images: Tensor) -> Tensor:
     return result
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=4)
 def _meyer_matrix(length: int, device: torch.device) -> Tensor:
     """Return the transform of one axis as a matrix: low-pass rows, then high-pass rows."""
     source = _mirrored(length)
     half = _half_length(length)
     matrix = np.zeros((2 * half, length))
+    rows = np.arange(half)[:, np.newaxis]
+    columns = source[2 * rows + np.arange(_TAPS)]
     for band, taps in enumerate(meyer_filters()):
-        for row in range(half):
-            np.add.at(matrix[band * half + row], source[2 * row : 2 * row + _TAPS], taps[::-1])
+        np.add.at(matrix, (band * half + rows, columns), taps[::-1])
     return torch.from_numpy(matrix).to(device)
 
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from fusion_core.metrics import dispatch
 from fusion_core.metrics.base import Images, Metric
 
 _LEVELS = 256
@@ -47,12 +48,13 @@ def _fused_histogram(images: Images) -> Tensor:
 
 def _histogram(values: Tensor, bins: int) -> Tensor:
     """Count `(B, H, W)` integers below `bins`, pair by pair: `(B, bins)` float64."""
-    batch = values.shape[0]
-    if batch > 1:
-        offsets = torch.arange(batch, device=values.device, dtype=torch.int64) * bins
-        values = values + offsets.view(-1, 1, 1)
-    counts = torch.bincount(values.flatten(), minlength=batch * bins)
-    return counts.view(batch, bins).to(torch.float64)
+    rows = values.flatten(1)
+    if dispatch.use_kernels(values):
+        counts = torch.stack([torch.bincount(row, minlength=bins) for row in rows])
+    else:  # bincount would make the host wait for the largest value
+        counts = torch.zeros(len(rows), bins, dtype=torch.int64, device=values.device)
+        counts.scatter_add_(1, rows.long(), torch.ones_like(rows, dtype=torch.int64))
+    return counts.to(torch.float64)
 
 
 def _entropy(histogram: Tensor) -> Tensor:

@@ -91,9 +91,10 @@ def _reference_weights(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _halve(planes: Tensor) -> Tensor:
     """Average each 2x2 block, the last row or column repeated at odd sizes."""
     height, width = planes.shape[-2:]
-    padded = functional.pad(planes, (0, width % 2, 0, height % 2), mode="replicate")
-    rows = padded[..., ::2, :] + padded[..., 1::2, :]
-    return (rows[..., ::2] + rows[..., 1::2]) * 0.25
+    if height % 2 or width % 2:
+        planes = functional.pad(planes, (0, width % 2, 0, height % 2), mode="replicate")
+    rows = planes[..., ::2, :] + planes[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
 
 
 def _halve_length(length: int, times: int) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
+from fusion_core.metrics.base import to_unit_range
 from fusion_core.metrics.structure import ssim_with_both
 
 
@@ -35,7 +36,7 @@ class ReconstructionMetric:
             original: Likewise, of the same dtype and shape.
 
         Returns:
-            `(B,)` float64, on the images' device; NaN where undefined.
+            `(B,)` float64, on the images' device, without gradient; NaN where undefined.
 
         Raises:
             InvalidValueError: The two are not images of one dtype and shape.
@@ -46,7 +47,7 @@ class ReconstructionMetric:
 
 def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
     """Structural similarity (Wang et al. 2004), as in `SSIM_a`: -1..1."""
-    return ssim_with_both(original, original, reconstruction)[0]
+    return ssim_with_both(torch.stack((original, original, reconstruction)))[0]
 
 
 def psnr(reconstruction: Tensor, original: Tensor) -> Tensor:
@@ -76,8 +77,8 @@ def _check(reconstruction: Tensor, original: Tensor) -> None:
 
 
 def _to_double(image: Tensor) -> Tensor:
-    values = image.squeeze(1).to(torch.float64)
-    return values / 255.0 if image.dtype == torch.uint8 else values
+    plane = image.detach().squeeze(1)
+    return to_unit_range(plane) if image.dtype == torch.uint8 else plane.to(torch.float64)
 
 
 RECONSTRUCTION_METRICS: dict[str, ReconstructionMetric] = {

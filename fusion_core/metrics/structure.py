@@ -17,23 +17,21 @@ def ssim_a(images: Images) -> Tensor:
 
     The ResNet-152 paper prints the sum of the two instead of their mean.
     """
-    return ssim_with_both(*images.doubles).mean(dim=0)
+    return ssim_with_both(images.doubles).mean(dim=0)
 
 
-def ssim_with_both(a: Tensor, b: Tensor, f: Tensor) -> Tensor:
+def ssim_with_both(images: Tensor) -> Tensor:
     """SSIM(F, A) and SSIM(F, B) (Wang et al. 2004).
 
     Gaussian window 11x11, sigma 1.5, border repeated, mean over the whole map, K = (0.01, 0.03).
 
     Args:
-        a: `(B, H, W)` float64 in 0..1.
-        b: Likewise.
-        f: Likewise.
+        images: A, B and F in 0..1: `(3, B, H, W)` float64.
 
     Returns:
         `(2, B)` float64, -1..1.
     """
-    padded = repeat_border(torch.stack((a, b, f)))
+    padded = repeat_border(images)
     if dispatch.use_kernels(padded):
         from fusion_core.metrics.kernels.structure import ssim_means
 

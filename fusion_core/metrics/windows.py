@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 
-class _Distribution(NamedTuple):
-    """Windows as distributions over 1..9, each quantity of N windows."""
+class Windows(NamedTuple):
+    """3x3 windows as distributions over 1..9, each quantity of N windows."""
 
+    values: Tensor
+    """`(9, N)`: what the windows hold, column by column."""
     pdf: Tensor
     """`(9, N)`."""
     cdf: Tensor
@@ -18,10 +20,30 @@ class _Distribution(NamedTuple):
     log: Tensor
     """`(9, N)`: log2 of the pdf, 0 where the pdf is 0."""
     entropy: Tensor
+    """`(N,)`, bits."""
     deviation: Tensor
+    """`(N,)`: standard deviation of the position 1..9."""
 
 
-def window_information(first: Tensor, second: Tensor, noise: float = 0.0) -> Tensor:
+def describe_windows(values: Tensor, noise: float = 0.0) -> Windows:
+    """Scale windows to 0..1 by their own range (ones if flat) and to the sum 1.
+
+    Args:
+        values: `(9, N)` float64, each window column by column.
+        noise: Differences up to this count as none.
+    """
+    low, high = values.aminmax(dim=0)
+    above, span = values - low, high - low
+    scaled = torch.where(span > noise, torch.where(above > noise, above / span, 0.0), 1.0)
+    pdf = scaled / scaled.sum(dim=0)
+    log = _log2(pdf)
+    steps = torch.arange(-4.0, 5.0, dtype=torch.float64, device=pdf.device).unsqueeze(1)
+    mean, square = (pdf * steps).sum(dim=0), (pdf * steps * steps).sum(dim=0)
+    deviation = (square - mean * mean).clamp_min_(0.0).sqrt_()
+    return Windows(values, pdf, pdf[:8].cumsum(dim=0), log, -(pdf * log).sum(dim=0), deviation)
+
+
+def window_information(a: Windows, f: Windows, noise: float = 0.0) -> Tensor:
     """Compute 2 * mi / (H(a) + H(f)) of pairs of windows, 1 for identical windows.
 
     The joint pdf is a mixture of the product of both pdfs and of the Fréchet bound on their side of
@@ -30,14 +52,13 @@ def window_information(first: Tensor, second: Tensor, noise: float = 0.0) -> Ten
     into 17 pieces, each in one cell; in all other cells the bound adds nothing.
 
     Args:
-        first: a, `(9, N)` float64, each window column by column.
-        second: f, likewise.
+        a: Windows of a source.
+        f: As many windows of F.
         noise: Differences up to this count as none.
 
     Returns:
         `(N,)` float64.
     """
-    a, f = _describe(first, noise), _describe(second, noise)
     centred_a, centred_f = a.pdf - 1.0 / 9.0, f.pdf - 1.0 / 9.0
     squares = centred_a.square().sum(dim=0) * centred_f.square().sum(dim=0)
     covariance = (centred_a * centred_f).sum(dim=0)
@@ -56,31 +77,18 @@ def window_information(first: Tensor, second: Tensor, noise: float = 0.0) -> Ten
     last = 1.0 - torch.maximum(f.cdf[-1], q.cdf[-1])
     joint += _correction(f.pdf[-1], q.pdf[-1], f.log[-1] + q.log[-1], last, phi, log_rest)
     value = torch.where(entropies > 0.0, 2.0 * (entropies - joint) / entropies, 0.0)
-    return torch.where(((first - second).abs() <= noise).all(dim=0), 1.0, value)
+    identical = ((a.values - f.values).abs() <= noise).all(dim=0)
+    return torch.where(identical, 1.0, value)
 
 
-def _describe(windows: Tensor, noise: float) -> _Distribution:
-    low, high = windows.aminmax(dim=0)
-    above, span = windows - low, high - low
-    scaled = torch.where(span > noise, torch.where(above > noise, above / span, 0.0), 1.0)
-    pdf = scaled / scaled.sum(dim=0)
-    log = _log2(pdf)
-    steps = torch.arange(-4.0, 5.0, dtype=torch.float64, device=pdf.device).unsqueeze(1)
-    mean, square = (pdf * steps).sum(dim=0), (pdf * steps * steps).sum(dim=0)
-    deviation = (square - mean * mean).clamp_min_(0.0).sqrt_()
-    return _Distribution(pdf, pdf[:8].cumsum(dim=0), log, -(pdf * log).sum(dim=0), deviation)
-
-
-def _reverse_where(negative: Tensor, a: _Distribution) -> _Distribution:
+def _reverse_where(negative: Tensor, a: Windows) -> Windows:
     pdf = torch.where(negative, a.pdf.flip(0), a.pdf)
     cdf = torch.where(negative, 1.0 - a.cdf.flip(0), a.cdf)
     log = torch.where(negative, a.log.flip(0), a.log)
-    return _Distribution(pdf, cdf, log, a.entropy, a.deviation)
+    return a._replace(pdf=pdf, cdf=cdf, log=log)
 
 
-def _cells(
-    x: _Distribution, y: _Distribution, phi: Tensor, log_rest: Tensor, *, right: bool
-) -> Tensor:
+def _cells(x: Windows, y: Windows, phi: Tensor, log_rest: Tensor, *, right: bool) -> Tensor:
     """Correct the joint entropy in the cells whose piece of 0..1 ends at a step of x's cdf.
 
     Args:

@@ -1,13 +1,23 @@
-"""How the kernels are compiled."""
+"""How the kernels are compiled, and kept on disk."""
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_DIGEST = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()[:12]
+"""Of all kernels: numba looks for changes only in the file of the function itself."""
 
 
 def compiled(function: F) -> F:
@@ -26,8 +36,24 @@ def inlined(function: F) -> F:
 
 
 def _compile(function: F, fastmath: bool | set[str]) -> F:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
-    try:
-        return cast("F", njit(cache=True, **options)(function))
-    except RuntimeError:  # no folder to keep the compiled code in can be written
-        return cast("F", njit(**options)(function))
+    function.__qualname__ = f"{function.__qualname__}_{_DIGEST}"  # names the file on disk
+    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+    with suppress(RuntimeError):  # where no folder can be written, nothing is kept
+        dispatcher._cache = _ForgivingCache(function)
+    return cast("F", dispatcher)
+
+
+class _ForgivingCache(FunctionCache):
+    """Compiled code on disk: what cannot be read is compiled again, and writing may fail."""
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:  # noqa: ANN401
+        try:
+            return super().load_overload(signature, target_context)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, signature: Any, data: Any) -> None:  # noqa: ANN401
+        with suppress(OSError):
+            super().save_overload(signature, data)

@@ -1,7 +1,7 @@
 """Elementary functions without branches, so that loops over them become vector instructions.
 
-The C library's are scalar calls, several times slower in a loop. Each is right to about 1e-15 for
-the arguments that its docstring names, and says nothing about others.
+The C library's are scalar calls, several times slower in a loop. Each is right to a few units of
+the last digit for the arguments that its docstring names, and says nothing about others.
 """
 
 from __future__ import annotations
