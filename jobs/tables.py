@@ -113,7 +113,7 @@ def print_metrics(console: Console, metrics: Mapping[str, Metric]) -> None:
     """Print every metric with its direction, range, unit and paper."""
     table = Table()
     for column in ("metric", "better", "range", "unit", "meaning", "paper"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column in ("metric", "better"))
     for name, metric in metrics.items():
         better = "higher" if metric.higher_is_better else "lower"
         table.add_row(name, better, metric.range, metric.unit, metric.title, metric.paper)

@@ -20,11 +20,12 @@ from cluster.worker import ShardProcessor, ShardTask
 from fusion_core import fuse, score
 from fusion_core.errors import RunConflictError
 from fusion_core.imaging import decode_image, encode_png
+from fusion_core.metrics import list_metrics
 from fusion_core.synthetic import synthetic_pair
 from fusion_core.weights import Weights
 from jobs.discovery import discover
 
-METRICS = ("EN", "MI", "SCD", "SSIM_a")
+METRICS = tuple(list_metrics())
 IR, VIS = synthetic_pair(40, 50, seed=5)
 
 
@@ -142,6 +143,17 @@ def test_a_row_holds_what_the_arrays_give(mixed: dict[str, dict[str, Any]]) -> N
     np.testing.assert_array_equal(decode_image(row["fused"]["bytes"]), fused)
     expected = score(IR, VIS, fused, metrics=METRICS)
     assert {name: row[name] for name in METRICS} == expected
+
+
+def test_a_tiny_pair_has_nulls_where_the_arrays_give_none(
+    mixed: dict[str, dict[str, Any]],
+) -> None:
+    row, five = mixed["five"], IR[:5, :5]
+    fused = fuse(five, five, weights="random:0", strategy="addition")
+    expected = score(five, five, fused, metrics=METRICS)
+    assert {name: row[name] for name in METRICS} == expected
+    assert expected["MS_SSIM"] is None
+    assert "MS_SSIM is undefined: the image has less than 41 pixels" in row["metric_notes"]
 
 
 def test_every_manifest_row_has_one_row_in_order(mixed: dict[str, dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ TOLERANCE = 1e-12
 """Beyond the rounding of what was printed; the full doubles are met to 4e-14."""
 
 OTHER_DEVICE_TOLERANCE = 1e-4
+GPU_TOLERANCE = 2e-4
 SMALLEST_PAIRS = (8, 11)
 
 
@@ -57,8 +58,22 @@ def test_tensor_code_for_other_devices_reproduces_published_rows(
     assert misses == []
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+@pytest.mark.parametrize("metric", ROWS)
+def test_metric_on_a_gpu_reproduces_every_published_row(
+    metric: str, shared_reference: Path
+) -> None:
+    rows = read_golden(shared_reference, metric)
+    misses = [
+        f"{row.method} {row.pair}: {value:.6f} instead of {row.value}"
+        for row, value in score_rows(shared_reference, metric, rows, device="cuda")
+        if not abs(value - row.value) <= GPU_TOLERANCE
+    ]
+    assert misses == []
+
+
 def score_rows(
-    reference: Path, metric: str, rows: list[GoldenRow]
+    reference: Path, metric: str, rows: list[GoldenRow], device: str = "cpu"
 ) -> list[tuple[GoldenRow, float]]:
     """Compute the rows' values, the fused images of one pair as one batch."""
     pairs: dict[int, list[GoldenRow]] = defaultdict(list)
@@ -68,7 +83,7 @@ def score_rows(
     for pair, group in pairs.items():
         fused = np.stack([read_gray(reference / "fused" / r.method / f"{pair}.png") for r in group])
         ir, vis = (np.stack([image] * len(group)) for image in read_sources(reference, pair))
-        images = [torch.from_numpy(stack).unsqueeze(1) for stack in (ir, vis, fused)]
+        images = [torch.from_numpy(stack).unsqueeze(1).to(device) for stack in (ir, vis, fused)]
         scores = METRICS[metric].compute(*images)
         values += [(row, scores[index].item()) for index, row in enumerate(group)]
     return values

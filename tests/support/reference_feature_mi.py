@@ -41,7 +41,7 @@ TAPS = 50
 
 def fmi_pixel(ir: Gray, vis: Gray, fused: Gray) -> float:
     """FMI of the binary Sobel edge maps."""
-    return _feature_mi(ir, vis, fused, _edge_map)
+    return _feature_mi(ir, vis, fused, edge_map)
 
 
 def fmi_dct(ir: Gray, vis: Gray, fused: Gray) -> float:
@@ -52,7 +52,7 @@ def fmi_dct(ir: Gray, vis: Gray, fused: Gray) -> float:
 
 def fmi_w(ir: Gray, vis: Gray, fused: Gray) -> float:
     """FMI of one level of the discrete Meyer transform, scaled to [0, 1]."""
-    return _feature_mi(ir, vis, fused, lambda image: _meyer_map(image / 255.0))
+    return _feature_mi(ir, vis, fused, lambda image: meyer_map(image / 255.0))
 
 
 def _feature_mi(ir: Gray, vis: Gray, fused: Gray, feature: Callable[[Gray], Map]) -> float:
@@ -145,7 +145,7 @@ def _entropy(pdf: list[float]) -> float:
     return math.fsum(-p * math.log2(abs(p)) for p in pdf if p != 0)
 
 
-def _edge_map(image: Gray) -> Map:
+def edge_map(image: Gray) -> Map:
     """Threshold and thin the squared Sobel gradient.
 
     Steps give ties in b, so the order of the sums counts. This one, the line of minus signs
@@ -185,7 +185,7 @@ def _cosines(size: int) -> Map:
     return np.asarray(matrix)
 
 
-def _meyer_map(image: Map) -> Map:
+def meyer_map(image: Map) -> Map:
     reconstruction = meyer_low_pass()
     mirror = [(-1) ** n * tap for n, tap in enumerate(reconstruction[::-1])]
     low, high = reconstruction[::-1], mirror[::-1]
