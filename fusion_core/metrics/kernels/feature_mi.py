@@ -51,7 +51,8 @@ def pattern_table() -> Doubles:
                 _load_pattern(first + n, n, block[SOURCE:])
             describe(block[SOURCE:], 0.0)
             compare(block, values)
-            table[first : first + BLOCK, f] = values
+            for n in range(BLOCK):
+                table[first + n, f] = values[n]
         table[f, f] = 1.0
     return table
 

@@ -118,8 +118,8 @@ def compare(block: Doubles, values: Doubles) -> None:
     _correlate(block)
     _pair_quantiles(block)
     _mix(block)
-    _add_cells_of_f(block)
-    _add_cells_of_q(block)
+    _add_cells(block, FUSED, _PAIRED, False)
+    _add_cells(block, _PAIRED, FUSED, True)
     _add_last_cell(block)
     for n in range(BLOCK):
         entropies = block[FUSED + _ENTROPY + n] + block[SOURCE + _ENTROPY + n]
@@ -197,48 +197,30 @@ def _mix(block: Doubles) -> None:
         block[_JOINT + n] = -(1.0 - phi) * (log_rest - entropies)
 
 
-@compiled_fast
-def _add_cells_of_f(block: Doubles) -> None:
-    """Correct the joint entropy in the cells whose piece of 0..1 ends at a step of f's cdf."""
-    f_pdf, f_cdf, f_log = FUSED + PDF, FUSED + _CDF, FUSED + _LOG
-    q_pdf, q_cdf, q_log = _PAIRED + PDF, _PAIRED + _CDF, _PAIRED + _LOG
+@inlined
+def _add_cells(block: Doubles, x: int, y: int, tied: bool) -> None:
+    """Correct the joint entropy in the cells whose piece of 0..1 ends at a step of x's cdf.
+
+    Args:
+        block: The parts.
+        x: Where the part of the pdf lies whose steps end the pieces.
+        y: Where the other's lies.
+        tied: Whether a step of both ends y's piece instead of x's; it must end one only.
+    """
     for i in range(8):
         for n in range(BLOCK):
-            end, before = block[f_cdf + i * BLOCK + n], block[f_cdf + (i - 1) * BLOCK + n]
-            start, p, log = 0.0, block[q_pdf + n], block[q_log + n]
+            end, before = block[x + _CDF + i * BLOCK + n], block[x + _CDF + (i - 1) * BLOCK + n]
+            start, p, log = 0.0, block[y + PDF + n], block[y + _LOG + n]
             for j in range(8):
-                step, next_p = block[q_cdf + j * BLOCK + n], block[q_pdf + (j + 1) * BLOCK + n]
-                next_log = block[q_log + (j + 1) * BLOCK + n]
-                passed = step < end
+                step, next_p = block[y + _CDF + j * BLOCK + n], block[y + PDF + (j + 1) * BLOCK + n]
+                next_log = block[y + _LOG + (j + 1) * BLOCK + n]
+                passed = step <= end if tied else step < end
                 start = step if passed else start
                 p = next_p if passed else p
                 log = next_log if passed else log
             start = before if i > 0 and before > start else start
-            product = (1.0 - block[_PHI + n]) * block[f_pdf + i * BLOCK + n] * p
-            logs = block[f_log + i * BLOCK + n] + log + block[_LOG_REST + n]
-            cell = block[_PHI + n] * (end - start) + product
-            block[_JOINT + n] += product * logs - _times_log(cell)
-
-
-@compiled_fast
-def _add_cells_of_q(block: Doubles) -> None:
-    """Correct the joint entropy in the cells whose piece of 0..1 ends at a step of q's cdf."""
-    f_pdf, f_cdf, f_log = FUSED + PDF, FUSED + _CDF, FUSED + _LOG
-    q_pdf, q_cdf, q_log = _PAIRED + PDF, _PAIRED + _CDF, _PAIRED + _LOG
-    for j in range(8):
-        for n in range(BLOCK):
-            end, before = block[q_cdf + j * BLOCK + n], block[q_cdf + (j - 1) * BLOCK + n]
-            start, p, log = 0.0, block[f_pdf + n], block[f_log + n]
-            for i in range(8):
-                step, next_p = block[f_cdf + i * BLOCK + n], block[f_pdf + (i + 1) * BLOCK + n]
-                next_log = block[f_log + (i + 1) * BLOCK + n]
-                passed = step <= end  # a step of both ends a cell of f
-                start = step if passed else start
-                p = next_p if passed else p
-                log = next_log if passed else log
-            start = before if j > 0 and before > start else start
-            product = (1.0 - block[_PHI + n]) * block[q_pdf + j * BLOCK + n] * p
-            logs = block[q_log + j * BLOCK + n] + log + block[_LOG_REST + n]
+            product = (1.0 - block[_PHI + n]) * block[x + PDF + i * BLOCK + n] * p
+            logs = block[x + _LOG + i * BLOCK + n] + log + block[_LOG_REST + n]
             cell = block[_PHI + n] * (end - start) + product
             block[_JOINT + n] += product * logs - _times_log(cell)
 
