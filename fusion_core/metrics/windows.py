@@ -25,19 +25,23 @@ class Windows(NamedTuple):
     """`(N,)`: standard deviation of the position 1..9."""
 
 
-def describe_windows(values: Tensor, noise: float = 0.0) -> Windows:
+def describe_windows(
+    values: Tensor, noise: float = 0.0, dtype: torch.dtype = torch.float64
+) -> Windows:
     """Scale windows to 0..1 by their own range (ones if flat) and to the sum 1.
 
     Args:
         values: `(9, N)` float64, each window column by column.
         noise: Differences up to this count as none.
+        dtype: Of all that follows the scaling.
     """
     low, high = values.aminmax(dim=0)
     above, span = values - low, high - low
     scaled = torch.where(span > noise, torch.where(above > noise, above / span, 0.0), 1.0)
+    scaled = scaled.to(dtype)
     pdf = scaled / scaled.sum(dim=0)
     log = _log2(pdf)
-    steps = torch.arange(-4.0, 5.0, dtype=torch.float64, device=pdf.device).unsqueeze(1)
+    steps = torch.arange(-4.0, 5.0, dtype=dtype, device=pdf.device).unsqueeze(1)
     mean, square = (pdf * steps).sum(dim=0), (pdf * steps * steps).sum(dim=0)
     deviation = (square - mean * mean).clamp_min_(0.0).sqrt_()
     return Windows(values, pdf, pdf[:8].cumsum(dim=0), log, -(pdf * log).sum(dim=0), deviation)
@@ -57,7 +61,7 @@ def window_information(a: Windows, f: Windows, noise: float = 0.0) -> Tensor:
         noise: Differences up to this count as none.
 
     Returns:
-        `(N,)` float64.
+        `(N,)`, of the dtype that the windows are described in.
     """
     centred_a, centred_f = a.pdf - 1.0 / 9.0, f.pdf - 1.0 / 9.0
     squares = centred_a.square().sum(dim=0) * centred_f.square().sum(dim=0)
@@ -123,4 +127,4 @@ def _correction(
 def _log2(values: Tensor) -> Tensor:
     """log2 |x|, and 0 at 0."""
     size = values.abs()
-    return torch.where(size > 1e-300, size, 1.0).log2_()
+    return torch.where(size > torch.finfo(size.dtype).tiny, size, 1.0).log2_()

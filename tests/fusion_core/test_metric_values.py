@@ -20,6 +20,8 @@ Triple = tuple[Gray, Gray, Gray]
 
 TOLERANCES = {"FMI_w": 1e-9}
 """Against the loops, 1e-12 elsewhere. Striped images leave nothing but filter tails in FMI_w."""
+TENSOR_TOLERANCES = {"FMI_dct": 1e-6, "FMI_w": 1e-6}
+"""Of the code for GPUs, likewise; the largest deviation measured is 1.5e-7 (float32 windows)."""
 
 
 def noise(height: int, width: int, seed: int, low: int = 0, high: int = 256) -> Gray:
@@ -128,11 +130,13 @@ CASES: dict[str, Callable[[], Triple]] = {
 
 
 @pytest.fixture(params=["kernels", "tensors"])
-def code(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def tolerances(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Compute with the compiled kernels, and with what runs on other devices."""
-    if request.param == "tensors":
-        monkeypatch.setattr(dispatch, "use_kernels", lambda images: False)
-        monkeypatch.setattr(edges, "_square_root", lambda x: torch.from_numpy(np.sqrt(x.numpy())))
+    if request.param == "kernels":
+        return TOLERANCES
+    monkeypatch.setattr(dispatch, "use_kernels", lambda images: False)
+    monkeypatch.setattr(edges, "_square_root", lambda x: torch.from_numpy(np.sqrt(x.numpy())))
+    return TENSOR_TOLERANCES
 
 
 def compute(metric: str, *triples: Triple) -> list[float]:
@@ -151,10 +155,11 @@ def expect(metric: str, case: str) -> float:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("metric", REFERENCES)
-@pytest.mark.usefixtures("code")
-def test_metric_equals_the_loops_of_its_definition(metric: str, case: str) -> None:
+def test_metric_equals_the_loops_of_its_definition(
+    metric: str, case: str, tolerances: dict[str, float]
+) -> None:
     expected = pytest.approx(
-        [expect(metric, case)], rel=0, abs=TOLERANCES.get(metric, 1e-12), nan_ok=True
+        [expect(metric, case)], rel=0, abs=tolerances.get(metric, 1e-12), nan_ok=True
     )
     assert compute(metric, CASES[case]()) == expected
 
