@@ -113,9 +113,13 @@ def test_a_batch_counts_all_its_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
-    measure(monkeypatch, reference=False)
-    assert torch.get_num_threads() == 2
+    try:
+        measure(monkeypatch, reference=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

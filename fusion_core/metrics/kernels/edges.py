@@ -7,11 +7,12 @@ are exactly zero, and ties between images on sums that are exactly equal.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.kernels.compiling import compiled, compiled_fast
+from fusion_core.metrics.kernels.compiling import compiled, compiled_fast, inlined
 from fusion_core.metrics.kernels.vector_math import arctan_of_quotient, exp
 
 Doubles = NDArray[np.float64]
@@ -25,21 +26,7 @@ def qabf_sums(images: Doubles) -> tuple[float, float]:
     Args:
         images: A, B and F with a border of zeros: `(3, H + 2, W + 2)`.
     """
-    height, width = images.shape[1] - 2, images.shape[2] - 2
-    strength, angle = np.empty((3, width)), np.empty((3, width))
-    over, under = np.empty(width), np.empty(width)
-    top, bottom = 0.0, 0.0
-    for y in range(height):
-        for n in range(3):
-            above, centre, below = images[n, y], images[n, y + 1], images[n, y + 2]
-            _qabf_gradient(above, centre, below, strength[n], angle[n])
-        over[:] = 0.0
-        under[:] = 0.0
-        for n in range(2):
-            _add_qabf(strength[n], angle[n], strength[2], angle[2], over, under)
-        top += _total(over)
-        bottom += _total(under)
-    return top, bottom
+    return _sum_rows(images, _qabf_gradient, _add_qabf, 0.0)
 
 
 @compiled
@@ -50,6 +37,14 @@ def nabf_sums(images: Doubles, floor: float) -> tuple[float, float]:
         images: A, B and F with a mirrored border: `(3, H + 2, W + 2)`.
         floor: Weight of a gradient below the threshold of 2.
     """
+    return _sum_rows(images, _nabf_gradient, _add_nabf, floor)
+
+
+@inlined
+def _sum_rows(
+    images: Doubles, gradient: Callable[..., None], add: Callable[..., None], floor: float
+) -> tuple[float, float]:
+    """Add up what both sources contribute to numerator and denominator, row by row."""
     height, width = images.shape[1] - 2, images.shape[2] - 2
     strength, angle = np.empty((3, width)), np.empty((3, width))
     over, under = np.empty(width), np.empty(width)
@@ -57,11 +52,11 @@ def nabf_sums(images: Doubles, floor: float) -> tuple[float, float]:
     for y in range(height):
         for n in range(3):
             above, centre, below = images[n, y], images[n, y + 1], images[n, y + 2]
-            _nabf_gradient(above, centre, below, strength[n], angle[n])
+            gradient(above, centre, below, strength[n], angle[n])
         over[:] = 0.0
         under[:] = 0.0
         for n in range(2):
-            _add_nabf(n, strength, angle, floor, over, under)
+            add(n, strength, angle, floor, over, under)
         top += _total(over)
         bottom += _total(under)
     return top, bottom
@@ -85,17 +80,17 @@ def _qabf_gradient(
 
 @compiled
 def _add_qabf(
-    strength: Doubles, angle: Doubles, fused: Doubles, fused_angle: Doubles,
-    over: Doubles, under: Doubles,
-) -> None:  # fmt: skip
+    n: int, strength: Doubles, angle: Doubles, floor: float, over: Doubles, under: Doubles
+) -> None:
     """Add one source's `Q * g` and `g` to each pixel's sums."""
+    source, source_angle, fused, fused_angle = strength[n], angle[n], strength[2], angle[2]
     for x in range(over.size):
-        g, f = strength[x], fused[x]
+        g, f = source[x], fused[x]
         stronger = f > g
         small, large = (g, f) if stronger else (f, g)
         ratio = small / (large if large > 0.0 else 1.0)
         ratio = f if f == g else ratio
-        alignment = 1.0 - abs(angle[x] - fused_angle[x]) / _HALF_PI
+        alignment = 1.0 - abs(source_angle[x] - fused_angle[x]) / _HALF_PI
         quality = 0.9994 / (1.0 + exp(-15.0 * (ratio - 0.5)))
         quality *= 0.9879 / (1.0 + exp(-22.0 * (alignment - 0.8)))
         over[x] += quality * g
