@@ -4,9 +4,63 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of an image, with a halo around it where the image goes on."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    """Borders of the part itself."""
+    y: int
+    x: int
+    """Where the part with its halo begins."""
+    halo: int
+
+    def crop(self, images: Tensor) -> Tensor:
+        """Cut the part with its halo out of `(..., H, W)`."""
+        return images[..., self.y : self.bottom + self.halo, self.x : self.right + self.halo]
+
+    def put(self, cropped: Tensor, target: Tensor, *, stride: int = 1) -> None:
+        """Write the part without its halo to where it belongs.
+
+        Args:
+            cropped: What became of the cropped part, `(..., h, w)`, `stride` times smaller.
+            target: `(..., H, W)`, as many times smaller than the image.
+            stride: Pixels of the image for each pixel of the target; `y` and `x` are its multiples.
+        """
+        top, bottom = self.top // stride, -(-self.bottom // stride)
+        left, right = self.left // stride, -(-self.right // stride)
+        y, x = self.y // stride, self.x // stride
+        inner = cropped[..., top - y : bottom - y, left - x : right - x]
+        target[..., top:bottom, left:right] = inner
+
+
+def tiles(
+    height: int, width: int, *, tile: int, halo: int, stride: int = 1, whole: int | None = None
+) -> Iterator[Tile]:
+    """Cut an image into nearly equal tiles.
+
+    Args:
+        height: Of the image.
+        width: Of the image.
+        tile: Longest side of a tile in pixels, without halo.
+        halo: Pixels added on each side, where there are as many.
+        stride: Tiles begin at its multiples; it divides `tile` and `halo`.
+        whole: Longest side that is not cut; `tile` by default.
+    """
+    whole = tile if whole is None else whole
+    for top, bottom in _spans(height, tile, stride, whole):
+        for left, right in _spans(width, tile, stride, whole):
+            y, x = max(0, top - halo), max(0, left - halo)
+            yield Tile(top, bottom, left, right, y, x, halo)
 
 
 def map_tiles(
@@ -29,19 +83,17 @@ def map_tiles(
     if height <= tile and width <= tile:
         return function(images)
     result: Tensor | None = None
-    for top, bottom in _spans(height, tile):
-        for left, right in _spans(width, tile):
-            y, x = max(0, top - halo), max(0, left - halo)
-            part = function(images[..., y : bottom + halo, x : right + halo])
-            if result is None:
-                result = part.new_empty((*part.shape[:2], height, width))
-            inner = part[..., top - y : bottom - y, left - x : right - x]
-            result[..., top:bottom, left:right] = inner
+    for part in tiles(height, width, tile=tile, halo=halo):
+        computed = function(part.crop(images))
+        if result is None:
+            result = computed.new_empty((*computed.shape[:2], height, width))
+        part.put(computed, result)
     return torch.empty(0) if result is None else result
 
 
-def _spans(length: int, tile: int) -> Iterator[tuple[int, int]]:
-    """Cut a length into nearly equal parts of at most `tile`."""
-    count = -(-length // tile)
-    edges = [length * i // count for i in range(count + 1)]
+def _spans(length: int, tile: int, stride: int, whole: int) -> Iterator[tuple[int, int]]:
+    """Cut a length into nearly equal parts of at most `tile` that begin at multiples of `stride`."""
+    count = 1 if length <= whole else -(-length // tile)
+    cells = -(-length // stride)
+    edges = [min(length, cells * i // count * stride) for i in range(count + 1)]
     yield from itertools.pairwise(edges)
