@@ -14,11 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.fusion import check_registered, fuse_images
 from fusion_core.imaging import Pixels, to_eight_bit
-from fusion_core.methods import FuseBatch, build_method, get_method
+from fusion_core.methods import FuseBatch, build_method, find_weights, get_method
 from fusion_core.metrics import select_metrics
 from fusion_core.parameters import MethodParameters
 from fusion_core.scoring import score_images
-from fusion_core.weights import Weights, parse_random_weights
 
 
 def fuse(
@@ -36,7 +35,9 @@ def fuse(
         ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16.
         vis: Visible image of the same height and width, likewise.
         method: Name of a fusion method (`list_methods()`).
-        weights: Weight file, or `random:SEED` for untrained weights.
+        weights: Weight file, the name of torchvision's weights such as `IMAGENET1K_V2` (methods on
+            ImageNet networks; `IMAGENET1K_V1` by default, downloaded once), or `random:SEED` for
+            untrained weights.
         device: Torch device, such as `cpu` or `cuda`.
         **parameters: The method's parameters, such as `strategy="l1_norm"` or `colour="gray"`.
 
@@ -103,16 +104,13 @@ class _WeightsFile:
 def _cached_method(
     name: str, parameters: MethodParameters, weights: _WeightsFile | None, device: str
 ) -> FuseBatch:
-    loaded = None if weights is None else _read_weights(weights.source)
-    return build_method(name, parameters, loaded, device)
+    source = None if weights is None else weights.source
+    return build_method(name, parameters, find_weights(name, parameters, source, _read), device)
 
 
-def _read_weights(source: str) -> Weights:
-    random = parse_random_weights(source)
-    if random is not None:
-        return random
+def _read(source: str) -> bytes:
     try:
-        return Weights.from_file(Path(source).read_bytes(), source)
+        return Path(source).read_bytes()
     except OSError as error:
         raise WeightsError(f"Cannot read the weights {source}: {error.strerror}") from None
 
@@ -121,12 +119,10 @@ def _identify(weights: str | Path | None) -> _WeightsFile | None:
     if weights is None:
         return None
     source = str(weights)
-    if parse_random_weights(source) is not None:
-        return _WeightsFile(source)
     try:
         found = Path(source).stat()
-    except OSError as error:
-        raise WeightsError(f"Cannot read the weights {source}: {error.strerror}") from None
+    except OSError:
+        return _WeightsFile(source)  # a name, or an error that reading it will tell
     return _WeightsFile(source, found.st_mtime_ns, found.st_size)
 
 

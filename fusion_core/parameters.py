@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fusion_core.colour import Colour
 from fusion_core.errors import InvalidValueError
 from fusion_core.imaging import OutputRange, SixteenBit
+
+Precision = Literal["fp32", "bf16"]
 
 
 class MethodParameters(BaseModel):
@@ -23,6 +25,9 @@ class MethodParameters(BaseModel):
     """How the result is brought to 8 bits: `clip` at 0 and 255, or `minmax` per image."""
     sixteen_bit: SixteenBit = "percentile"
     """How 16-bit sources become 8-bit: `percentile` (1st to 99th of the image) or `full` range."""
+    precision: Precision = "fp32"
+    """Of the network: `fp32`, the reference, or `bf16`, faster where the processor or GPU has it;
+    what is done with its features is float32 in any case."""
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_EPSILON = 1e-5
+"""Added to the range of a mean map, as in the released code."""
+
 
 def addition(features: Tensor) -> Tensor:
     """Sum over the sources (Li & Wu, DenseFuse, 2019, Eq. 4).
@@ -45,15 +48,50 @@ def l1_norm(features: Tensor, *, radius: int = 1) -> Tensor:
     here. Where no source is active, all weigh the same.
     """
     weights = l1_weights(features, radius=radius)
-    return (weights * features).sum(dim=0)
+    return (weights.to(features.dtype) * features).sum(dim=0)
 
 
 def l1_weights(features: Tensor, *, radius: int = 1) -> Tensor:
-    """Return the weight maps of `l1_norm`, `(K, B, 1, H, W)`, which sum to 1 over the sources."""
-    activity = block_average(features.abs().sum(dim=2), radius).unsqueeze(2)
-    total = activity.sum(dim=0, keepdim=True)
-    even = torch.full_like(activity, 1.0 / features.shape[0])
-    return torch.where(total > 0, activity / total.clamp_min(torch.finfo(total.dtype).tiny), even)
+    """Return the weight maps of `l1_norm`, `(K, B, 1, H, W)` float32."""
+    activity = block_average(features.float().abs().sum(dim=2), radius)
+    return normalise(activity.unsqueeze(2))
+
+
+def attend_to_mean(features: Tensor, limits: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Weighted average by the mean over channels (Song et al., Res2NetFuse, 2021, Eq. 7-8).
+
+    Args:
+        features: `(K, B, C, H, W)`, none negative.
+        limits: Minimum and maximum of each image's mean map, `(K, B, 1, 1, 1)`. With them the maps
+            are brought to 0..1 and the weights are their soft-max, as in the released code; without
+            them the weights are Eq. 7, the maps divided by their sum.
+
+    Returns:
+        `(B, C, H, W)`.
+    """
+    means = channel_mean(features)
+    if limits is None:
+        weights = normalise(means)
+    else:
+        low, high = limits
+        weights = ((means - low) / (high - low + _EPSILON)).softmax(dim=0)
+    return (weights.to(features.dtype) * features).sum(dim=0)
+
+
+def channel_mean(features: Tensor) -> Tensor:
+    """Average `(K, B, C, H, W)` over the channels: `(K, B, 1, H, W)` float32."""
+    return features.mean(dim=2, keepdim=True, dtype=torch.float32)
+
+
+def normalise(activities: Tensor) -> Tensor:
+    """Divide activities `(K, ...)`, none negative, by their sum over K.
+
+    This is what the papers call soft-max (DenseFuse Eq. 7; VGG-19 multi-layer Eq. 7; ResNet and ZCA
+    Eq. 6; ResNet-152 Eq. 7). Where no source is active, all weigh the same.
+    """
+    total = activities.sum(dim=0, keepdim=True)
+    even = torch.full_like(activities, 1.0 / activities.shape[0])
+    return torch.where(total > 0, activities / total.clamp_min(torch.finfo(total.dtype).tiny), even)
 
 
 def block_average(maps: Tensor, radius: int) -> Tensor:

@@ -92,7 +92,7 @@ def map_tiles(
 
 
 def _spans(length: int, tile: int, stride: int, whole: int) -> Iterator[tuple[int, int]]:
-    """Cut a length into nearly equal parts of at most `tile` that begin at multiples of `stride`."""
+    """Cut a length into nearly equal parts of at most `tile`, at multiples of `stride`."""
     count = 1 if length <= whole else -(-length // tile)
     cells = -(-length // stride)
     edges = [min(length, cells * i // count * stride) for i in range(count + 1)]

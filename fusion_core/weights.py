@@ -6,11 +6,14 @@ import hashlib
 import io
 import pickle
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from fusion_core.errors import WeightsError
@@ -32,6 +35,8 @@ class Weights:
     """The file's bytes; None for random weights."""
     seed: int | None = None
     """Seed of random weights; None for a file."""
+    digest: str | None = None
+    """SHA-256 of the file that `data` is a part of; None if it is all of it."""
 
     @classmethod
     def from_file(cls, data: bytes, source: str) -> Weights:
@@ -51,7 +56,9 @@ class Weights:
     @property
     def sha256(self) -> str:
         """Hex digest of the file, or `random:SEED`."""
-        return self.source if self.data is None else hashlib.sha256(self.data).hexdigest()
+        if self.data is None:
+            return self.source
+        return self.digest or hashlib.sha256(self.data).hexdigest()
 
 
 def parse_random_weights(source: str) -> Weights | None:
@@ -104,28 +111,57 @@ def load_weights(network: nn.Module, weights: Weights) -> None:
         return
     tensors = read_tensors(weights)
     expected = network.state_dict()
-    problem = _first_difference(expected, tensors)
-    if problem:
-        raise WeightsError(f"{weights.source} holds weights of another network: {problem}")
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise WeightsError(f"{weights.source} holds NaN or infinite values in {broken[0]}")
+    check_tensors(weights, tensors, expected, expected.keys())
     network.load_state_dict(tensors)
 
 
-def _first_difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
-    missing = sorted(expected.keys() - found.keys())
+def check_tensors(
+    weights: Weights,
+    found: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    required: AbstractSet[str],
+) -> None:
+    """Check that tensors read from a file are those of a network.
+
+    Args:
+        weights: The file.
+        found: What it holds.
+        expected: All that the network has; only names, shapes and kinds are looked at.
+        required: The names that must be there.
+
+    Raises:
+        WeightsError: They are not, or a value is not finite.
+    """
+    problem = _first_difference(expected, required, found)
+    if problem:
+        raise WeightsError(f"{weights.source} holds weights of another network: {problem}")
+    broken = [name for name, tensor in found.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise WeightsError(f"{weights.source} holds NaN or infinite values in {broken[0]}")
+
+
+def _first_difference(
+    expected: Mapping[str, Tensor], required: AbstractSet[str], found: Mapping[str, Tensor]
+) -> str | None:
+    missing = sorted(required - found.keys())
     if missing:
-        return f"{missing[0]} is missing ({len(missing)} of {len(expected)} are)"
+        return f"{missing[0]} is missing ({len(missing)} of {len(required)} are)"
     extra = sorted(found.keys() - expected.keys())
     if extra:
         return f"{extra[0]} is not part of it"
-    for name, tensor in expected.items():
-        if found[name].shape != tensor.shape:
-            return f"expected {name} of {tuple(tensor.shape)}, but got {tuple(found[name].shape)}"
-        if not found[name].is_floating_point():
-            return f"expected {name} as floating point, but got {found[name].dtype}"
+    for name, tensor in found.items():
+        shape = expected[name].shape
+        if tensor.shape != shape:
+            return f"expected {name} of {tuple(shape)}, but got {tuple(tensor.shape)}"
+        if expected[name].is_floating_point() and not tensor.is_floating_point():
+            return f"expected {name} as floating point, but got {tensor.dtype}"
     return None
+
+
+def pack_tensors(weights: Weights, tensors: Mapping[str, Tensor]) -> Weights:
+    """Return a file's weights that hold these tensors of it alone, but keep its digest."""
+    data = save_safetensors({name: tensor.contiguous() for name, tensor in tensors.items()})
+    return replace(weights, data=data, digest=weights.sha256)
 
 
 def _randomise(network: nn.Module, seed: int) -> None:

@@ -19,9 +19,10 @@ from cluster.stages import WorkerConfig
 from cluster.storage import Store, split_object_url
 from cluster.worker import ShardReport, ShardTask
 from fusion_core.errors import NotFoundError, RunFailedError, WeightsError
-from fusion_core.methods import build_method, get_method
+from fusion_core.methods import build_method, find_weights, get_method
 from fusion_core.metrics import select_metrics
-from fusion_core.weights import Weights, parse_random_weights
+from fusion_core.parameters import MethodParameters
+from fusion_core.weights import Weights
 from jobs.discovery import FusedImages, manifest_batches
 from jobs.options import JobOptions, RunOptions, ScoreOptions
 from jobs.progress import Progress, SilentProgress
@@ -61,7 +62,8 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
     """
     spec = get_method(options.method)
     parameters = spec.parameters.parse(options.params)
-    weights = _load_weights(options)
+    progress = progress or SilentProgress()
+    weights = _find_weights(options, parameters, progress)
     build_method(options.method, parameters, weights)  # wrong weights are told before Ray starts
     settings = {
         "kind": "run",
@@ -72,7 +74,7 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
         "weights_trained": None if weights is None else weights.trained,
         "keep_images": options.keep_images,
     }
-    return _execute(options, settings, progress or SilentProgress(), weights=weights)
+    return _execute(options, settings, progress, weights=weights)
 
 
 def score(options: ScoreOptions, progress: Progress | None = None) -> RunResult:
@@ -184,18 +186,18 @@ def _batches(options: JobOptions) -> Iterator[pa.RecordBatch]:
     return batches
 
 
-def _load_weights(options: RunOptions) -> Weights | None:
-    if options.weights is None:
-        return None
-    source = str(options.weights)
-    random = parse_random_weights(source)
-    if random is not None:
-        return random
-    folder, name = split_object_url(source)
-    try:
-        return Weights.from_file(Store(folder, options.storage_options).read(name), source)
-    except NotFoundError:
-        raise WeightsError(f"There is no weight file at {source}") from None
+def _find_weights(
+    options: RunOptions, parameters: MethodParameters, progress: Progress
+) -> Weights | None:
+    def read(source: str) -> bytes:
+        folder, name = split_object_url(source)
+        try:
+            return Store(folder, options.storage_options).read(name)
+        except NotFoundError:
+            raise WeightsError(f"There is no weight file at {source}") from None
+
+    source = None if options.weights is None else str(options.weights)
+    return find_weights(options.method, parameters, source, read, progress.message)
 
 
 @dataclass(frozen=True, slots=True)

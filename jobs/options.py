@@ -59,7 +59,8 @@ class RunOptions(JobOptions):
     params: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the method; see `irfuse methods`."""
     weights: str | Path | None = None
-    """Weight file (path or URL), or random:SEED for untrained weights."""
+    """Weight file (path or URL), the name of torchvision's weights (methods on ImageNet networks;
+    IMAGENET1K_V1 by default), or random:SEED for untrained weights."""
     keep_images: bool = True
     """Keep the fused images in the shards; without them only the scores are kept."""
 

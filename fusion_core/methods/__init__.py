@@ -9,10 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusion_core.backbones import Layers
 from fusion_core.errors import InvalidValueError, WeightsError
+from fusion_core.imagenet import imagenet_variant, read_imagenet_weights
 from fusion_core.methods.densefuse import DenseFuseParameters, build_densefuse
+from fusion_core.methods.res2netfuse import Res2NetFuseParameters, build_res2netfuse
+from fusion_core.methods.resnet152 import Resnet152Parameters, build_resnet152, resnet152_layers
+from fusion_core.methods.resnet_zca import ResnetZcaParameters, build_resnet_zca, zca_layers
+from fusion_core.methods.vgg_multilayer import (
+    VggMultilayerParameters,
+    build_vgg_multilayer,
+    vgg_layers,
+)
 from fusion_core.parameters import MethodParameters
-from fusion_core.weights import Weights
+from fusion_core.weights import Weights, parse_random_weights
 
 FuseBatch = Callable[[Tensor], Tensor]
 """`(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)` float32, each image by itself."""
@@ -26,9 +36,16 @@ class MethodSpec:
     paper: str
     parameters: type[MethodParameters]
     build: Callable[[Any, Weights, torch.device], FuseBatch]
-    weights_hint: str
+    weights_hint: str = ""
     """What to give as weights, said when they are missing."""
+    layers: Callable[[Any], Layers] | None = None
+    """What the method needs of an ImageNet network; None if it has a network of its own."""
 
+
+_TRAINED = (
+    "give the trained autoencoder with --weights FILE (safetensors or a PyTorch state dict with "
+    "{}), or --weights random:0 for an untrained dry run"
+)
 
 METHODS: dict[str, MethodSpec] = {
     "densefuse": MethodSpec(
@@ -36,11 +53,47 @@ METHODS: dict[str, MethodSpec] = {
         paper="Li & Wu, DenseFuse: A Fusion Approach to Infrared and Visible Images, IEEE TIP 2019",
         parameters=DenseFuseParameters,
         build=build_densefuse,
-        weights_hint=(
-            "give the trained autoencoder with --weights FILE (safetensors or a PyTorch state "
-            "dict with c1, dc1, dc2, dc3, c2, c3, c4, c5), or --weights random:0 for an "
-            "untrained dry run"
+        weights_hint=_TRAINED.format("c1, dc1, dc2, dc3, c2, c3, c4, c5"),
+    ),
+    "vgg_multilayer": MethodSpec(
+        title="VGG-19 multi-layer features",
+        paper=(
+            "Li, Wu & Kittler, Infrared and Visible Image Fusion using a Deep Learning Framework, "
+            "ICPR 2018"
         ),
+        parameters=VggMultilayerParameters,
+        build=build_vgg_multilayer,
+        layers=vgg_layers,
+    ),
+    "resnet_zca": MethodSpec(
+        title="ResNet features and zero-phase component analysis",
+        paper=(
+            "Li, Wu & Durrani, Infrared and visible image fusion with ResNet and zero-phase "
+            "component analysis, Infrared Physics & Technology 2019"
+        ),
+        parameters=ResnetZcaParameters,
+        build=build_resnet_zca,
+        layers=zca_layers,
+    ),
+    "resnet152": MethodSpec(
+        title="ResNet-152 features of the detail",
+        paper=(
+            "Zhang, Li, Zhu & Du, An infrared and visible image fusion algorithm based on "
+            "ResNet-152, Multimedia Tools and Applications 2022"
+        ),
+        parameters=Resnet152Parameters,
+        build=build_resnet152,
+        layers=resnet152_layers,
+    ),
+    "res2netfuse": MethodSpec(
+        title="Res2NetFuse autoencoder",
+        paper=(
+            "Song, Wu, Li, Sun & Palade, Res2NetFuse: A Fusion Method for Infrared and Visible "
+            "Images, 2021"
+        ),
+        parameters=Res2NetFuseParameters,
+        build=build_res2netfuse,
+        weights_hint=_TRAINED.format("c1, c2, r1, split, r2, d1, d2, d3, d4"),
     ),
 }
 
@@ -59,6 +112,46 @@ def get_method(name: str) -> MethodSpec:
     if name not in METHODS:
         raise InvalidValueError(f"Unknown method {name!r}; the methods are: {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def find_weights(
+    name: str,
+    parameters: MethodParameters,
+    source: str | None,
+    read: Callable[[str], bytes],
+    tell: Callable[[str], None] = lambda message: None,
+) -> Weights | None:
+    """Find the weights that a user named, or those that a method has by default.
+
+    Args:
+        name: Of the method.
+        parameters: Its parameters.
+        source: `random:SEED`; for a method on an ImageNet network the name of torchvision's
+            weights, such as `IMAGENET1K_V2`, and these (`IMAGENET1K_V1`) by default; or a file.
+        read: Reads a file.
+        tell: Called with a sentence before a download begins.
+
+    Returns:
+        As little of them as the method needs, known by the digest of the whole file; None if a
+        method without a default was given none.
+
+    Raises:
+        WeightsError: They are missing, damaged, changed, or of another network.
+    """
+    layers = get_method(name).layers
+    random = None if source is None else parse_random_weights(source)
+    if random is not None:
+        return random
+    if layers is None:
+        return None if source is None else Weights.from_file(read(source), source)
+    needed = layers(parameters)
+    variant = imagenet_variant(needed.backbone, source)
+    if variant is not None:
+        weights = read_imagenet_weights(needed.backbone, variant, tell)
+    else:
+        assert source is not None
+        weights = Weights.from_file(read(source), source)
+    return needed.pack(weights)
 
 
 def build_method(
@@ -82,4 +175,15 @@ def build_method(
         ) from None
     if weights is None:
         raise WeightsError(f"{name} needs weights: {spec.weights_hint}")
-    return spec.build(parameters, weights, torch.device(device))
+    fuse_batch = spec.build(parameters, weights, torch.device(device))
+    return fuse_batch if torch.device(device).type != "cuda" else _in_full_precision(fuse_batch)
+
+
+def _in_full_precision(fuse_batch: FuseBatch) -> FuseBatch:
+    """Keep cuDNN from computing float32 convolutions with ten bits of mantissa (TF32)."""
+
+    def fuse(sources: Tensor) -> Tensor:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return fuse_batch(sources)
+
+    return fuse

@@ -77,13 +77,13 @@ def densefuse(
     """Fuse K sources: encode each, merge the feature maps, decode once.
 
     Args:
-        sources: `(K, B, 1, H, W)` float32 in 0..255, K >= 2, any H and W.
+        sources: `(K, B, 1, H, W)` in 0..255, of the network's dtype, K >= 2, any H and W.
         network: The trained autoencoder.
         strategy: Fusion layer.
         radius: Block radius of the l1-norm strategy.
 
     Returns:
-        `(B, 1, H, W)` float32, of no fixed range (addition decodes a sum of features).
+        `(B, 1, H, W)`, of no fixed range (addition decodes a sum of features).
     """
     count, batch = sources.shape[:2]
     features = network.encode(sources.flatten(0, 1)).unflatten(0, (count, batch))
@@ -103,13 +103,14 @@ def build_densefuse(
     """
     network = DenseFuseNetwork()
     load_weights(network, weights)
-    network.to(device).eval()
+    dtype = torch.bfloat16 if parameters.precision == "bf16" else torch.float32
+    network.to(device, dtype).to(memory_format=torch.channels_last).eval()
 
     def fuse_tile(sources: Tensor) -> Tensor:
         return densefuse(sources, network, strategy=parameters.strategy, radius=parameters.radius)
 
     def fuse_batch(sources: Tensor) -> Tensor:
         halo = _CONVOLUTIONS_DEEP + parameters.radius
-        return map_tiles(fuse_tile, sources, tile=_TILE, halo=halo)
+        return map_tiles(fuse_tile, sources.to(dtype), tile=_TILE, halo=halo).float()
 
     return fuse_batch

@@ -1,0 +1,157 @@
+"""Activity maps: how much deep features say at each pixel, by a norm over their channels.
+
+Each norm is made from sums over channels, so that features may come some channels at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Norm = Literal["l1", "l2", "nuclear"]
+
+_BLOCK_ELEMENTS = 512 * 1024
+"""What is worked on at a time: it should lie in the cache."""
+_MATRIX_ELEMENTS = 32 * 1024 * 1024
+"""Elements of all Gram matrices at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityNorm:
+    """A norm of the features in the block around each pixel, in two steps."""
+
+    collect: Callable[[Tensor], Tensor]
+    """Maps some channels `(N, C, H, W)` to sums over them, `(N, D, H, W)`; the sums of several
+    such parts are added."""
+    finish: Callable[[Tensor], Tensor]
+    """Maps the sums over all channels to the activity, `(N, H, W)` float32."""
+
+
+def activity_norm(norm: Norm, radius: int) -> ActivityNorm:
+    """Return a norm over blocks of `(2 radius + 1)` squared pixels.
+
+    `l1` and `l2` average the norm of each pixel's channels over the block (Li, Wu & Durrani,
+    "Infrared and Visible Image Fusion with ResNet and zero-phase component analysis", 2019, Eq. 5,
+    which for l2 is what the released code does); `nuclear` is that of Eq. 8. Pixels beyond the
+    border count as 0.
+    """
+    if norm == "nuclear":
+        return ActivityNorm(
+            partial(shifted_products, radius=radius), partial(nuclear_norm, radius=radius)
+        )
+    if norm == "l2":
+        return ActivityNorm(sum_of_squares, lambda sums: block_mean(sums[:, 0].sqrt(), radius))
+    return ActivityNorm(l1_norm, lambda sums: block_mean(sums[:, 0], radius))
+
+
+def block_mean(maps: Tensor, radius: int) -> Tensor:
+    """Average `(..., H, W)` over blocks of `(2 radius + 1)` squared pixels.
+
+    Pixels beyond the border count as 0, as in the code that Li et al. released for both papers
+    whose methods use it; the papers do not say.
+    """
+    if radius == 0:
+        return maps
+    size = 2 * radius + 1
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    padded = functional.pad(flat, (radius,) * 4)
+    averaged = functional.avg_pool2d(functional.avg_pool2d(padded, (size, 1), 1), (1, size), 1)
+    return averaged.reshape(maps.shape)
+
+
+def l1_norm(features: Tensor) -> Tensor:
+    """Return the l1 norm over the channels of `(N, C, H, W)`: `(N, 1, H, W)` float32."""
+    return _by_rows(features, lambda rows: rows.float().abs().sum(dim=1, keepdim=True))
+
+
+def sum_of_squares(features: Tensor) -> Tensor:
+    """Return the sum of squares over the channels of `(N, C, H, W)`: `(N, 1, H, W)` float32."""
+    return _by_rows(features, lambda rows: rows.float().square().sum(dim=1, keepdim=True))
+
+
+def shifted_products(features: Tensor, radius: int) -> Tensor:
+    """Correlate features with themselves, shifted by all that fits into a block.
+
+    Returns:
+        `(N, D, H, W)` float64, one plane for each shift `(dy, dx)` of half the plane: `dy = 0,
+        dx >= 0` first, then `dy = 1 ... 2 radius` with all dx; products with pixels beyond the
+        border are 0.
+    """
+    height, width = features.shape[-2:]
+    reach = 2 * radius
+    padded = functional.pad(features.double(), (reach, reach, 0, reach))
+    centre = padded[..., :height, reach : reach + width]
+    planes = [
+        (centre * padded[..., dy : dy + height, reach + dx : reach + dx + width]).sum(dim=1)
+        for dy, dx in _shifts(radius)
+    ]
+    return torch.stack(planes, dim=1)
+
+
+def nuclear_norm(products: Tensor, radius: int) -> Tensor:
+    """Return the nuclear norm of each block (Li, Wu & Durrani 2019, Eq. 8), `(N, H, W)` float32.
+
+    The singular values of a block's `(2 radius + 1)^2 x C` matrix are the roots of the eigenvalues
+    of its Gram matrix, whose elements are correlations of the features with their own shifts.
+    """
+    images, _, height, width = products.shape
+    size = 2 * radius + 1
+    result = products.new_empty((images, height, width), dtype=torch.float32)
+    rows = max(1, _MATRIX_ELEMENTS // (size**4 * width))
+    for image in range(images):
+        for top in range(0, height, rows):
+            bottom = min(height, top + rows)
+            gram = _gram_matrices(products[image], top, bottom, radius)
+            eigenvalues = torch.linalg.eigvalsh(gram)
+            norm = eigenvalues.clamp_min(0.0).sqrt().sum(dim=-1)
+            result[image, top:bottom] = norm.view(bottom - top, width)
+    return result
+
+
+def _shifts(radius: int) -> list[tuple[int, int]]:
+    reach = 2 * radius
+    along = [(0, dx) for dx in range(reach + 1)]
+    return along + [(dy, dx) for dy in range(1, reach + 1) for dx in range(-reach, reach + 1)]
+
+
+def _gram_matrices(planes: Tensor, top: int, bottom: int, radius: int) -> Tensor:
+    """Return the Gram matrices of the blocks around the pixels of some rows, `(P, n, n)`.
+
+    Args:
+        planes: `(D, H, W)`, the correlations of one image.
+        top: First row.
+        bottom: Row after the last.
+        radius: Of the blocks.
+    """
+    height, width = planes.shape[-2:]
+    size = 2 * radius + 1
+    padded = functional.pad(
+        planes[:, max(0, top - radius) : bottom + radius],
+        (radius, radius, max(0, radius - top), max(0, bottom + radius - height)),
+    )
+    number = {shift: index for index, shift in enumerate(_shifts(radius))}
+    offsets = [(y, x) for y in range(size) for x in range(size)]
+    gram = planes.new_empty((bottom - top, width, size**2, size**2))
+    for i, (y, x) in enumerate(offsets):
+        for j, (other_y, other_x) in enumerate(offsets[i:], start=i):
+            # offsets are in reading order, so the shift to the later one is in half the plane
+            plane = padded[number[other_y - y, other_x - x]]
+            values = plane[y : y + bottom - top, x : x + width]
+            gram[..., i, j] = values
+            gram[..., j, i] = values
+    return gram.view(-1, size**2, size**2)
+
+
+def _by_rows(features: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """Reduce some rows of `(N, C, H, W)` at a time: what lies between stays in the cache."""
+    if features.device.type != "cpu":
+        return reduce(features)
+    images, channels, _, width = features.shape
+    rows = max(1, _BLOCK_ELEMENTS // (images * channels * width))
+    return torch.cat([reduce(part) for part in features.split(rows, dim=2)], dim=2)

@@ -1,0 +1,165 @@
+"""Res2NetFuse: an autoencoder with a Res2Net block.
+
+Song, Wu, Li, Sun & Palade, "Res2NetFuse: A Fusion Method for Infrared and Visible Images", 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fusion_core import strategies
+from fusion_core.imaging import OutputRange
+from fusion_core.parameters import MethodParameters
+from fusion_core.tiling import tiles
+from fusion_core.weights import Weights, load_weights
+
+_GROUPS = 4
+_REACH = 8 + 4
+"""Pixels that encoder (two convolutions, three groups of two in a row) and decoder look away."""
+_TILE = 256
+_KEPT_ELEMENTS = 64 * 1024 * 1024
+"""Feature elements of an image that are kept rather than computed again."""
+
+Strategy = Literal["l1_norm", "mean"]
+MeanWeights = Literal["softmax", "ratio"]
+Residual = Literal["shared", "separate"]
+
+
+class Res2NetFuseParameters(MethodParameters):
+    """Parameters of Res2NetFuse."""
+
+    strategy: Strategy = "mean"
+    """Spatial attention by `l1_norm` (Eq. 5-6) or `mean` (Eq. 7-8)."""
+    mean_weights: MeanWeights = "softmax"
+    """How `mean` makes weights: the released code brings each mean map to 0..1 by its own minimum
+    and maximum and takes a soft-max (`softmax`, the default, because the published scores come
+    from it and the text says soft-max); `ratio` is the formula of Eq. 7."""
+    convolutions: Residual = "shared"
+    """The released code uses one 3x3 convolution at all six places of the Res2Net block (`shared`,
+    the default, as in the published results); Table I can be read as six of them (`separate`)."""
+    output_range: OutputRange = "minmax"
+    """The published code prints each result with its own minimum and maximum as 0 and 255."""
+
+
+class Res2NetFuseNetwork(nn.Module):
+    """The autoencoder of Table I, zero padding: encoder c1, c2, Res2Net block; decoder d1-d4.
+
+    Args:
+        convolutions: Whether the Res2Net block has one 3x3 convolution or six.
+    """
+
+    def __init__(self, convolutions: Residual = "shared") -> None:
+        super().__init__()
+        self.c1 = nn.Conv2d(1, 32, 3, padding=1)
+        self.c2 = nn.Conv2d(32, 64, 3, padding=1)
+        self.r1 = nn.Conv2d(64, 64, 1)
+        self._shared = convolutions == "shared"
+        if self._shared:
+            self.split = nn.Conv2d(16, 16, 3, padding=1)
+        else:
+            for group in range(2, _GROUPS + 1):
+                for place in (1, 2):
+                    self.add_module(f"split{group}_{place}", nn.Conv2d(16, 16, 3, padding=1))
+        self.r2 = nn.Conv2d(64, 64, 1)
+        self.d1 = nn.Conv2d(64, 64, 3, padding=1)
+        self.d2 = nn.Conv2d(64, 32, 3, padding=1)
+        self.d3 = nn.Conv2d(32, 16, 3, padding=1)
+        self.d4 = nn.Conv2d(16, 1, 3, padding=1)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Map images `(B, 1, H, W)` in 0..255 to feature maps `(B, 64, H, W)`, none negative."""
+        rough = self.c2(self.c1(images).relu()).relu()
+        first, *others = self.r1(rough).relu().chunk(_GROUPS, dim=1)
+        outputs = [first]
+        for group, features in enumerate(others, start=2):  # Eq. 1
+            joined = features if group == 2 else features + outputs[-1]
+            for place in (1, 2):
+                joined = self._split(group, place)(joined).relu()
+            outputs.append(joined)
+        return rough + self.r2(torch.cat(outputs, dim=1)).relu()  # type: ignore[no-any-return]
+
+    def _split(self, group: int, place: int) -> nn.Module:
+        return self.split if self._shared else self.get_submodule(f"split{group}_{place}")
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Map feature maps `(B, 64, H, W)` to images `(B, 1, H, W)`, of no fixed range."""
+        for layer in (self.d1, self.d2, self.d3):
+            features = layer(features).relu()
+        return self.d4(features)  # type: ignore[no-any-return]
+
+
+def res2netfuse(
+    sources: Tensor,
+    network: Res2NetFuseNetwork,
+    *,
+    strategy: Strategy = "mean",
+    mean_weights: MeanWeights = "softmax",
+) -> Tensor:
+    """Fuse K sources: encode each, average the feature maps by spatial attention, decode once.
+
+    Args:
+        sources: `(K, B, 1, H, W)` in 0..255, of the network's dtype, K >= 2, any H and W.
+        network: The trained autoencoder.
+        strategy: Spatial attention.
+        mean_weights: How `mean` makes weights.
+
+    Returns:
+        `(B, 1, H, W)`, of no fixed range. Large images are computed in tiles.
+    """
+    count, batch, _, height, width = sources.shape
+    parts = list(tiles(height, width, tile=_TILE, halo=_REACH))
+    keep = count * batch * 64 * height * width <= _KEPT_ELEMENTS
+
+    def encode(part: Tensor) -> Tensor:
+        features = network.encode(part.flatten(0, 1))
+        return features.view(count, batch, *features.shape[1:])
+
+    limits: tuple[Tensor, Tensor] | None = None
+    kept: list[Tensor] = []
+    if strategy == "mean" and mean_weights == "softmax":
+        means = torch.empty_like(sources, dtype=torch.float32)
+        for part in parts:
+            features = encode(part.crop(sources))
+            part.put(strategies.channel_mean(features), means)
+            if keep:
+                kept.append(features)
+        limits = means.amin(dim=(-3, -2, -1), keepdim=True), means.amax((-3, -2, -1), keepdim=True)
+    result = sources.new_empty((batch, 1, height, width))
+    for index, part in enumerate(parts):
+        features = kept[index] if kept else encode(part.crop(sources))
+        part.put(network.decode(_merge(features, strategy, limits)), result)
+    return result
+
+
+def _merge(features: Tensor, strategy: Strategy, limits: tuple[Tensor, Tensor] | None) -> Tensor:
+    if strategy == "l1_norm":
+        return strategies.l1_norm(features, radius=0)
+    return strategies.attend_to_mean(features, limits)
+
+
+def build_res2netfuse(
+    parameters: Res2NetFuseParameters, weights: Weights, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """Load the network onto a device and return the function that fuses batches.
+
+    Raises:
+        WeightsError: The weights do not fit the network.
+    """
+    network = Res2NetFuseNetwork(parameters.convolutions)
+    load_weights(network, weights)
+    dtype = torch.bfloat16 if parameters.precision == "bf16" else torch.float32
+    network.to(device, dtype).to(memory_format=torch.channels_last).eval()
+
+    def fuse_batch(sources: Tensor) -> Tensor:
+        return res2netfuse(
+            sources.to(dtype),
+            network,
+            strategy=parameters.strategy,
+            mean_weights=parameters.mean_weights,
+        ).float()
+
+    return fuse_batch

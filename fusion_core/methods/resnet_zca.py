@@ -1,0 +1,167 @@
+"""Fusion by whitened ResNet features.
+
+Li, Wu & Durrani, "Infrared and Visible Image Fusion with ResNet and zero-phase component analysis",
+2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from fusion_core.activity import Norm, activity_norm
+from fusion_core.backbones import FeatureExtractor, InputScale, Layers, VggOutput
+from fusion_core.parameters import MethodParameters
+from fusion_core.resizing import bicubic
+from fusion_core.strategies import normalise
+from fusion_core.weights import Weights
+from fusion_core.whitening import whiten
+
+_VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+_RESNET_LAYERS = ("conv2", "conv3", "conv4", "conv5")
+_PART_ELEMENTS = {"cpu": 1024 * 1024, "cuda": 64 * 1024 * 1024}
+"""Feature elements that are whitened at a time."""
+
+
+class ResnetZcaParameters(MethodParameters):
+    """Parameters of ResNet with ZCA."""
+
+    backbone: Literal["resnet50", "resnet101", "vgg19"] = "resnet50"
+    """Network; the paper prefers ResNet-50."""
+    layer: Literal[
+        "conv2", "conv3", "conv4", "conv5", "relu1_1", "relu2_1", "relu3_1", "relu4_1"
+    ] = "conv4"
+    """`conv2` to `conv5` of a ResNet, `relu1_1` to `relu4_1` of VGG-19 (whose default is
+    `relu4_1`)."""
+    norm: Norm = "l1"
+    """Norm of the activity map: `l1` (Eq. 5), `l2`, `nuclear` (Eq. 8)."""
+    zca: bool = True
+    """Whether features are whitened (Eq. 3-4)."""
+    radius: int = Field(default=2, ge=0, le=8)
+    """Window radius t (Eq. 5, 8)."""
+    epsilon: float = Field(default=1e-5, gt=0.0, le=1.0)
+    """Added to the eigenvalues (Eq. 4)."""
+    features: VggOutput = "convolution"
+    """VGG-19 only: the released code reads the convolutions before the activations that the paper
+    names (`convolution`, the default, because the published scores come from it); `relu` is the
+    paper's text."""
+    input_scale: InputScale = "published"
+    """`published` feeds the network 0..1 as the released code does, `imagenet` what it was trained
+    on."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_layer(cls, values: Any) -> Any:  # noqa: ANN401
+        if isinstance(values, dict) and values.get("backbone") == "vgg19":
+            return {"layer": "relu4_1", **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_layer(self) -> ResnetZcaParameters:
+        layers = _VGG_LAYERS if self.backbone == "vgg19" else _RESNET_LAYERS
+        if self.layer not in layers:
+            raise ValueError(f"{self.backbone} has the layers {', '.join(layers)}")
+        return self
+
+
+def zca_layers(parameters: ResnetZcaParameters) -> Layers:
+    """Return what the method needs of its network."""
+    return Layers(parameters.backbone, (parameters.layer,), parameters.features)
+
+
+def resnet_zca(
+    sources: Tensor,
+    extractor: FeatureExtractor,
+    *,
+    norm: Norm = "l1",
+    zca: bool = True,
+    radius: int = 2,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    """Average the sources with weights from the norm of their whitened deep features.
+
+    Args:
+        sources: `(K, B, 1, H, W)` float32 in 0..255, K >= 2, any H and W.
+        extractor: A network with one layer.
+        norm: Of the activity map.
+        zca: Whether features are whitened.
+        radius: Window radius t.
+        epsilon: Added to the eigenvalues.
+
+    Returns:
+        `(B, 1, H, W)` float32 (Eq. 7).
+    """
+    weights = zca_weights(sources, extractor, norm=norm, zca=zca, radius=radius, epsilon=epsilon)
+    return (weights * sources).sum(dim=0)
+
+
+def zca_weights(
+    sources: Tensor,
+    extractor: FeatureExtractor,
+    *,
+    norm: Norm = "l1",
+    zca: bool = True,
+    radius: int = 2,
+    epsilon: float = 1e-5,
+) -> Tensor:
+    """Return the weight maps (Eq. 3-6, 8), `(K, B, 1, H, W)`, which sum to 1 over K.
+
+    Arguments as for `resnet_zca`. Where bicubic resizing makes an activity negative, it counts as
+    0; the released code leaves it so.
+    """
+    count, batch = sources.shape[:2]
+    activity = _activity(sources.flatten(0, 1), extractor, norm, radius, epsilon if zca else None)
+    resized = bicubic(activity, (sources.shape[-2], sources.shape[-1])).clamp_min(0.0)
+    return normalise(resized.unflatten(0, (count, batch)).unsqueeze(2))
+
+
+def _activity(
+    images: Tensor, extractor: FeatureExtractor, norm: Norm, radius: int, epsilon: float | None
+) -> Tensor:
+    """Return the activity maps `(N, h, w)`; without an epsilon, features are not whitened."""
+    steps = activity_norm(norm, radius)
+    if epsilon is None:
+        [sums] = extractor.reduce(images, steps.collect, reach=2 * radius)
+        return steps.finish(sums)
+    [features] = extractor.reduce(images, lambda maps: maps)
+    elements = _PART_ELEMENTS.get(images.device.type, _PART_ELEMENTS["cpu"])
+    channels = max(1, elements // features[:, :1].numel())
+    total: Tensor | None = None
+    for part in features.split(channels, dim=1):
+        sums = steps.collect(whiten(part, epsilon=epsilon))
+        total = sums if total is None else total + sums
+    assert total is not None
+    return steps.finish(total)
+
+
+def build_resnet_zca(
+    parameters: ResnetZcaParameters, weights: Weights, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """Load the network onto a device and return the function that fuses batches.
+
+    Raises:
+        WeightsError: The weights are damaged, or of another network.
+    """
+    extractor = FeatureExtractor(
+        zca_layers(parameters),
+        weights,
+        device,
+        precision=parameters.precision,
+        input_scale=parameters.input_scale,
+    )
+
+    def fuse_batch(sources: Tensor) -> Tensor:
+        return resnet_zca(
+            sources,
+            extractor,
+            norm=parameters.norm,
+            zca=parameters.zca,
+            radius=parameters.radius,
+            epsilon=parameters.epsilon,
+        )
+
+    return fuse_batch

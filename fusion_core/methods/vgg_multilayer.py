@@ -1,0 +1,110 @@
+"""Fusion of detail by several layers of VGG-19.
+
+Li, Wu & Kittler, "Infrared and Visible Image Fusion using a Deep Learning Framework", 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from fusion_core.activity import block_mean, l1_norm
+from fusion_core.backbones import FeatureExtractor, InputScale, Layers, VggOutput
+from fusion_core.decomposition import tikhonov
+from fusion_core.parameters import MethodParameters
+from fusion_core.resizing import nearest
+from fusion_core.strategies import normalise
+from fusion_core.weights import Weights
+
+_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+
+
+class VggMultilayerParameters(MethodParameters):
+    """Parameters of the VGG-19 multi-layer method."""
+
+    smoothness: float = Field(default=5.0, ge=0.0, le=1e6)
+    """Lambda of the base's smoothness (Eq. 1)."""
+    radius: int = Field(default=1, ge=0, le=64)
+    """Block radius r of the activity maps (Eq. 6)."""
+    features: VggOutput = "convolution"
+    """The paper names relu1_1 to relu4_1; the released code reads the convolutions before these
+    activations (`convolution`, the default, because the published pictures and scores come from
+    it). `relu` is the paper's text."""
+    input_scale: InputScale = "published"
+    """`published` feeds the network 0..1 as the released code does, `imagenet` what it was trained
+    on."""
+
+
+def vgg_layers(parameters: VggMultilayerParameters) -> Layers:
+    """Return what the method needs of VGG-19."""
+    return Layers("vgg19", _LAYERS, parameters.features)
+
+
+def vgg_multilayer(
+    sources: Tensor, extractor: FeatureExtractor, *, smoothness: float = 5.0, radius: int = 1
+) -> Tensor:
+    """Average the bases; of the details, take the largest of four weighted averages.
+
+    Args:
+        sources: `(K, B, 1, H, W)` float32 in 0..255, K >= 2, any H and W.
+        extractor: VGG-19 with the four layers.
+        smoothness: Lambda of Eq. 1.
+        radius: r of Eq. 6.
+
+    Returns:
+        `(B, 1, H, W)` float32 (Eq. 11), of no fixed range.
+    """
+    base = tikhonov(sources, smoothness=smoothness)
+    detail = sources - base
+    weights = vgg_weights(detail, extractor, radius=radius)
+    candidates = [(layer * detail).sum(dim=0) for layer in weights]  # Eq. 9
+    fused_detail = candidates[0]
+    for candidate in candidates[1:]:
+        fused_detail = torch.maximum(fused_detail, candidate)  # Eq. 10
+    return base.mean(dim=0) + fused_detail
+
+
+def vgg_weights(detail: Tensor, extractor: FeatureExtractor, *, radius: int = 1) -> list[Tensor]:
+    """Return the weight maps of each layer (Eq. 5-8), `(K, B, 1, H, W)`; they sum to 1 over K.
+
+    Args:
+        detail: `(K, B, 1, H, W)` float32.
+        extractor: VGG-19 with the four layers.
+        radius: r of Eq. 6.
+    """
+    count, batch = detail.shape[:2]
+    size = detail.shape[-2], detail.shape[-1]
+    norms = extractor.reduce(detail.flatten(0, 1), l1_norm)
+    maps = []
+    for norm, stride in zip(norms, extractor.strides, strict=True):
+        activity = block_mean(norm.unflatten(0, (count, batch)), radius)
+        maps.append(nearest(normalise(activity), stride, size))
+    return maps
+
+
+def build_vgg_multilayer(
+    parameters: VggMultilayerParameters, weights: Weights, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """Load the network onto a device and return the function that fuses batches.
+
+    Raises:
+        WeightsError: The weights are damaged, or of another network.
+    """
+    extractor = FeatureExtractor(
+        vgg_layers(parameters),
+        weights,
+        device,
+        precision=parameters.precision,
+        input_scale=parameters.input_scale,
+        detail=True,
+    )
+
+    def fuse_batch(sources: Tensor) -> Tensor:
+        return vgg_multilayer(
+            sources, extractor, smoothness=parameters.smoothness, radius=parameters.radius
+        )
+
+    return fuse_batch

@@ -1,0 +1,70 @@
+"""Enlarging maps to the size of the image that they belong to."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_KEYS = -0.5
+"""The a of Keys' cubic kernel, as in MATLAB."""
+
+
+def nearest(maps: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
+    """Repeat each pixel of `(..., h, w)` `factor` times both ways, and cut to `size`."""
+    enlarged = maps.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
+    return enlarged[..., : size[0], : size[1]]
+
+
+def bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Enlarge `(K, B, h, w)` to `size`, between pixel centres, border pixels repeated."""
+    return functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def bicubic(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Enlarge as MATLAB's `imresize(maps, size)` does.
+
+    Keys' cubic convolution with a = -0.5 (R. Keys, 1981) between pixel centres, with the map
+    mirrored at its borders. Torch's own has another kernel (a = -0.75) and border.
+
+    Args:
+        maps: `(..., h, w)` float32.
+        size: Height and width, neither below that of the maps.
+
+    Returns:
+        `(..., H, W)` float32; may overshoot the range of the maps.
+    """
+    height, width = maps.shape[-2:]
+    if (height, width) == size:
+        return maps
+    vertical = _cubic_matrix(height, size[0], maps.device)
+    horizontal = _cubic_matrix(width, size[1], maps.device)
+    return vertical @ (maps @ horizontal.mT)
+
+
+@functools.lru_cache(maxsize=16)
+def _cubic_matrix(length: int, new_length: int, device: torch.device) -> Tensor:
+    """Return the `(new_length, length)` matrix that resizes a column."""
+    positions = (torch.arange(new_length, dtype=torch.float64) + 0.5) * (length / new_length) - 0.5
+    first = positions.floor().long() - 1
+    matrix = torch.zeros(new_length, length, dtype=torch.float64)
+    for tap in range(4):
+        distance = (positions - (first + tap)).abs()
+        near = ((_KEYS + 2.0) * distance - (_KEYS + 3.0)) * distance**2 + 1.0
+        far = ((distance - 5.0) * distance + 8.0) * distance * _KEYS - 4.0 * _KEYS
+        weight = torch.where(distance <= 1.0, near, torch.where(distance < 2.0, far, 0.0))
+        columns = _mirror(first + tap, length)
+        matrix.scatter_add_(1, columns.unsqueeze(1), weight.unsqueeze(1))
+    return matrix.float().to(device)
+
+
+def mirrored_indices(first: int, last: int, length: int, device: torch.device) -> Tensor:
+    """Return the indices `first..last - 1` into a line that goes on mirrored, border repeated."""
+    return _mirror(torch.arange(first, last, device=device), length)
+
+
+def _mirror(indices: Tensor, length: int) -> Tensor:
+    folded = indices.remainder(2 * length)
+    return torch.minimum(folded, 2 * length - 1 - folded)
