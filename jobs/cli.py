@@ -11,13 +11,14 @@ from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter
 from pydantic import ValidationError
 
 from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.arguments import command_of, parse_key_values
+from jobs.bench.commands import bench
 from jobs.options import Layout, RunOptions, ScoreOptions
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -274,53 +275,7 @@ def metrics() -> None:
     print_metrics(Console(), METRICS)
 
 
-bench = App(name="bench", help="Measure this machine, against a baseline in the same run.")
 app.command(bench)
-
-
-@bench.command(name="metrics")
-def bench_metrics(
-    *,
-    size: str = "640x480",
-    metrics: str | None = None,
-    repeats: int = 9,
-    reference: bool = True,
-    device: Literal["cpu", "cuda"] = "cpu",
-    batch: int = 1,
-    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
-) -> None:
-    """Measure the metrics with one CPU thread, or on a GPU, against plain NumPy.
-
-    Args:
-        size: Width and height of the made-up pairs.
-        metrics: Metrics to measure; all by default.
-        repeats: Timed repeats of each, after warm-up.
-        reference: Measure the NumPy reference too, some 12 s per megapixel, three times.
-        device: Where to compute.
-        batch: Pairs computed at once; more than one for a GPU.
-        json_output: Print JSON instead of the table.
-    """
-    from rich.console import Console
-
-    from jobs import bench as measuring
-    from jobs.tables import print_metrics_report
-
-    width, times, height = size.lower().partition("x")
-    if not (times and width.isdecimal() and height.isdecimal()):
-        raise InvalidValueError(f"Expected a size such as 640x480, but got {size}")
-    report = measuring.bench_metrics(
-        width=int(width),
-        height=int(height),
-        metrics=None if metrics is None else [name for name in metrics.split(",") if name],
-        repeats=repeats,
-        reference=reference,
-        device=device,
-        batch=batch,
-    )
-    if json_output:
-        print(report.model_dump_json(indent=2))
-    else:
-        print_metrics_report(Console(), report)
 
 
 if __name__ == "__main__":

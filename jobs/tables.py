@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from fusion_core.methods import MethodSpec
     from fusion_core.metrics.base import Metric
     from fusion_core.statistics import Statistics
-    from jobs.bench import MetricsReport
     from jobs.summary import Status, Summary
 
 _MOST_SINGLES = 5
@@ -118,37 +117,3 @@ def print_metrics(console: Console, metrics: Mapping[str, Metric]) -> None:
         better = "higher" if metric.higher_is_better else "lower"
         table.add_row(name, better, metric.range, metric.unit, metric.title, metric.paper)
     console.print(table)
-
-
-def print_metrics_report(console: Console, report: MetricsReport) -> None:
-    """Print how long each metric takes, beside its reference."""
-    title = (
-        f"{report.machine}; {report.width}x{report.height}, batches of {report.batch}, median of "
-        f"{report.repeats}"
-    )
-    table = Table(title=title, title_justify="left")
-    for column in ("metric", "s/Mpx", "fastest", "slowest", "NumPy s/Mpx", "ratio", "pairs/s"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for timing in report.timings:
-        reference, ratio = timing.reference_seconds_per_megapixel, timing.ratio
-        table.add_row(
-            timing.name,
-            f"{timing.seconds_per_megapixel:.4f}",
-            f"{timing.fastest:.4f}",
-            f"{timing.slowest:.4f}",
-            "–" if reference is None else f"{reference:.3f}",
-            "–" if ratio is None else f"{ratio:.0f}x",
-            f"{timing.pairs_per_second:.1f}",
-        )
-    console.print(table)
-    if report.compile_seconds is not None and report.load_seconds is not None:
-        console.print(
-            f"Compiling, once a machine: {report.compile_seconds:.1f} s. "
-            f"Loading what was compiled, once a process: {report.load_seconds:.1f} s.",
-            highlight=False,
-            soft_wrap=True,
-        )
-    console.print(
-        f"Peak memory: {report.peak_memory_mb:.0f} MB; {report.memory_before_mb:.0f} MB before.",
-        highlight=False,
-    )

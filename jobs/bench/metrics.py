@@ -1,36 +1,38 @@
-"""Measurements of this machine: how long what a job does takes, beside a baseline."""
+"""How long the metrics take, beside plain NumPy of the same definitions."""
 
 from __future__ import annotations
 
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, computed_field
-from threadpoolctl import threadpool_limits
 
 from fusion_core.errors import InvalidValueError, IrfuseError
 from fusion_core.metrics import METRICS, select_metrics
 from fusion_core.metrics.base import Images
 from fusion_core.metrics.reference import REFERENCE_METRICS
-from fusion_core.synthetic import synthetic_pair
+from jobs.bench.measuring import (
+    check_setting,
+    describe_machine,
+    memory_mb,
+    noisy_pair,
+    one_thread,
+    peak_memory_mb,
+    time_repeats,
+    to_levels,
+    versions,
+)
 
 _WARM_UPS = 2
 _REFERENCE_REPEATS = 3
-_NOISE = 6.0
-"""Standard deviation of the noise on the made-up images, in gray levels: no camera has none."""
 _COMPILE = (
     "import sys, time; from fusion_core.scoring import prepare_metrics; "
     "start = time.perf_counter(); prepare_metrics(sys.argv[1:]); "
@@ -123,26 +125,20 @@ def bench_metrics(
         IrfuseError: The kernels cannot be compiled here.
     """
     names = select_metrics(metrics)
-    _check(names, min(width, height, repeats, batch), device)
+    if not names:
+        raise InvalidValueError("Expected at least one metric")
+    check_setting(min(width, height, repeats, batch), device)
     compile_seconds, load_seconds = _measure_compiling(names) if device == "cpu" else (None, None)
     triples = [_triple(height, width, seed) for seed in range(batch)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            before = _memory_mb(device)
-            fast = {name: _measure(triples, [name], repeats, device) for name in names}
-            fast["suite"] = _measure(triples, names, repeats, device)
-            peak = _peak_memory_mb(device)
-            slow = _measure_reference(triples[0], names) if reference else None
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread():
+        before = memory_mb(device)
+        fast = {name: _measure(triples, [name], repeats, device) for name in names}
+        fast["suite"] = _measure(triples, names, repeats, device)
+        peak = peak_memory_mb(device)
+        slow = _measure_reference(triples[0], names) if reference else None
     return MetricsReport(
-        machine=_describe_machine(device),
-        versions={
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("irfuse", "torch", "numpy", "numba", "scipy")},
-        },
+        machine=describe_machine(device),
+        versions=versions("irfuse", "torch", "numpy", "numba", "scipy"),
         width=width,
         height=height,
         batch=batch,
@@ -157,25 +153,10 @@ def bench_metrics(
     )
 
 
-def _check(names: Sequence[str], smallest: int, device: str) -> None:
-    if not names:
-        raise InvalidValueError("Expected at least one metric")
-    if smallest < 1:
-        raise InvalidValueError(
-            f"Expected a size, repeats and a batch of at least 1, but got {smallest}"
-        )
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InvalidValueError(f"Expected cpu, or cuda where there is a GPU, but got {device}")
-
-
 def _triple(height: int, width: int, seed: int) -> list[NDArray[np.uint8]]:
     """Draw a pair and its mean, with the noise of cameras."""
-    generator = np.random.default_rng(seed)
-    ir, vis = synthetic_pair(height, width, seed=seed, colour=False)
-    images = [ir.astype(np.float64), vis.astype(np.float64)]
-    noisy = [image + generator.normal(0.0, _NOISE, image.shape) for image in images]
-    noisy.append((noisy[0] + noisy[1]) / 2.0)
-    return [np.clip(np.rint(image), 0, 255).astype(np.uint8) for image in noisy]
+    ir, vis = noisy_pair(height, width, seed)
+    return [to_levels(image) for image in (ir, vis, (ir + vis) / 2.0)]
 
 
 def _measure(
@@ -193,29 +174,18 @@ def _measure(
         results = [METRICS[name].measure(images) for name in names]
         torch.stack(results).cpu()  # waits for a GPU
 
-    return _time(compute, repeats, _WARM_UPS)
+    return time_repeats(compute, repeats, _WARM_UPS)
 
 
 def _measure_reference(
     triple: Sequence[NDArray[np.uint8]], names: Sequence[str]
 ) -> dict[str, list[float]]:
     slow = {
-        name: _time(partial(REFERENCE_METRICS[name], *triple), _REFERENCE_REPEATS, 0)
+        name: time_repeats(partial(REFERENCE_METRICS[name], *triple), _REFERENCE_REPEATS, 0)
         for name in names
     }
     slow["suite"] = [sum(seconds) for seconds in zip(*slow.values(), strict=True)]
     return slow
-
-
-def _time(action: Callable[[], object], repeats: int, warm_ups: int) -> list[float]:
-    for _ in range(warm_ups):
-        action()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - started)
-    return seconds
 
 
 def _to_timing(
@@ -251,33 +221,3 @@ def _measure_compiling(names: Sequence[str]) -> tuple[float, float]:
                 raise IrfuseError(f"The kernels do not compile: {done.stderr.strip()[-1000:]}")
             seconds.append(float(done.stdout.split()[-1]))
     return seconds[0], seconds[1]
-
-
-def _memory_mb(device: str) -> float:
-    if device == "cuda":
-        return torch.cuda.memory_allocated() / 1e6
-    statistics_of_process = Path("/proc/self/statm")
-    if not statistics_of_process.exists():
-        return _peak_memory_mb(device)
-    return int(statistics_of_process.read_text().split()[1]) * resource.getpagesize() / 1e6
-
-
-def _peak_memory_mb(device: str) -> float:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def _describe_machine(device: str) -> str:
-    if device == "cuda":
-        return str(torch.cuda.get_device_name())
-    names = [
-        line.partition(":")[2].strip()
-        for path in [Path("/proc/cpuinfo")]
-        if path.exists()
-        for line in path.read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    processor = names[0] if names else platform.processor() or platform.machine()
-    return f"{processor}, {torch.backends.cpu.get_cpu_capability()}, {platform.system()}"

@@ -11,10 +11,10 @@ from support.cli import run_cli
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS, list_metrics
-from jobs import bench
-from jobs.bench import MetricsReport, MetricTiming, bench_metrics
+from jobs.bench import metrics as bench
+from jobs.bench.metrics import MetricsReport, MetricTiming, bench_metrics
+from jobs.bench.tables import print_metrics_report
 from jobs.cli import app
-from jobs.tables import print_metrics_report
 
 COMMAND = ("bench", "metrics", "--repeats", "2")
 
