@@ -30,7 +30,7 @@ class ActivityNorm:
     """Maps some channels `(N, C, H, W)` to sums over them, `(N, D, H, W)`; the sums of several
     such parts are added."""
     finish: Callable[[Tensor], Tensor]
-    """Maps the sums over all channels to the activity, `(N, H, W)` float32."""
+    """Maps the sums over all channels to the activity, `(N, H, W)`."""
 
 
 def activity_norm(norm: Norm, radius: int) -> ActivityNorm:
@@ -66,13 +66,15 @@ def block_mean(maps: Tensor, radius: int) -> Tensor:
 
 
 def l1_norm(features: Tensor) -> Tensor:
-    """Return the l1 norm over the channels of `(N, C, H, W)`: `(N, 1, H, W)` float32."""
-    return _by_rows(features, lambda rows: rows.float().abs().sum(dim=1, keepdim=True))
+    """Return the l1 norm over the channels of `(N, C, H, W)`: `(N, 1, H, W)`, at least float32."""
+    kind = torch.promote_types(features.dtype, torch.float32)
+    return _by_rows(features, lambda rows: rows.to(kind).abs().sum(dim=1, keepdim=True))
 
 
 def sum_of_squares(features: Tensor) -> Tensor:
-    """Return the sum of squares over the channels of `(N, C, H, W)`: `(N, 1, H, W)` float32."""
-    return _by_rows(features, lambda rows: rows.float().square().sum(dim=1, keepdim=True))
+    """Return the sum of squares over the channels of `(N, C, H, W)`, as `l1_norm` does."""
+    kind = torch.promote_types(features.dtype, torch.float32)
+    return _by_rows(features, lambda rows: rows.to(kind).square().sum(dim=1, keepdim=True))
 
 
 def shifted_products(features: Tensor, radius: int) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fusion_core.convolution import speed_up_pointwise
+from fusion_core.devices import constant
 from fusion_core.errors import InvalidValueError
 from fusion_core.parameters import Precision
 from fusion_core.tiling import tiles
@@ -100,6 +102,8 @@ class FeatureExtractor:
             (name, module.to(device, dtype).to(memory_format=torch.channels_last))
             for name, module in stages
         ]
+        for _, module in self._stages:
+            speed_up_pointwise(module.requires_grad_(False))
         self._dtype = dtype
         self._scale = functools.partial(scale_input, input_scale=input_scale, detail=detail)
         self._longest = _LONGEST_SIDE.get(device.type, _LONGEST_SIDE["cpu"])
@@ -177,8 +181,8 @@ def scale_input(images: Tensor, *, input_scale: InputScale, detail: bool) -> Ten
     scaled = images / 255.0
     if input_scale == "published":
         return scaled.expand(-1, 3, -1, -1)
-    mean = torch.tensor((0.0,) * 3 if detail else _MEAN, device=images.device)
-    deviation = torch.tensor(_STANDARD_DEVIATION, device=images.device)
+    mean = constant((0.0,) * 3 if detail else _MEAN, images.device)
+    deviation = constant(_STANDARD_DEVIATION, images.device)
     return (scaled - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
 
 

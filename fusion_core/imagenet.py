@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -20,7 +21,9 @@ from fusion_core.weights import Weights
 DEFAULT_VARIANT = "IMAGENET1K_V1"
 """The training that torchvision's first weights had, which is nearest to that of the papers'."""
 
-_VARIANT = re.compile(r"(?:(?P<enum>[A-Za-z0-9]+_Weights)\.)?(?P<name>IMAGENET[A-Z0-9_]+|DEFAULT)")
+_VARIANT = re.compile(
+    r"(?:(?P<enum>[A-Za-z0-9]+_Weights)\.)?(?P<name>IMAGENET[A-Z0-9_]+|DEFAULT)", re.IGNORECASE
+)
 _DIGEST = re.compile(r"-([0-9a-f]{8,})\.pth$")
 _TIMEOUT_S = 30.0
 
@@ -41,10 +44,11 @@ def imagenet_variant(backbone: BackboneName, source: str | None) -> str | None:
     if match is None:
         return None
     known = _enum(backbone)
-    if match["name"] not in known.__members__ or match["enum"] not in (None, known.__name__):
-        names = ", ".join(name for name in known.__members__ if name != "DEFAULT")
-        raise WeightsError(f"torchvision has no weights {source} for {backbone}, but: {names}")
-    return str(known[match["name"]].name)
+    name = match["name"].upper()
+    if name not in known.__members__ or match["enum"] not in (None, known.__name__):
+        others = ", ".join(name for name in known.__members__ if name != "DEFAULT")
+        raise WeightsError(f"torchvision has no weights {source} for {backbone}, but: {others}")
+    return str(known[name].name)
 
 
 def read_imagenet_weights(
@@ -67,13 +71,11 @@ def read_imagenet_weights(
     path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     published = _DIGEST.search(file_name)
     prefix = published[1] if published else ""
-    if not path.exists():
+    data = _read(path, name)
+    if data is None:
         tell(f"Downloading {name} from {member.url} to {path}")
         _download(member.url, path, prefix, name)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"Cannot read {name} at {path}: {error.strerror}") from None
+        data = _read(path, name) or b""
     found = hashlib.sha256(data).hexdigest()
     if not found.startswith(prefix):
         raise WeightsError(
@@ -89,21 +91,32 @@ def _enum(backbone: BackboneName) -> Any:  # noqa: ANN401
     return get_model_weights(backbone)
 
 
+def _read(path: Path, name: str) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WeightsError(f"Cannot read {name} at {path}: {error.strerror}") from None
+
+
 def _download(url: str, path: Path, prefix: str, name: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _socket_timeout(_TIMEOUT_S):
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
     except HTTPError as error:
-        reason = f"the server says {error.code} {error.reason}"
+        reason = f"the server says {error.code} {error.reason}".splitlines()[0]
     except URLError as error:
-        reason = str(error.reason)
+        reason = getattr(error.reason, "strerror", None) or str(error.reason)
     except TimeoutError:
         reason = f"the server did not answer for {_TIMEOUT_S:.0f} s"
-    except RuntimeError:
-        reason = "what came is not what torchvision published (its SHA-256 differs)"
+    except (RuntimeError, HTTPException, ValueError):
+        reason = "what came is cut off, or not what torchvision published"
+    except ConnectionError:
+        reason = "the server hung up"
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = f"{path.parent}: {error.strerror or type(error).__name__}"
     else:
         return
     raise WeightsError(

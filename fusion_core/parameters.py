@@ -41,11 +41,14 @@ class MethodParameters(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            if not name:  # a check of several parameters, which says itself what it found
+                raise InvalidValueError(message) from None
             if first["type"] == "extra_forbidden":
                 known = ", ".join(cls.model_fields)
                 raise InvalidValueError(
                     f"Unknown parameter {name!r}; the parameters are: {known}"
                 ) from None
             raise InvalidValueError(
-                f"Parameter {name}: {first['msg']}, but got {first['input']!r}"
+                f"Parameter {name}: {message}, but got {first['input']!r}"
             ) from None

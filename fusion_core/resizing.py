@@ -45,6 +45,7 @@ def bicubic(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(mode=False)
 def _cubic_matrix(length: int, new_length: int, device: torch.device) -> Tensor:
     """Return the `(new_length, length)` matrix that resizes a column."""
     positions = (torch.arange(new_length, dtype=torch.float64) + 0.5) * (length / new_length) - 0.5

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core import activity
+from fusion_core.convolution import weighted_sum
+
 _EPSILON = 1e-5
 """Added to the range of a mean map, as in the released code."""
 
@@ -19,7 +22,7 @@ def addition(features: Tensor) -> Tensor:
     Returns:
         `(B, C, H, W)`.
     """
-    return features.sum(dim=0)
+    return weighted_sum(None, features)
 
 
 def mean(features: Tensor) -> Tensor:
@@ -31,7 +34,7 @@ def mean(features: Tensor) -> Tensor:
     Returns:
         `(B, C, H, W)`.
     """
-    return features.mean(dim=0)
+    return weighted_sum(None, features) / features.shape[0]
 
 
 def l1_norm(features: Tensor, *, radius: int = 1) -> Tensor:
@@ -48,13 +51,13 @@ def l1_norm(features: Tensor, *, radius: int = 1) -> Tensor:
     here. Where no source is active, all weigh the same.
     """
     weights = l1_weights(features, radius=radius)
-    return (weights.to(features.dtype) * features).sum(dim=0)
+    return weighted_sum(weights, features)
 
 
 def l1_weights(features: Tensor, *, radius: int = 1) -> Tensor:
-    """Return the weight maps of `l1_norm`, `(K, B, 1, H, W)` float32."""
-    activity = block_average(features.float().abs().sum(dim=2), radius)
-    return normalise(activity.unsqueeze(2))
+    """Return the weight maps of `l1_norm`, `(K, B, 1, H, W)`, at least float32."""
+    norms = activity.l1_norm(features.flatten(0, 1)).view(*features.shape[:2], *features.shape[3:])
+    return normalise(block_average(norms, radius).unsqueeze(2))
 
 
 def attend_to_mean(features: Tensor, limits: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -75,12 +78,13 @@ def attend_to_mean(features: Tensor, limits: tuple[Tensor, Tensor] | None = None
     else:
         low, high = limits
         weights = ((means - low) / (high - low + _EPSILON)).softmax(dim=0)
-    return (weights.to(features.dtype) * features).sum(dim=0)
+    return weighted_sum(weights, features)
 
 
 def channel_mean(features: Tensor) -> Tensor:
-    """Average `(K, B, C, H, W)` over the channels: `(K, B, 1, H, W)` float32."""
-    return features.mean(dim=2, keepdim=True, dtype=torch.float32)
+    """Average `(K, B, C, H, W)` over the channels: `(K, B, 1, H, W)`, at least float32."""
+    kind = torch.promote_types(features.dtype, torch.float32)
+    return features.mean(dim=2, keepdim=True, dtype=kind)
 
 
 def normalise(activities: Tensor) -> Tensor:

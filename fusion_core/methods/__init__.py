@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fusion_core.backbones import Layers
+from fusion_core.devices import full_precision
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.imagenet import imagenet_variant, read_imagenet_weights
 from fusion_core.methods.densefuse import DenseFuseParameters, build_densefuse
@@ -175,15 +176,11 @@ def build_method(
         ) from None
     if weights is None:
         raise WeightsError(f"{name} needs weights: {spec.weights_hint}")
-    fuse_batch = spec.build(parameters, weights, torch.device(device))
-    return fuse_batch if torch.device(device).type != "cuda" else _in_full_precision(fuse_batch)
-
-
-def _in_full_precision(fuse_batch: FuseBatch) -> FuseBatch:
-    """Keep cuDNN from computing float32 convolutions with ten bits of mantissa (TF32)."""
+    place = torch.device(device)
+    fuse_batch = spec.build(parameters, weights, place)
 
     def fuse(sources: Tensor) -> Tensor:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with full_precision(place):
             return fuse_batch(sources)
 
     return fuse

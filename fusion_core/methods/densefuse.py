@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fusion_core import strategies
+from fusion_core.convolution import reflect, relu_and_reflect, weighted_sum
+from fusion_core.devices import without_initial_values
 from fusion_core.imaging import OutputRange
 from fusion_core.parameters import MethodParameters
 from fusion_core.tiling import map_tiles
@@ -46,25 +47,23 @@ class DenseFuseNetwork(nn.Module):
         self.c5 = nn.Conv2d(16, 1, 3)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Map images `(B, 1, H, W)` in 0..255 to feature maps `(B, 64, H, W)`."""
-        features = _convolve(self.c1, images).relu()
+        """Map images `(B, 1, H, W)` in 0..255 to feature maps `(B, 64, H + 2, W + 2)`.
+
+        The maps have a border of one reflected pixel, as the next layer needs it.
+        """
+        features = relu_and_reflect(self.c1(reflect(images)))
         for layer in (self.dc1, self.dc2, self.dc3):
-            features = torch.cat((features, _convolve(layer, features).relu()), dim=1)
+            features = torch.cat((features, relu_and_reflect(layer(features))), dim=1)
         return features
 
     def decode(self, features: Tensor) -> Tensor:
-        """Map feature maps `(B, 64, H, W)` to images `(B, 1, H, W)`, of no fixed range."""
+        """Map feature maps `(B, 64, H + 2, W + 2)`, with border, to images `(B, 1, H, W)`.
+
+        The images are of no fixed range.
+        """
         for layer in (self.c2, self.c3, self.c4):
-            features = _convolve(layer, features).relu()
-        return _convolve(self.c5, features)
-
-
-def _convolve(layer: nn.Conv2d, images: Tensor) -> Tensor:
-    """Convolve with a border of one reflected pixel; a single row or column is repeated."""
-    height, width = images.shape[-2:]
-    images = functional.pad(images, (1, 1, 0, 0), mode="reflect" if width > 1 else "replicate")
-    images = functional.pad(images, (0, 0, 1, 1), mode="reflect" if height > 1 else "replicate")
-    return layer(images)  # type: ignore[no-any-return]
+            features = relu_and_reflect(layer(features))
+        return self.c5(features)  # type: ignore[no-any-return]
 
 
 def densefuse(
@@ -88,7 +87,9 @@ def densefuse(
     count, batch = sources.shape[:2]
     features = network.encode(sources.flatten(0, 1)).unflatten(0, (count, batch))
     if strategy == "l1_norm":
-        return network.decode(strategies.l1_norm(features, radius=radius))
+        weights = strategies.l1_weights(features[..., 1:-1, 1:-1], radius=radius)
+        bordered = reflect(weights.flatten(0, 1)).unflatten(0, (count, batch))
+        return network.decode(weighted_sum(bordered, features))
     merge = strategies.addition if strategy == "addition" else strategies.mean
     return network.decode(merge(features))
 
@@ -101,10 +102,11 @@ def build_densefuse(
     Raises:
         WeightsError: The weights do not fit the network.
     """
-    network = DenseFuseNetwork()
+    network = without_initial_values(DenseFuseNetwork)
     load_weights(network, weights)
     dtype = torch.bfloat16 if parameters.precision == "bf16" else torch.float32
-    network.to(device, dtype).to(memory_format=torch.channels_last).eval()
+    network.to(device, dtype).to(memory_format=torch.channels_last)
+    network.eval().requires_grad_(False)
 
     def fuse_tile(sources: Tensor) -> Tensor:
         return densefuse(sources, network, strategy=parameters.strategy, radius=parameters.radius)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from fusion_core import strategies
+from fusion_core.convolution import speed_up_pointwise
+from fusion_core.devices import without_initial_values
 from fusion_core.imaging import OutputRange
 from fusion_core.parameters import MethodParameters
 from fusion_core.tiling import tiles
@@ -72,15 +74,15 @@ class Res2NetFuseNetwork(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Map images `(B, 1, H, W)` in 0..255 to feature maps `(B, 64, H, W)`, none negative."""
-        rough = self.c2(self.c1(images).relu()).relu()
-        first, *others = self.r1(rough).relu().chunk(_GROUPS, dim=1)
+        rough = self.c2(self.c1(images).relu_()).relu_()
+        first, *others = self.r1(rough).relu_().chunk(_GROUPS, dim=1)
         outputs = [first]
         for group, features in enumerate(others, start=2):  # Eq. 1
             joined = features if group == 2 else features + outputs[-1]
             for place in (1, 2):
-                joined = self._split(group, place)(joined).relu()
+                joined = self._split(group, place)(joined).relu_()
             outputs.append(joined)
-        return rough + self.r2(torch.cat(outputs, dim=1)).relu()  # type: ignore[no-any-return]
+        return rough + self.r2(torch.cat(outputs, dim=1)).relu_()  # type: ignore[no-any-return]
 
     def _split(self, group: int, place: int) -> nn.Module:
         return self.split if self._shared else self.get_submodule(f"split{group}_{place}")
@@ -88,7 +90,7 @@ class Res2NetFuseNetwork(nn.Module):
     def decode(self, features: Tensor) -> Tensor:
         """Map feature maps `(B, 64, H, W)` to images `(B, 1, H, W)`, of no fixed range."""
         for layer in (self.d1, self.d2, self.d3):
-            features = layer(features).relu()
+            features = layer(features).relu_()
         return self.d4(features)  # type: ignore[no-any-return]
 
 
@@ -149,10 +151,12 @@ def build_res2netfuse(
     Raises:
         WeightsError: The weights do not fit the network.
     """
-    network = Res2NetFuseNetwork(parameters.convolutions)
+    network = without_initial_values(lambda: Res2NetFuseNetwork(parameters.convolutions))
     load_weights(network, weights)
     dtype = torch.bfloat16 if parameters.precision == "bf16" else torch.float32
-    network.to(device, dtype).to(memory_format=torch.channels_last).eval()
+    network.to(device, dtype).to(memory_format=torch.channels_last)
+    network.eval().requires_grad_(False)
+    speed_up_pointwise(network)
 
     def fuse_batch(sources: Tensor) -> Tensor:
         return res2netfuse(

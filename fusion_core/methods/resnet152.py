@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.activity import l1_norm
 from fusion_core.backbones import FeatureExtractor, InputScale, Layers
 from fusion_core.decomposition import mean_filter
+from fusion_core.devices import constant
 from fusion_core.errors import InvalidValueError
 from fusion_core.parameters import MethodParameters
 from fusion_core.resizing import bilinear
@@ -22,7 +23,7 @@ from fusion_core.strategies import normalise
 from fusion_core.weights import Weights
 
 _LAYERS = Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"))
-_KERNEL = ((1.0, 2.0, 1.0), (2.0, 4.0, 2.0), (1.0, 2.0, 1.0))
+_KERNEL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)
 """A of Eq. 6."""
 
 
@@ -37,12 +38,12 @@ class Resnet152Parameters(MethodParameters):
     """`published` feeds the network 0..1, `imagenet` what it was trained on. The paper does not
     say; the related methods' released code feeds 0..1."""
 
-    def model_post_init(self, context: object) -> None:
-        """Refuse an even filter."""
-        if self.filter_size % 2 == 0:
-            raise InvalidValueError(
-                f"Parameter filter_size: expected an odd number, but got {self.filter_size}"
-            )
+    @field_validator("filter_size")
+    @classmethod
+    def _check_odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("Input should be an odd number")
+        return size
 
 
 def resnet152_layers(parameters: Resnet152Parameters) -> Layers:
@@ -94,7 +95,7 @@ def resnet152_weights(detail: Tensor, extractor: FeatureExtractor) -> Tensor:
     """
     count, batch = detail.shape[:2]
     size = detail.shape[-2], detail.shape[-1]
-    kernel = torch.tensor(_KERNEL, device=detail.device).view(1, 1, 3, 3)
+    kernel = constant(_KERNEL, detail.device).view(1, 1, 3, 3)
     largest: Tensor | None = None
     for norm in extractor.reduce(detail.flatten(0, 1), l1_norm):
         activity = functional.conv2d(norm, kernel, padding=1)

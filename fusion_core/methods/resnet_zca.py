@@ -64,7 +64,10 @@ class ResnetZcaParameters(MethodParameters):
     def _check_layer(self) -> ResnetZcaParameters:
         layers = _VGG_LAYERS if self.backbone == "vgg19" else _RESNET_LAYERS
         if self.layer not in layers:
-            raise ValueError(f"{self.backbone} has the layers {', '.join(layers)}")
+            raise ValueError(
+                f"Parameter layer: {self.backbone} has the layers {', '.join(layers)}, but got "
+                f"{self.layer!r}"
+            )
         return self
 
 
@@ -115,7 +118,7 @@ def zca_weights(
     """
     count, batch = sources.shape[:2]
     activity = _activity(sources.flatten(0, 1), extractor, norm, radius, epsilon if zca else None)
-    resized = bicubic(activity, (sources.shape[-2], sources.shape[-1])).clamp_min(0.0)
+    resized = bicubic(activity.float(), (sources.shape[-2], sources.shape[-1])).clamp_min(0.0)
     return normalise(resized.unflatten(0, (count, batch)).unsqueeze(2))
 
 

@@ -14,6 +14,7 @@ def test_defaults_of_densefuse_are_those_of_the_published_results() -> None:
         "colour": "luma",
         "output_range": "minmax",
         "sixteen_bit": "percentile",
+        "precision": "fp32",
         "strategy": "addition",
         "radius": 1,
     }
@@ -39,7 +40,7 @@ def test_every_parameter_of_every_method_is_described(method: str) -> None:
 
 def test_parameter_of_another_method_is_refused_with_those_that_exist() -> None:
     with pytest.raises(
-        InvalidValueError, match=r"'radius'; .*: colour, output_range, sixteen_bit$"
+        InvalidValueError, match=r"'radius'; .*: colour, output_range, sixteen_bit, precision$"
     ):
         MethodParameters.parse({"radius": 1})
 

@@ -1,0 +1,37 @@
+"""What must be right on every device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@functools.lru_cache(maxsize=64)
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return a float32 vector that is copied to the device only once: a copy waits for a GPU."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, device=device)
+
+
+def without_initial_values(build: Callable[[], Network]) -> Network:
+    """Build a network whose parameters hold nothing yet; the random generator is left alone."""
+    with torch.device("meta"):
+        network = build()
+    return network.to_empty(device="cpu")
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Keep cuDNN from computing float32 convolutions with ten bits of mantissa (TF32)."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield

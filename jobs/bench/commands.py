@@ -1,0 +1,110 @@
+"""`irfuse bench`. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from fusion_core.errors import InvalidValueError
+from jobs.arguments import parse_key_values
+
+bench = App(name="bench", help="Measure this machine, against a baseline in the same run.")
+
+
+@bench.command(name="metrics")
+def bench_metrics(
+    *,
+    size: str = "640x480",
+    metrics: str | None = None,
+    repeats: int = 9,
+    reference: bool = True,
+    device: Literal["cpu", "cuda"] = "cpu",
+    batch: int = 1,
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Measure the metrics with one CPU thread, or on a GPU, against plain NumPy.
+
+    Args:
+        size: Width and height of the made-up pairs.
+        metrics: Metrics to measure; all by default.
+        repeats: Timed repeats of each, after warm-up.
+        reference: Measure the NumPy reference too, some 12 s per megapixel, three times.
+        device: Where to compute.
+        batch: Pairs computed at once; more than one for a GPU.
+        json_output: Print JSON instead of the table.
+    """
+    from rich.console import Console
+
+    from jobs.bench import metrics as measuring
+    from jobs.bench.tables import print_metrics_report
+
+    width, height = _parse_size(size)
+    report = measuring.bench_metrics(
+        width=width,
+        height=height,
+        metrics=None if metrics is None else [name for name in metrics.split(",") if name],
+        repeats=repeats,
+        reference=reference,
+        device=device,
+        batch=batch,
+    )
+    if json_output:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_metrics_report(Console(), report)
+
+
+@bench.command(name="methods")
+def bench_methods(
+    *,
+    size: str = "640x480",
+    method: str | None = None,
+    params: Annotated[list[str] | None, Parameter(name="--param", negative=())] = None,
+    precision: Literal["fp32", "bf16", "both"] = "both",
+    repeats: int = 5,
+    device: Literal["cpu", "cuda"] = "cpu",
+    batch: int = 1,
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Measure the methods with one CPU thread, or on a GPU, beside their network alone.
+
+    Args:
+        size: Width and height of the made-up pairs.
+        method: Method to measure; all, in their usual variants, by default.
+        params: A parameter of that method as NAME=VALUE, repeated for each.
+        precision: Of the networks.
+        repeats: Timed repeats of each, after warm-up.
+        device: Where to compute.
+        batch: Pairs computed at once; more than one for a GPU.
+        json_output: Print JSON instead of the table.
+    """
+    from rich.console import Console
+
+    from jobs.bench import methods as measuring
+    from jobs.bench.tables import print_methods_report
+
+    width, height = _parse_size(size)
+    parameters = parse_key_values(params)
+    if parameters and method is None:
+        raise InvalidValueError("Expected --method with --param")
+    report = measuring.bench_methods(
+        width=width,
+        height=height,
+        variants=measuring.VARIANTS if method is None else [(method, parameters)],
+        precisions=("fp32", "bf16") if precision == "both" else (precision,),
+        repeats=repeats,
+        device=device,
+        batch=batch,
+    )
+    if json_output:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_methods_report(Console(), report)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    width, times, height = text.lower().partition("x")
+    if not (times and width.isdecimal() and height.isdecimal()):
+        raise InvalidValueError(f"Expected a size such as 640x480, but got {text}")
+    return int(width), int(height)

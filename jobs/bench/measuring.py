@@ -1,0 +1,112 @@
+"""What all measurements share: one thread, repeats, memory, and the machine's name."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from fusion_core.errors import InvalidValueError
+from fusion_core.synthetic import synthetic_pair
+
+_NOISE = 6.0
+"""Standard deviation of the noise on the made-up images, in gray levels: no camera has none."""
+
+
+def check_setting(smallest: int, device: str) -> None:
+    """Check sizes, repeats and batch by the smallest of them, and the device.
+
+    Raises:
+        InvalidValueError: A number is below 1, or there is no such device.
+    """
+    if smallest < 1:
+        raise InvalidValueError(
+            f"Expected a size, repeats and a batch of at least 1, but got {smallest}"
+        )
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise InvalidValueError(f"Expected cpu, or cuda where there is a GPU, but got {device}")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one CPU thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def noisy_pair(height: int, width: int, seed: int) -> list[NDArray[np.float64]]:
+    """Draw an infrared and a visible image with the noise of cameras, not cut to 0..255."""
+    generator = np.random.default_rng(seed)
+    ir, vis = synthetic_pair(height, width, seed=seed, colour=False)
+    images = [ir.astype(np.float64), vis.astype(np.float64)]
+    return [image + generator.normal(0.0, _NOISE, image.shape) for image in images]
+
+
+def to_levels(image: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Round an image to gray levels."""
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def time_repeats(action: Callable[[], object], repeats: int, warm_ups: int) -> list[float]:
+    """Return the seconds of each repeat after warm-up."""
+    for _ in range(warm_ups):
+        action()
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Return the versions of Python and of installed packages."""
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def memory_mb(device: str) -> float:
+    """Return the process's resident memory, or on a GPU what is allocated."""
+    if device == "cuda":
+        return torch.cuda.memory_allocated() / 1e6
+    statistics_of_process = Path("/proc/self/statm")
+    if not statistics_of_process.exists():
+        return peak_memory_mb(device)
+    return int(statistics_of_process.read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
+def peak_memory_mb(device: str) -> float:
+    """Return the largest memory of the same kind so far."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def describe_machine(device: str) -> str:
+    """Name the processor and operating system, or the GPU."""
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    names = [
+        line.partition(":")[2].strip()
+        for path in [Path("/proc/cpuinfo")]
+        if path.exists()
+        for line in path.read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, {torch.backends.cpu.get_cpu_capability()}, {platform.system()}"

@@ -1,0 +1,85 @@
+"""What the measurements print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from jobs.bench.methods import MethodsReport
+    from jobs.bench.metrics import MetricsReport
+
+
+def print_metrics_report(console: Console, report: MetricsReport) -> None:
+    """Print how long each metric takes, beside its reference."""
+    title = (
+        f"{report.machine}; {report.width}x{report.height}, batches of {report.batch}, median of "
+        f"{report.repeats}"
+    )
+    table = Table(title=title, title_justify="left")
+    for column in ("metric", "s/Mpx", "fastest", "slowest", "NumPy s/Mpx", "ratio", "pairs/s"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for timing in report.timings:
+        reference, ratio = timing.reference_seconds_per_megapixel, timing.ratio
+        table.add_row(
+            timing.name,
+            f"{timing.seconds_per_megapixel:.4f}",
+            f"{timing.fastest:.4f}",
+            f"{timing.slowest:.4f}",
+            "–" if reference is None else f"{reference:.3f}",
+            "–" if ratio is None else f"{ratio:.0f}x",
+            f"{timing.pairs_per_second:.1f}",
+        )
+    console.print(table)
+    if report.compile_seconds is not None and report.load_seconds is not None:
+        console.print(
+            f"Compiling, once a machine: {report.compile_seconds:.1f} s. "
+            f"Loading what was compiled, once a process: {report.load_seconds:.1f} s.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(
+        f"Peak memory: {report.peak_memory_mb:.0f} MB; {report.memory_before_mb:.0f} MB before.",
+        highlight=False,
+    )
+
+
+def print_methods_report(console: Console, report: MethodsReport) -> None:
+    """Print how long each method takes, beside its backbone and a matrix product."""
+    title = (
+        f"{report.machine}; {report.width}x{report.height}, batches of {report.batch}, median of "
+        f"{report.repeats}"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("method", overflow="fold")
+    for column in (
+        "precision", "ms/Mpx", "fastest", "slowest", "backbone", "around it", "Gflop/s",
+        "of matmul", "pairs/s",
+    ):  # fmt: skip
+        table.add_column(column, justify="right")
+    for timing in report.timings:
+        backbone, around = timing.backbone_ms_per_megapixel, timing.around_backbone
+        parameters = " ".join(f"{name}={value}" for name, value in timing.parameters.items())
+        table.add_row(
+            f"{timing.method} {parameters}".strip(),
+            timing.precision,
+            f"{timing.ms_per_megapixel:.0f}",
+            f"{timing.fastest:.0f}",
+            f"{timing.slowest:.0f}",
+            "–" if backbone is None else f"{backbone:.0f}",
+            "–" if around is None else f"{around:.2f}x",
+            f"{timing.gigaflops:.0f}",
+            f"{timing.matmul_share:.0%}",
+            f"{timing.pairs_per_second:.2f}",
+        )
+    console.print(table)
+    console.print(
+        "Backbone: the ImageNet network's forward passes alone, ms/Mpx; around it: the rest as a "
+        "multiple of that. Of matmul: the network's Gflop/s as a share of a large matrix "
+        "product's, in the same run.",
+        highlight=False,
+        soft_wrap=True,
+    )
