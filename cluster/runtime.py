@@ -30,6 +30,9 @@ from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError
 _SHARDS_PER_WORKER = 2
 _POLL_S = 0.5
 _PROBE_EVERY_S = 2.0
+_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Of workers. Networks allocate and free tens of megabytes a layer; in pages of 4 kB that takes up
+to a third of the time, in huge pages next to none."""
 _RESOURCES_EVERY_S = 5.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _START_DEATHS = 3
@@ -165,7 +168,9 @@ class _ShardLoop:
         work = len(self._pending) + len(self._suspects) + sum(1 for w in self._workers if w.jobs)
         while len(self._workers) < min(self._target, work) and now >= self._hire_after:
             resources = {"num_gpus": 1, "num_cpus": 1} if self._use_gpu else {"num_cpus": 1}
-            handle = FusionWorker.options(scheduling_strategy="SPREAD", **resources).remote()
+            handle = FusionWorker.options(
+                scheduling_strategy="SPREAD", runtime_env={"env_vars": _ENVIRONMENT}, **resources
+            ).remote()
             starting = handle.start.remote(self._config, self._weights)
             self._workers.append(_Worker(handle, starting, now))
         if any(worker.info for worker in self._workers):

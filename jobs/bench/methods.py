@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, computed_field
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from fusion_core.backbones import FeatureExtractor
 from fusion_core.errors import InvalidValueError
@@ -230,11 +230,23 @@ def _wait(action: Callable[[], object], device: torch.device) -> None:
 def _count_flops(fuse_batch: FuseBatch, sources: Tensor) -> float:
     """Count the operations that the convolutions need, without the halos of tiles."""
     small = sources.new_zeros((len(sources), 1, 1, _COUNTED_SIDE, _COUNTED_SIDE))
-    with FlopCounterMode(display=False) as counter:
+    formulas = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
+    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         fuse_batch(small)
     operations = counter.get_flop_counts()["Global"]
     counted = sum(n for kind, n in operations.items() if "convolution" in str(kind))
     return float(counted) * sources.numel() / small.numel()
+
+
+def _convolution_flops(
+    images: Sequence[int],
+    weights: Sequence[int],
+    *_: object,
+    out_shape: Sequence[int],
+    **__: object,
+) -> int:
+    """Count what torch's own counter leaves out: convolutions that oneDNN is asked for directly."""
+    return int(conv_flop_count(list(images), list(weights), list(out_shape)))
 
 
 def _matmul_gigaflops(precision: Precision, device: str) -> float:
