@@ -113,6 +113,8 @@ def _read(source: str) -> bytes:
         return Path(source).read_bytes()
     except OSError as error:
         raise WeightsError(f"Cannot read the weights {source}: {error.strerror}") from None
+    except ValueError as error:
+        raise WeightsError(f"Cannot read the weights {source!r}: {error}") from None
 
 
 def _identify(weights: str | Path | None) -> _WeightsFile | None:
@@ -121,7 +123,7 @@ def _identify(weights: str | Path | None) -> _WeightsFile | None:
     source = str(weights)
     try:
         found = Path(source).stat()
-    except OSError:
+    except (OSError, ValueError):
         return _WeightsFile(source)  # a name, or an error that reading it will tell
     return _WeightsFile(source, found.st_mtime_ns, found.st_size)
 

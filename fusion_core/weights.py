@@ -72,7 +72,7 @@ def parse_random_weights(source: str) -> Weights | None:
         return Weights.from_seed(int(match[1]))
     if source.startswith("random:"):
         raise WeightsError(
-            f"Expected random:SEED with a whole number below 2^63, but got {source!r}"
+            f"Expected random:SEED with a whole number below 2^64, but got {source!r}"
         )
     return None
 

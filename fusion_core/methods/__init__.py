@@ -139,6 +139,8 @@ def find_weights(
     Raises:
         WeightsError: They are missing, damaged, changed, or of another network.
     """
+    if source is not None and not source.strip():
+        raise WeightsError("Expected a weight file, the name of weights or random:SEED, got none")
     layers = get_method(name).layers
     random = None if source is None else parse_random_weights(source)
     if random is not None:

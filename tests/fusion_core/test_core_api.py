@@ -187,6 +187,13 @@ def test_folder_in_place_of_weights_is_refused(tmp_path: Path) -> None:
         fuse(IR, VIS, weights=tmp_path)
 
 
+@pytest.mark.parametrize("weights", ["", " ", "a\0b"], ids=["empty", "blank", "with NUL"])
+@pytest.mark.parametrize("method", ["densefuse", "vgg_multilayer"])
+def test_text_that_can_be_no_file_is_refused(method: str, weights: str) -> None:
+    with pytest.raises(WeightsError, match="weights"):
+        fuse(IR, VIS, method=method, weights=weights)
+
+
 def test_bad_random_weights_are_refused() -> None:
     with pytest.raises(WeightsError, match="Expected random:SEED"):
         fuse(IR, VIS, weights="random:many")
