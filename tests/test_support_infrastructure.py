@@ -132,7 +132,7 @@ def test_workers_share_servers_that_end_with_the_controller(tmp_path: Path, endi
             controller.send_signal(signal.SIGKILL)
         wait_until(
             lambda: not any(map(is_alive, servers)),
-            timeout=20,
+            timeout=90,
             what="all servers to have ended",
         )
     addresses = [path.read_text() for path in tmp_path.glob("*.address")]
