@@ -34,6 +34,10 @@ _HEADS = ("classifier.", "fc.")
 _LONGEST_SIDE = {"cpu": 1024, "cuda": 2048}
 """Images are cut into tiles beyond this many pixels a side."""
 _SMALLEST_TILE = 256
+_FARTHEST_LOOK = 64
+"""Only stages that look no farther than this many pixels are computed in tiles. Each tile needs as
+wide a border, which for all of ResNet-152 would be 700 pixels; and the maps of later stages are
+small enough to be held whole."""
 _BATCH_PIXELS = {"cpu": 1, "cuda": 4 * 1024 * 1024}
 """Images are extracted in groups of at most so many pixels, but at least singly."""
 
@@ -96,7 +100,11 @@ class FeatureExtractor:
         detail: bool = False,
     ) -> None:
         stages = _load(layers, weights)
-        self.strides, self.reach = _geometry(stages)
+        looks = _geometry([module for _, module in stages])
+        self.strides = [look.stride for look, (name, _) in zip(looks, stages, strict=True) if name]
+        self.reach = looks[-1].reach
+        self._tiled = sum(look.reach <= _FARTHEST_LOOK for look in looks)
+        self._tiled_look = looks[self._tiled - 1]
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._stages = [
             (name, module.to(device, dtype).to(memory_format=torch.channels_last))
@@ -119,11 +127,18 @@ class FeatureExtractor:
             Feature maps `(N, C, ceil(H / stride), ceil(W / stride))` of each wanted layer. One is
             overwritten when the next is asked for.
         """
-        features = self._scale(images).to(self._dtype, memory_format=torch.channels_last)
-        for name, module in self._stages:
-            features = module(features)
+        for name, features in self._run(self._first(images), self._stages):
             if name is not None:
                 yield features
+
+    def _first(self, images: Tensor) -> Tensor:
+        return self._scale(images).to(self._dtype, memory_format=torch.channels_last)
+
+    @staticmethod
+    def _run(features: Tensor, stages: Sequence[_Stage]) -> Iterator[tuple[str | None, Tensor]]:
+        for name, module in stages:
+            features = module(features)
+            yield name, features
 
     def reduce(
         self, images: Tensor, reduction: Callable[[Tensor], Tensor], *, reach: int = 0
@@ -149,19 +164,41 @@ class FeatureExtractor:
         height, width = images.shape[-2:]
         if max(height, width) <= self._longest:
             return [reduction(features) for features in self.extract(images)]
-        stride = self.strides[-1]
-        halo = -(-(self.reach + reach * stride) // stride) * stride
+        shallow, deep = self._stages[: self._tiled], self._stages[self._tiled :]
+        stride = self._tiled_look.stride
+        halo = -(-(self._tiled_look.reach + reach * stride) // stride) * stride
         side = max(_SMALLEST_TILE, self._longest - 2 * halo) // stride * stride
-        results: list[Tensor] = []
+        results: dict[str, Tensor] = {}
+        last: Tensor | None = None
         for tile in tiles(height, width, tile=side, halo=halo, stride=stride, whole=self._longest):
-            extracted = self.extract(tile.crop(images))
-            for index, (features, shrink) in enumerate(zip(extracted, self.strides, strict=True)):
-                reduced = reduction(features)
-                if index == len(results):
-                    size = -(-height // shrink), -(-width // shrink)
-                    results.append(reduced.new_empty((*reduced.shape[:2], *size)))
-                tile.put(reduced, results[index], stride=shrink)
-        return results
+            strides = iter(self.strides)
+            for name, features in self._run(self._first(tile.crop(images)), shallow):
+                if name is not None:
+                    shrink = next(strides)
+                    reduced = reduction(features)
+                    if name not in results:
+                        results[name] = _empty_maps(reduced, height, width, shrink)
+                    tile.put(reduced, results[name], stride=shrink)
+            if deep:
+                if last is None:
+                    last = _empty_maps(features, height, width, stride)
+                tile.put(features, last, stride=stride)
+        if last is not None:
+            for name, features in self._run(last, deep):
+                if name is not None:
+                    results[name] = reduction(features)
+        return list(results.values())
+
+
+def _empty_maps(like: Tensor, height: int, width: int, stride: int) -> Tensor:
+    """Return maps of a whole image that has so many pixels, for tiles to be put into."""
+    size = -(-height // stride), -(-width // stride)
+    return torch.empty(
+        (*like.shape[:2], *size),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=torch.channels_last,
+    )
 
 
 def scale_input(images: Tensor, *, input_scale: InputScale, detail: bool) -> Tensor:
@@ -305,20 +342,28 @@ def _fold(module: Any) -> nn.Module:  # noqa: ANN401
     return module  # type: ignore[no-any-return]
 
 
-def _geometry(stages: Sequence[_Stage]) -> tuple[list[int], int]:
-    """Return the stride of each wanted layer, and how many pixels away the deepest looks."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How a feature pixel sees the image."""
+
+    stride: int
+    reach: int
+    """Pixels that it looks away."""
+
+
+def _geometry(stages: Sequence[nn.Module]) -> list[_Look]:
+    """Return how the pixels behind each stage see the image."""
     stride, reach = 1, 0
-    strides = []
-    for name, module in stages:
+    looks = []
+    for module in stages:
         for part_name, part in module.named_modules():
             if isinstance(part, nn.Conv2d | nn.MaxPool2d) and "downsample" not in part_name:
-                size, step = _first(part.kernel_size), _first(part.stride)
+                size, step = _side(part.kernel_size), _side(part.stride)
                 reach += size // 2 * stride
                 stride *= step
-        if name is not None:
-            strides.append(stride)
-    return strides, reach
+        looks.append(_Look(stride, reach))
+    return looks
 
 
-def _first(value: int | tuple[int, ...]) -> int:
+def _side(value: int | tuple[int, ...]) -> int:
     return value if isinstance(value, int) else value[0]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -191,16 +192,12 @@ def tiled_and_whole(
     """Reduce images by small tiles, which the fixture must have set, and whole."""
     weights = network_weights(layers.backbone, layers.names[-1])
     extractor = FeatureExtractor(layers, weights, CPU)
-    parts: list[Tensor] = []
-
-    def record(maps: Tensor) -> Tensor:
-        parts.append(maps)
-        return reduction(maps)
-
+    tiles = Mock(wraps=extractor._scale)
     with torch.inference_mode():
-        tiled = extractor.reduce(images, record, reach=reach)
         whole = [reduction(maps.clone()) for maps in extractor.extract(images)]
-    assert len(parts) > len(layers.names)
+        extractor._scale = tiles
+        tiled = extractor.reduce(images, reduction, reach=reach)
+    assert tiles.call_count > 1
     return list(zip(tiled, whole, strict=True))
 
 
@@ -211,6 +208,7 @@ PLACES = [
     *((Layers("resnet50", (layer,)), (301, 21)) for layer in RESNET_LAYERS[5:7]),
     *((Layers("resnet50", (layer,)), (593, 13)) for layer in RESNET_LAYERS[7:]),
     (Layers("resnet50", RESNET_LAYERS), (19, 563)),
+    (Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")), (67, 141)),
 ]
 
 
