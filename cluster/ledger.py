@@ -100,12 +100,20 @@ def check_same_run(found: RunRecord, wanted: RunRecord) -> None:
     Raises:
         RunConflictError: Settings differ; the message names each with both values.
     """
-    there, here = found.settings, wanted.settings
+    check_same_settings("run", found.settings, wanted.settings)
+
+
+def check_same_settings(kind: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Check that the settings at a location are those that are asked for.
+
+    Raises:
+        RunConflictError: They differ; the message names each with both values.
+    """
     differing = [key for key in here if there.get(key) != here[key]]
     if differing:
         details = "; ".join(f"{k}: {there.get(k)!r} there, {here[k]!r} now" for k in differing)
         raise RunConflictError(
-            f"The output location already holds a run with other settings ({details}); "
+            f"The output location already holds a {kind} with other settings ({details}); "
             "use another --out, or the same settings to resume"
         )
 

@@ -187,6 +187,12 @@ def why_ignore_file(name: str) -> str | None:
     return LABELS if stem in _LABEL_STEMS or stem.endswith(_LABEL_STEM_ENDS) else None
 
 
+def is_image(key: str) -> bool:
+    """Whether a path is that of an image to learn from: no label, and nothing hidden."""
+    folder, _, name = key.rpartition("/")
+    return why_ignore_file(name) is None and why_ignore_folder(folder) in (None, OTHER_SIZE)
+
+
 def colour_label_folders(folders: list[str]) -> set[str]:
     """Return the folders in or below a `color` that stands beside infrared and visible folders.
 

@@ -11,9 +11,8 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
 from fusion_core.errors import InvalidValueError
-from jobs.options import JobOptions
 
-Options = TypeVar("Options", bound=JobOptions)
+Options = TypeVar("Options", bound=BaseModel)
 
 _CLUSTER = Group("Ray", sort_key=2)
 _CLUSTER_FIELDS = {"address", "workers", "device", "pair_timeout", "start_timeout"}
@@ -24,16 +23,19 @@ _KEY_VALUE_FIELDS = {
 _FLAG_NAMES = {"params": "--param", "out": ("--out", "-o"), "metrics": "--metrics"}
 
 
-def command_of(model: type[Options], job: Callable[[Options], None]) -> Callable[..., None]:
+def command_of(
+    model: type[Options], job: Callable[[Options], None], *, first: str = "source"
+) -> Callable[..., None]:
     """Make a command whose arguments are the fields of an options model.
 
     Args:
         model: The options; each field's docstring is its help.
         job: What to run with the options; its docstring is the command's help.
+        first: The field that is given without its name.
     """
 
-    def command(source: str, **values: Any) -> None:  # noqa: ANN401
-        values["source"] = source
+    def command(*named: Any, **values: Any) -> None:  # noqa: ANN401
+        values.update(zip((first,), named, strict=False))
         given = {name: value for name, value in values.items() if value is not None}
         for name in _KEY_VALUE_FIELDS:
             if name in given:
@@ -44,7 +46,7 @@ def command_of(model: type[Options], job: Callable[[Options], None]) -> Callable
 
     fields = sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [_parameter(name, model) for name, _ in fields], return_annotation=None
+        [_parameter(name, model, first) for name, _ in fields], return_annotation=None
     )
     command.__annotations__ = {name: _annotation(name, model) for name, _ in fields}
     command.__name__ = job.__name__
@@ -52,12 +54,10 @@ def command_of(model: type[Options], job: Callable[[Options], None]) -> Callable
     return command
 
 
-def _parameter(name: str, model: type[BaseModel]) -> inspect.Parameter:
+def _parameter(name: str, model: type[BaseModel], first: str) -> inspect.Parameter:
     info = model.model_fields[name]
     kind = (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD
-        if name == "source"
-        else inspect.Parameter.KEYWORD_ONLY
+        inspect.Parameter.POSITIONAL_OR_KEYWORD if name == first else inspect.Parameter.KEYWORD_ONLY
     )
     default: Any = inspect.Parameter.empty
     if not info.is_required():

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 from cyclopts import App, Parameter
 from pydantic import ValidationError
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.arguments import command_of, parse_key_values
 from jobs.bench.commands import bench
-from jobs.options import Layout, RunOptions, ScoreOptions
+from jobs.options import Layout, RunOptions, ScoreOptions, TrainOptions
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -100,6 +100,29 @@ def score(options: ScoreOptions) -> None:
     _with_progress(lambda progress: execution.score(options, progress))
 
 
+def train(options: TrainOptions) -> None:
+    """Train the autoencoder of METHOD to reconstruct images.
+
+    Leaves METHOD.safetensors for --weights with a card, and the learning curves. Run the same
+    command again to go on from the last checkpoint after any interruption.
+    """
+    from rich.console import Console
+
+    from jobs import training
+    from jobs.progress import terminal_progress
+
+    with terminal_progress() as progress, _quiet_stdout():
+        result = training.train(options, progress)
+    losses = ", ".join(f"{name} {loss:.5g}" for name, loss in result.card["losses"].items())
+    Console().print(
+        f"{result.steps} steps, {result.computed} computed now; losses of the last: {losses}\n"
+        f"Weights: {result.weights}\nCurves:  {result.out}/curves.png and curves.parquet",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def _with_progress(job: Callable[[Any], Any]) -> None:
     from jobs.progress import terminal_progress
 
@@ -134,6 +157,53 @@ def _print_result(result: Any) -> None:  # noqa: ANN401
 
 app.command(command_of(RunOptions, run))
 app.command(command_of(ScoreOptions, score))
+app.command(command_of(TrainOptions, train, first="method"))
+
+
+@app.command
+def reconstruct(
+    method: Literal["densefuse", "res2netfuse"],
+    *,
+    images: str,
+    output: Annotated[str, Parameter(name=("--output", "-o"))],
+    weights: str | None = None,
+    params: Annotated[list[str] | None, Parameter(name="--param", negative=())] = None,
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Measure how well the autoencoder of METHOD reconstructs images: SSIM, PSNR and MSE.
+
+    Writes one row an image, and prints their means.
+
+    Args:
+        method: Whose autoencoder.
+        images: Folder of images of any kind; gray is what is reconstructed.
+        output: Table to write, ending in .parquet.
+        weights: Weight file (path or URL), or random:SEED.
+        params: A parameter of the method as NAME=VALUE, repeated for each.
+        json_output: Print JSON.
+        storage_options: Options for fsspec as NAME=VALUE, repeated, or one JSON object.
+    """
+    from rich.console import Console
+
+    from jobs import reconstruction
+    from jobs.progress import terminal_progress
+    from jobs.tables import print_reconstruction
+
+    with terminal_progress() as progress:
+        report = reconstruction.reconstruct(
+            method,
+            images=images,
+            output=output,
+            weights=weights,
+            params=parse_key_values(params),
+            storage_options=parse_key_values(storage_options),
+            progress=progress,
+        )
+    if json_output:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_reconstruction(Console(), report)
 
 
 @app.command

@@ -74,3 +74,52 @@ class ScoreOptions(JobOptions):
     """What the rows' method column says."""
     sixteen_bit: Literal["percentile", "full"] = "percentile"
     """How 16-bit images become 8-bit."""
+
+
+class TrainOptions(BaseModel):
+    """Options of `irfuse train`; what is not given is as in the method's paper."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    method: Literal["densefuse", "res2netfuse"]
+    """Whose autoencoder to train."""
+    out: str
+    """Where the training is kept: a folder or s3://bucket/prefix."""
+    images: str | None = None
+    """Folder of images of any kind (local path, s3://, gs://): gray crops of them are learned."""
+    single_image: str | None = None
+    """One image instead, whose middle alone is learned (Res2NetFuse, III-B)."""
+    pixel_norm: Literal["euclidean", "mse"] | None = None
+    """Pixel loss: euclidean distance (densefuse), or mean squared error (res2netfuse)."""
+    ssim_weight: float | None = Field(default=None, ge=0.0, le=1e9, allow_inf_nan=False)
+    """Weight lambda of the SSIM loss: 100 for densefuse, 1 for res2netfuse."""
+    learning_rate: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Learning rate of Adam: 0.0001."""
+    batch: int | None = Field(default=None, ge=1, le=4096)
+    """Crops a step: 2 for densefuse, 4 for res2netfuse, 1 for a single image."""
+    epochs: int = Field(default=4, ge=1, le=1_000_000)
+    """How often each image is seen."""
+    iterations: int | None = Field(default=None, ge=1, le=100_000_000)
+    """Steps in place of epochs; 2000 for a single image."""
+    crop: int = Field(default=256, ge=11, le=4096)
+    """Side of the crops in pixels; smaller images are enlarged."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of the first weights, the order of the images and the places of the crops."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of forward and backward passes."""
+    convolutions: Literal["shared", "separate"] = "shared"
+    """Of Res2NetFuse's residual block; see irfuse methods."""
+    checkpoint_every: int = Field(default=500, ge=1)
+    """Steps between checkpoints, from which a training that was killed goes on."""
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
+    """Largest accepted image, width times height."""
+    address: str | None = None
+    """Ray cluster; by default RAY_ADDRESS, or else a Ray of its own on this machine."""
+    workers: int = Field(default=1, ge=1)
+    """Workers that share each batch evenly, on a CPU or GPU each."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    start_timeout: float = Field(default=900.0, gt=0)
+    """Seconds to wait for the workers to be placed and ready."""
+    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
+    """Options for fsspec, such as endpoint_url; credentials come from the usual chain."""

@@ -30,6 +30,9 @@ class Progress(Protocol):
     def update(self, snapshot: Snapshot) -> None:
         """Take the latest counts."""
 
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Say how far a job is that goes step by step, and what there is to say of it."""
+
 
 class SilentProgress:
     """Says nothing."""
@@ -41,6 +44,9 @@ class SilentProgress:
         """Say nothing."""
 
     def update(self, snapshot: Snapshot) -> None:
+        """Say nothing."""
+
+    def steps(self, done: int, total: int, text: str) -> None:
         """Say nothing."""
 
 
@@ -99,6 +105,12 @@ class PlainProgress:
             self._said_at = time.monotonic()
             self.message(f"{snapshot.rows}/{self._todo} pairs, {_counts(snapshot, rate)}")
 
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Print the step if the last line is old enough."""
+        if time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
+            self._said_at = time.monotonic()
+            self.message(f"{done}/{total} steps{', ' if text else ''}{text}")
+
 
 class BarProgress:
     """One line on a terminal that is redrawn in place."""
@@ -132,6 +144,10 @@ class BarProgress:
             self._bar.update(self._task, description="pairs")
         rate = self._pace.rate(snapshot.rows)
         self._bar.update(self._task, completed=snapshot.rows, counts=_counts(snapshot, rate))
+
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Redraw the step."""
+        self._bar.update(self._task, description="steps", completed=done, total=total, counts=text)
 
     @contextmanager
     def shown(self) -> Iterator[Self]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fusion_core.methods import MethodSpec
     from fusion_core.metrics.base import Metric
     from fusion_core.statistics import Statistics
+    from jobs.reconstruction import ReconstructionReport
     from jobs.summary import Status, Summary
 
 _MOST_SINGLES = 5
@@ -117,3 +118,21 @@ def print_metrics(console: Console, metrics: Mapping[str, Metric]) -> None:
         better = "higher" if metric.higher_is_better else "lower"
         table.add_row(name, better, metric.range, metric.unit, metric.title, metric.paper)
     console.print(table)
+
+
+def print_reconstruction(console: Console, report: ReconstructionReport) -> None:
+    """Print the means over all images, and why images failed."""
+    trained = "" if report.trained else " (untrained weights)"
+    table = Table(
+        title=f"{report.method}{trained}: {report.images - report.failed} images reconstructed",
+        title_justify="left",
+    )
+    table.add_column("metric")
+    for name in ("mean", "min", "max"):
+        table.add_column(name, justify="right")
+    for name, found in report.metrics.items():
+        table.add_row(name, *(f"{value:.5f}" for value in (found.mean, found.min, found.max)))
+    console.print(table)
+    if report.failed:
+        console.print(f"{report.failed} images failed; the table says why", highlight=False)
+    console.print(f"Rows: {report.output}", markup=False, highlight=False, soft_wrap=True)
