@@ -22,7 +22,7 @@ from ray.exceptions import ActorUnavailableError, ObjectLostError, RayError, Ray
 from cluster.actor import FusionWorker, WorkerInfo
 from cluster.careful import CarefulShard
 from cluster.resources import alive_nodes, describe_resources, use_gpu, worker_places
-from cluster.session import ClusterOptions
+from cluster.session import WORKER_ENVIRONMENT, ClusterOptions
 from cluster.stages import WorkerConfig
 from cluster.worker import ShardReport, ShardTask
 from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError
@@ -30,9 +30,6 @@ from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError
 _SHARDS_PER_WORKER = 2
 _POLL_S = 0.5
 _PROBE_EVERY_S = 2.0
-_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Of workers. Networks allocate and free tens of megabytes a layer; in pages of 4 kB that takes up
-to a third of the time, in huge pages next to none."""
 _RESOURCES_EVERY_S = 5.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _START_DEATHS = 3
@@ -169,7 +166,9 @@ class _ShardLoop:
         while len(self._workers) < min(self._target, work) and now >= self._hire_after:
             resources = {"num_gpus": 1, "num_cpus": 1} if self._use_gpu else {"num_cpus": 1}
             handle = FusionWorker.options(
-                scheduling_strategy="SPREAD", runtime_env={"env_vars": _ENVIRONMENT}, **resources
+                scheduling_strategy="SPREAD",
+                runtime_env={"env_vars": WORKER_ENVIRONMENT},
+                **resources,
             ).remote()
             starting = handle.start.remote(self._config, self._weights)
             self._workers.append(_Worker(handle, starting, now))

@@ -37,7 +37,7 @@ def fuse(
         method: Name of a fusion method (`list_methods()`).
         weights: Weight file, the name of torchvision's weights such as `IMAGENET1K_V2` (methods on
             ImageNet networks; `IMAGENET1K_V1` by default, downloaded once), or `random:SEED` for
-            untrained weights.
+            untrained weights. Autoencoders have weights of irfuse's own by default.
         device: Torch device, such as `cpu` or `cuda`.
         **parameters: The method's parameters, such as `strategy="l1_norm"` or `colour="gray"`.
 

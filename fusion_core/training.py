@@ -235,8 +235,8 @@ def reconstruction_losses(
 def similarity(first: Tensor, second: Tensor) -> Tensor:
     """Return the mean structural similarity (Wang et al. 2004) with gradient, a scalar.
 
-    The same definition as the metric `SSIM` (Gaussian window of 11x11, sigma 1.5, windows inside
-    the images), in the precision of its arguments.
+    Gaussian windows of 11x11, sigma 1.5, that lie inside the images; the metric `SSIM` also takes
+    those at the border, with the border's pixels repeated. In the precision of its arguments.
 
     Args:
         first: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
@@ -312,7 +312,7 @@ def load_autoencoder(method: str, weights: Weights, convolutions: Residual = "sh
 def reconstruct_image(module: nn.Module, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Encode and decode a gray image `(H, W)`, rounded half up and clipped to 0..255."""
     with torch.inference_mode():
-        source = torch.from_numpy(image)[None, None].float()
+        source = torch.tensor(image)[None, None].float()
         levels = (module(source) + 0.5).floor().clamp(0.0, _PEAK)
         pixels: NDArray[np.uint8] = levels[0, 0].to(torch.uint8).numpy()
     return pixels

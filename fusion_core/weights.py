@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from importlib import resources
 
 import torch
 from safetensors import SafetensorError
@@ -59,6 +60,12 @@ class Weights:
         if self.data is None:
             return self.source
         return self.digest or hashlib.sha256(self.data).hexdigest()
+
+
+def read_pretrained(name: str) -> Weights:
+    """Read weights that come with irfuse; the card beside each file tells how they were made."""
+    data = resources.files("fusion_core").joinpath("pretrained", name).read_bytes()
+    return Weights.from_file(data, f"irfuse:{name.removesuffix('.safetensors')}")
 
 
 def parse_random_weights(source: str) -> Weights | None:

@@ -1,4 +1,4 @@
-"""The jobs that a person starts: `run`, `score`, `pairs`, `status`, `summarize`, `demo`."""
+"""The jobs that a person starts: `run`, `score`, `pairs`, `summarize`, `train` and others."""
 
 from __future__ import annotations
 
@@ -8,33 +8,45 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobs.discovery import discover, pairs
     from jobs.execution import RunResult, run, score
-    from jobs.options import RunOptions, ScoreOptions
+    from jobs.options import RunOptions, ScoreOptions, TrainOptions
+    from jobs.reconstruction import ReconstructionReport, reconstruct
     from jobs.summary import Summary, status, summarize
+    from jobs.training import TrainResult, train
 
 __all__ = [
+    "ReconstructionReport",
     "RunOptions",
     "RunResult",
     "ScoreOptions",
     "Summary",
+    "TrainOptions",
+    "TrainResult",
     "discover",
     "pairs",
+    "reconstruct",
     "run",
     "score",
     "status",
     "summarize",
+    "train",
 ]
 
 _HOMES = {
+    "ReconstructionReport": "jobs.reconstruction",
     "RunOptions": "jobs.options",
     "RunResult": "jobs.execution",
     "ScoreOptions": "jobs.options",
     "Summary": "jobs.summary",
+    "TrainOptions": "jobs.options",
+    "TrainResult": "jobs.training",
     "discover": "jobs.discovery",
     "pairs": "jobs.discovery",
+    "reconstruct": "jobs.reconstruction",
     "run": "jobs.execution",
     "score": "jobs.execution",
     "status": "jobs.summary",
     "summarize": "jobs.summary",
+    "train": "jobs.training",
 }
 
 

@@ -179,7 +179,7 @@ def reconstruct(
         method: Whose autoencoder.
         images: Folder of images of any kind; gray is what is reconstructed.
         output: Table to write, ending in .parquet.
-        weights: Weight file (path or URL), or random:SEED.
+        weights: Weight file (path or URL), or random:SEED; those that come with irfuse by default.
         params: A parameter of the method as NAME=VALUE, repeated for each.
         json_output: Print JSON.
         storage_options: Options for fsspec as NAME=VALUE, repeated, or one JSON object.
@@ -215,19 +215,13 @@ def demo(folder: str = "irfuse-demo") -> None:
     """
     from rich.console import Console
 
-    from jobs.demo import DEMO_WEIGHTS
     from jobs.demo import demo as run_demo
     from jobs.progress import terminal_progress
 
     with terminal_progress() as progress, _quiet_stdout():
         result = run_demo(folder, progress)
     _print_result(result.run)
-    Console(highlight=False).print(
-        f"Pairs:   {result.source}\n"
-        f"The demo's weights are untrained ({DEMO_WEIGHTS}): it shows the job, not the quality of "
-        "the method.",
-        soft_wrap=True,
-    )
+    Console(highlight=False).print(f"Pairs:   {result.source}", soft_wrap=True)
 
 
 @app.command

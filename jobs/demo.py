@@ -14,7 +14,6 @@ from jobs.progress import Progress
 
 DEMO_SIZES = ((240, 320), (256, 256), (180, 321), (200, 150))
 DEMO_PAIRS = 12
-DEMO_WEIGHTS = "random:0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def write_demo_collection(folder: str) -> None:
 
 
 def demo(folder: str, progress: Progress | None = None) -> DemoResult:
-    """Make the collection, unless it is there, and fuse it with untrained DenseFuse weights.
+    """Make the collection, unless it is there, and fuse it with DenseFuse and irfuse's own weights.
 
     Args:
         folder: Where `source` and `run` go.
@@ -49,7 +48,5 @@ def demo(folder: str, progress: Progress | None = None) -> DemoResult:
     source = str(Path(folder) / "source")
     if not Store(source).entries():
         write_demo_collection(source)
-    options = RunOptions(
-        source=source, out=str(Path(folder) / "run"), method="densefuse", weights=DEMO_WEIGHTS
-    )
+    options = RunOptions(source=source, out=str(Path(folder) / "run"), method="densefuse")
     return DemoResult(source, run(options, progress))

@@ -60,7 +60,8 @@ class RunOptions(JobOptions):
     """Parameters of the method; see `irfuse methods`."""
     weights: str | Path | None = None
     """Weight file (path or URL), the name of torchvision's weights (methods on ImageNet networks;
-    IMAGENET1K_V1 by default), or random:SEED for untrained weights."""
+    IMAGENET1K_V1 by default), or random:SEED for untrained weights; autoencoders have weights of
+    irfuse's own by default."""
     keep_images: bool = True
     """Keep the fused images in the shards; without them only the scores are kept."""
 

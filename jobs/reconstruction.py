@@ -162,7 +162,7 @@ def _measure(
     reconstruction: NDArray[np.uint8], original: NDArray[np.uint8]
 ) -> dict[str, float | None]:
     """Compute the metrics; None where one is undefined."""
-    pair = [torch.from_numpy(image)[None, None] for image in (reconstruction, original)]
+    pair = [torch.tensor(image)[None, None] for image in (reconstruction, original)]
     values = {name: metric.compute(*pair).item() for name, metric in RECONSTRUCTION_METRICS.items()}
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save as save_safetensors
 
+from cluster.checkpoints import Checkpoint, find_checkpoint
 from cluster.ledger import check_same_settings
 from cluster.naming import is_image
+from cluster.samples import IMAGES_KEY, TrainingJob, read_images, write_images
 from cluster.session import ClusterOptions, ray_session
 from cluster.storage import Store, split_object_url
 from fusion_core.errors import InvalidValueError, IrfuseError, NotFoundError, StorageError
@@ -28,7 +30,7 @@ from jobs.options import TrainOptions
 from jobs.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
-    from cluster.training import Checkpoint, TrainingProgress
+    from cluster.training import TrainingProgress
 
 TRAIN_KEY = "train.json"
 CURVES_KEY = "curves.parquet"
@@ -36,6 +38,8 @@ PICTURE_KEY = "curves.png"
 
 _SINGLE_IMAGE_STEPS = 2000
 _LAST_STEPS = 100
+_FEW_FILES = 32
+"""So many the card names one by one."""
 _SMOOTHED = 50
 """Points of the curves' picture are means over this share of the steps."""
 
@@ -104,8 +108,6 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
     out = Store(options.out, options.storage_options)
     record = _plan(options, parameters, steps, out, progress)
 
-    from cluster.training import find_checkpoint
-
     found = find_checkpoint(out, record.fingerprint)
     begun = 0 if found is None else found.step
     if found is None or begun < record.steps:
@@ -154,8 +156,6 @@ def _plan(
     progress: Progress,
 ) -> TrainRecord:
     """Create the training, or find it again and make sure that it is the same."""
-    from cluster.training import IMAGES_KEY, write_images
-
     found = _find_record(out)
     source = options.images or options.single_image or ""
     progress.message(f"Looking for images in {source}")
@@ -235,7 +235,7 @@ def _compute(
     progress.message(f"Training {record.steps} steps {begins} on {record.image_count} images")
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
-        from cluster.training import TrainingJob, find_checkpoint, run_training
+        from cluster.training import run_training
 
         folder, _ = _place(options)
         job = TrainingJob(
@@ -269,7 +269,7 @@ def _publish(out: Store, record: TrainRecord, checkpoint: Checkpoint) -> dict[st
     tensors = {
         name.removeprefix(prefix): state[name] for name in sorted(state) if name.startswith(prefix)
     }
-    card = _card(record, checkpoint)
+    card = _card(record, checkpoint, read_images(out))
     about = {name: card[name] for name in ("method", "parameters", "steps", "data")}
     weights = save_safetensors(tensors, {"irfuse": json.dumps(about, sort_keys=True)})
     card["sha256"] = hashlib.sha256(weights).hexdigest()
@@ -280,7 +280,7 @@ def _publish(out: Store, record: TrainRecord, checkpoint: Checkpoint) -> dict[st
     return card
 
 
-def _card(record: TrainRecord, checkpoint: Checkpoint) -> dict[str, Any]:
+def _card(record: TrainRecord, checkpoint: Checkpoint, files: list[str]) -> dict[str, Any]:
     last = checkpoint.curves[-_LAST_STEPS:].mean(axis=0)
     seconds = max(checkpoint.seconds, 1e-9)
     return {
@@ -291,6 +291,7 @@ def _card(record: TrainRecord, checkpoint: Checkpoint) -> dict[str, Any]:
             "images": record.images,
             "count": record.image_count,
             "digest": record.images_digest,
+            "files": files if len(files) <= _FEW_FILES else [],
             "single_image": record.single_image,
             "unreadable": list(checkpoint.unreadable),
         },

@@ -23,7 +23,7 @@ from fusion_core.methods.vgg_multilayer import (
     vgg_layers,
 )
 from fusion_core.parameters import MethodParameters
-from fusion_core.weights import Weights, parse_random_weights
+from fusion_core.weights import Weights, parse_random_weights, read_pretrained
 
 FuseBatch = Callable[[Tensor], Tensor]
 """`(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)` float32, each image by itself."""
@@ -37,6 +37,8 @@ class MethodSpec:
     paper: str
     parameters: type[MethodParameters]
     build: Callable[[Any, Weights, torch.device], FuseBatch]
+    pretrained: Callable[[Any], str | None] | None = None
+    """Names the file of the weights that irfuse has of its own; None if there are none."""
     weights_hint: str = ""
     """What to give as weights, said when they are missing."""
     layers: Callable[[Any], Layers] | None = None
@@ -54,6 +56,7 @@ METHODS: dict[str, MethodSpec] = {
         paper="Li & Wu, DenseFuse: A Fusion Approach to Infrared and Visible Images, IEEE TIP 2019",
         parameters=DenseFuseParameters,
         build=build_densefuse,
+        pretrained=lambda parameters: "densefuse.safetensors",
         weights_hint=_TRAINED.format("c1, dc1, dc2, dc3, c2, c3, c4, c5"),
     ),
     "vgg_multilayer": MethodSpec(
@@ -94,6 +97,9 @@ METHODS: dict[str, MethodSpec] = {
         ),
         parameters=Res2NetFuseParameters,
         build=build_res2netfuse,
+        pretrained=lambda parameters: (
+            "res2netfuse.safetensors" if parameters.convolutions == "shared" else None
+        ),
         weights_hint=_TRAINED.format("c1, c2, r1, split, r2, d1, d2, d3, d4"),
     ),
 }
@@ -128,7 +134,8 @@ def find_weights(
         name: Of the method.
         parameters: Its parameters.
         source: `random:SEED`; for a method on an ImageNet network the name of torchvision's
-            weights, such as `IMAGENET1K_V2`, and these (`IMAGENET1K_V1`) by default; or a file.
+            weights, such as `IMAGENET1K_V2`, and these (`IMAGENET1K_V1`) by default; or a file. An
+            autoencoder's default are the weights that come with irfuse.
         read: Reads a file.
         tell: Called with a sentence before a download begins.
 
@@ -141,13 +148,16 @@ def find_weights(
     """
     if source is not None and not source.strip():
         raise WeightsError("Expected a weight file, the name of weights or random:SEED, got none")
-    layers = get_method(name).layers
+    spec = get_method(name)
     random = None if source is None else parse_random_weights(source)
     if random is not None:
         return random
-    if layers is None:
-        return None if source is None else Weights.from_file(read(source), source)
-    needed = layers(parameters)
+    if spec.layers is None:
+        if source is not None:
+            return Weights.from_file(read(source), source)
+        pretrained = spec.pretrained(parameters) if spec.pretrained else None
+        return None if pretrained is None else read_pretrained(pretrained)
+    needed = spec.layers(parameters)
     variant = imagenet_variant(needed.backbone, source)
     if variant is not None:
         weights = read_imagenet_weights(needed.backbone, variant, tell)

@@ -103,6 +103,54 @@ def bench_methods(
         print_methods_report(Console(), report)
 
 
+@bench.command(name="train")
+def bench_train(
+    *,
+    method: Literal["densefuse", "res2netfuse"] | None = None,
+    iterations: int = 60,
+    crop: int = 256,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    workers: int = 1,
+    batch: int | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Measure training: steps a second, and what share is not forward and backward passes.
+
+    Args:
+        method: Whose network; both by default.
+        iterations: Steps.
+        crop: Side of the crops.
+        precision: Of the passes.
+        workers: That share each batch.
+        batch: Crops a step; the papers' by default.
+        device: Where to compute.
+        json_output: Print JSON instead of the table.
+    """
+    from rich.console import Console
+
+    from fusion_core.training import AUTOENCODERS
+    from jobs.bench import training as measuring
+    from jobs.bench.tables import print_training_report
+    from jobs.progress import terminal_progress
+
+    with terminal_progress() as progress:
+        report = measuring.bench_training(
+            methods=AUTOENCODERS if method is None else (method,),
+            iterations=iterations,
+            crop=crop,
+            precision=precision,
+            workers=workers,
+            batch=batch,
+            device=device,
+            progress=progress,
+        )
+    if json_output:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_training_report(Console(), report)
+
+
 def _parse_size(text: str) -> tuple[int, int]:
     width, times, height = text.lower().partition("x")
     if not (times and width.isdecimal() and height.isdecimal()):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from jobs.bench.methods import MethodsReport
     from jobs.bench.metrics import MetricsReport
+    from jobs.bench.training import TrainingReport
 
 
 def print_metrics_report(console: Console, report: MetricsReport) -> None:
@@ -83,3 +84,23 @@ def print_methods_report(console: Console, report: MethodsReport) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def print_training_report(console: Console, report: TrainingReport) -> None:
+    """Print how fast each network is trained."""
+    title = (
+        f"{report.machine}; {report.crop}x{report.crop}, {report.precision}, workers: "
+        f"{report.workers}, {report.iterations} steps"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("method")
+    for column in ("batch", "steps/s", "outside forward and backward"):
+        table.add_column(column, justify="right")
+    for timing in report.timings:
+        table.add_row(
+            timing.method,
+            str(timing.batch),
+            f"{timing.steps_per_second:.2f}",
+            f"{timing.share_outside_passes:.1%}",
+        )
+    console.print(table)

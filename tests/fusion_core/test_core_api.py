@@ -172,8 +172,16 @@ def test_bad_parameter_is_refused_by_name(parameters: dict[str, Any], message: s
 
 
 def test_missing_weights_are_asked_for() -> None:
-    with pytest.raises(WeightsError, match="densefuse needs weights: give the trained"):
-        fuse(IR, VIS)
+    with pytest.raises(WeightsError, match="res2netfuse needs weights: give the trained"):
+        fuse(IR, VIS, method="res2netfuse", convolutions="separate")
+
+
+@pytest.mark.parametrize("method", ["densefuse", "res2netfuse"])
+def test_autoencoders_have_weights_by_default(method: str) -> None:
+    own = Path(fusion_core.__file__).parent / "pretrained" / f"{method}.safetensors"
+    fused = fuse(IR, VIS, method=method)
+    assert np.array_equal(fused, fuse(IR, VIS, method=method, weights=own))
+    assert not np.array_equal(fused, fuse(IR, VIS, method=method, weights="random:0"))
 
 
 def test_weight_file_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -433,23 +433,22 @@ def test_random_weights_without_a_seed_are_refused_for_every_method(method: str)
 
 
 @pytest.mark.parametrize("method", WITHOUT_BACKBONE)
-def test_a_method_with_a_network_of_its_own_has_no_default_weights(method: str) -> None:
-    assert find(method, None) is None
+def test_a_method_with_a_network_of_its_own_has_weights_that_come_with_irfuse(method: str) -> None:
+    weights = find(method, None)
+    assert weights is not None
+    assert (weights.source, weights.trained) == (f"irfuse:{method}", True)
 
 
-@pytest.mark.parametrize(
-    ("method", "names"),
-    [
-        ("densefuse", "c1, dc1, dc2, dc3, c2, c3, c4, c5"),
-        ("res2netfuse", "c1, c2, r1, split, r2, d1, d2, d3, d4"),
-    ],
-)
-def test_a_method_without_weights_says_what_to_give(method: str, names: str) -> None:
+def test_a_network_without_weights_says_what_to_give() -> None:
+    parameters = METHODS["res2netfuse"].parameters.parse({"convolutions": "separate"})
+    weights = find_weights("res2netfuse", parameters, None, lambda source: b"")
+    assert weights is None
     with pytest.raises(WeightsError) as caught:
-        build_method(method, METHODS[method].parameters.parse({}), find(method, None))
+        build_method("res2netfuse", parameters, weights)
     assert str(caught.value) == (
-        f"{method} needs weights: give the trained autoencoder with --weights FILE (safetensors or "
-        f"a PyTorch state dict with {names}), or --weights random:0 for an untrained dry run"
+        "res2netfuse needs weights: give the trained autoencoder with --weights FILE (safetensors "
+        "or a PyTorch state dict with c1, c2, r1, split, r2, d1, d2, d3, d4), or --weights "
+        "random:0 for an untrained dry run"
     )
 
 

@@ -35,7 +35,7 @@ def test_the_demo_runs_from_nothing_and_says_where_things_are(tmp_path: Path) ->
     result = run_cli("demo", tmp_path / "demo", timeout=180)
     assert result.returncode == 0, result.stderr
     assert "12 pairs ok, 0 failed" in result.stdout
-    assert "untrained" in result.stdout
+    assert "untrained" not in result.stdout
     assert f"{tmp_path}/demo/run/shards" in result.stdout
     assert (tmp_path / "demo/run/summary.json").exists()
     assert "raylet" not in result.stdout + result.stderr

@@ -425,7 +425,10 @@ def test_weights_that_were_changed_are_told_before_anything_starts(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"method": "res2netfuse", "weights": None}, "res2netfuse needs weights: give the trained"),
+        (
+            {"method": "res2netfuse", "weights": None, "params": {"convolutions": "separate"}},
+            "res2netfuse needs weights: give the trained",
+        ),
         ({"method": "resnet152", "weights": "IMAGENET1K_V3"}, "has no weights IMAGENET1K_V3"),
         ({"method": "resnet152", "weights": "/no/such"}, "There is no weight file at /no/such"),
         ({"method": "densefuse", "weights": "DEFAULT"}, "There is no weight file at .*DEFAULT"),
