@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fusion_core.devices import constant, without_initial_values
+from fusion_core.devices import constant, full_precision, without_initial_values
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods.densefuse import DenseFuseNetwork
 from fusion_core.methods.res2netfuse import Res2NetFuseNetwork, Residual
@@ -140,9 +140,10 @@ class Trainer:
         Returns:
             The losses, without gradient, on the device: nothing is waited for.
         """
-        losses = self._losses(images.to(self._device, torch.float32))
-        self._optimiser.zero_grad(set_to_none=True)
-        losses.total.backward()
+        with full_precision(self._device):
+            losses = self._losses(images.to(self._device, torch.float32))
+            self._optimiser.zero_grad(set_to_none=True)
+            losses.total.backward()
         return Losses(losses.total.detach(), losses.pixel.detach(), losses.ssim.detach())
 
     def update(self) -> None:
