@@ -1,17 +1,24 @@
 """`irfuse bench train`: what it measures and prints, not how fast this machine is."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
+from support.cli import run_cli
 
 from fusion_core.errors import InvalidValueError
 from jobs.bench.tables import print_training_report
-from jobs.bench.training import bench_training
+from jobs.bench.training import TrainingReport, bench_training
 
 
 def test_a_measurement_goes_through_the_job_and_is_printed() -> None:
-    report = bench_training(methods=("densefuse",), iterations=4, crop=16, batch=2)
+    result = run_cli(
+        "bench", "train", "--method", "densefuse", "--iterations", "4", "--crop", "16", "--json",
+        timeout=180,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    report = TrainingReport(**json.loads(result.stdout))
     [timing] = report.timings
     assert (timing.method, timing.batch, report.iterations) == ("densefuse", 2, 4)
     assert timing.steps_per_second > 0

@@ -178,7 +178,11 @@ def test_an_edited_manifest_file_is_noticed(
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"weights": None}, WeightsError, "--weights FILE"),
+        (
+            {"method": "res2netfuse", "params": {"convolutions": "separate"}, "weights": None},
+            WeightsError,
+            "--weights FILE",
+        ),
         ({"weights": "/no/such/file"}, WeightsError, "no weight file at /no/such/file"),
         ({"method": "magic"}, InvalidValueError, "the methods are: densefuse"),
         ({"params": {"strategy": "best"}}, InvalidValueError, "strategy"),
