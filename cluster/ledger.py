@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cluster.shards import SHARDS_PREFIX, ShardPlan, parse_shard_key, shard_facts, shard_key
 from cluster.storage import Store
 from fusion_core.errors import NotFoundError, RunConflictError, StorageError
+
+Record = TypeVar("Record", bound=BaseModel)
 
 RUN_KEY = "run.json"
 _READERS = 16
@@ -83,13 +85,22 @@ def find_run(out: Store) -> RunRecord | None:
     Raises:
         StorageError: It cannot be read, or is not what irfuse wrote.
     """
+    return find_record(out, RUN_KEY, RunRecord, "run")
+
+
+def find_record(out: Store, key: str, model: type[Record], kind: str) -> Record | None:
+    """Read the settings that a run or training wrote at its start, None where there are none.
+
+    Raises:
+        StorageError: They cannot be read, or are not what irfuse wrote.
+    """
     try:
-        return RunRecord.model_validate_json(out.read(RUN_KEY))
+        return model.model_validate_json(out.read(key))
     except NotFoundError:
         return None
     except ValidationError as error:
         raise StorageError(
-            f"{out.uri(RUN_KEY)} is not a run record of this version of irfuse: "
+            f"{out.uri(key)} is not a {kind} record of this version of irfuse: "
             f"{error.errors()[0]['msg']}"
         ) from None
 

@@ -23,6 +23,7 @@ from fusion_core.devices import constant, full_precision, without_initial_values
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods.densefuse import DenseFuseNetwork
 from fusion_core.methods.res2netfuse import Res2NetFuseNetwork, Residual
+from fusion_core.metrics.filters import gaussian_taps
 from fusion_core.parameters import Precision
 from fusion_core.weights import Weights, load_weights
 
@@ -32,7 +33,7 @@ PixelNorm = Literal["euclidean", "mse"]
 AUTOENCODERS: tuple[Autoencoder, ...] = get_args(Autoencoder)
 
 _PEAK = 255.0
-_WINDOW, _SIGMA = 11, 1.5
+_WINDOW = 11
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 """What Adam keeps of each parameter beside its own step count."""
@@ -208,9 +209,11 @@ def new_network(parameters: TrainingParameters) -> DenseFuseNetwork | Res2NetFus
     """Make an untrained network; its values (torch's usual ones) follow from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
-        if parameters.method == "densefuse":
-            return DenseFuseNetwork()
-        return Res2NetFuseNetwork(parameters.convolutions)
+        return _network(parameters.method, parameters.convolutions)
+
+
+def _network(method: Autoencoder, convolutions: Residual) -> DenseFuseNetwork | Res2NetFuseNetwork:
+    return DenseFuseNetwork() if method == "densefuse" else Res2NetFuseNetwork(convolutions)
 
 
 def reconstruction_losses(
@@ -256,15 +259,9 @@ def similarity(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _blur(planes: Tensor) -> Tensor:
-    window = constant(_gaussian(), planes.device).to(planes.dtype)
+    window = constant(tuple(gaussian_taps().tolist()), planes.device).to(planes.dtype)
     columns = functional.conv2d(planes, window.view(1, 1, -1, 1))
     return functional.conv2d(columns, window.view(1, 1, 1, -1))
-
-
-def _gaussian() -> tuple[float, ...]:
-    offsets = np.arange(_WINDOW) - _WINDOW // 2
-    values = np.exp(-(offsets**2) / (2.0 * _SIGMA**2))
-    return tuple(float(value) for value in values / values.sum())
 
 
 def crop_image(
@@ -294,17 +291,15 @@ def crop_image(
     return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
-def load_autoencoder(method: str, weights: Weights, convolutions: Residual = "shared") -> nn.Module:
+def load_autoencoder(
+    method: Autoencoder, weights: Weights, convolutions: Residual = "shared"
+) -> nn.Module:
     """Load a trained autoencoder: images `(B, 1, H, W)` in 0..255 to their reconstructions.
 
     Raises:
         WeightsError: The weights are of another network.
     """
-    network: DenseFuseNetwork | Res2NetFuseNetwork
-    if method == "densefuse":
-        network = without_initial_values(DenseFuseNetwork)
-    else:
-        network = without_initial_values(lambda: Res2NetFuseNetwork(convolutions))
+    network = without_initial_values(lambda: _network(method, convolutions))
     load_weights(network, weights)
     module: nn.Module = Reconstruction(network.eval().requires_grad_(False))
     return module.to(memory_format=torch.channels_last)

@@ -16,17 +16,17 @@ from cluster.manifest import MANIFEST_KEY, FrozenInfo, freeze, is_manifest
 from cluster.session import ClusterOptions, ray_session
 from cluster.shards import default_shard_size
 from cluster.stages import WorkerConfig
-from cluster.storage import Store, split_object_url
+from cluster.storage import Store
 from cluster.worker import ShardReport, ShardTask
-from fusion_core.errors import NotFoundError, RunFailedError, WeightsError
-from fusion_core.methods import build_method, find_weights, get_method
+from fusion_core.errors import RunFailedError
+from fusion_core.methods import build_method, get_method
 from fusion_core.metrics import select_metrics
-from fusion_core.parameters import MethodParameters
 from fusion_core.weights import Weights
 from jobs.discovery import FusedImages, manifest_batches
 from jobs.options import JobOptions, RunOptions, ScoreOptions
 from jobs.progress import Progress, SilentProgress
 from jobs.summary import SUMMARY_KEY, Summary, find_summary, summarize_run, write_summary
+from jobs.weights import find_stored_weights
 
 _ROWS_BEFORE_STOPPING = 200
 """A run stops early for failing wholesale only after this many rows."""
@@ -63,7 +63,10 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
     spec = get_method(options.method)
     parameters = spec.parameters.parse(options.params)
     progress = progress or SilentProgress()
-    weights = _find_weights(options, parameters, progress)
+    source = None if options.weights is None else str(options.weights)
+    weights = find_stored_weights(
+        options.method, parameters, source, options.storage_options, progress
+    )
     build_method(options.method, parameters, weights)  # wrong weights are told before Ray starts
     settings = {
         "kind": "run",
@@ -184,20 +187,6 @@ def _batches(options: JobOptions) -> Iterator[pa.RecordBatch]:
     if isinstance(options, ScoreOptions):
         return FusedImages(options.fused, options.storage_options).add_to(batches)
     return batches
-
-
-def _find_weights(
-    options: RunOptions, parameters: MethodParameters, progress: Progress
-) -> Weights | None:
-    def read(source: str) -> bytes:
-        folder, name = split_object_url(source)
-        try:
-            return Store(folder, options.storage_options).read(name)
-        except NotFoundError:
-            raise WeightsError(f"There is no weight file at {source}") from None
-
-    source = None if options.weights is None else str(options.weights)
-    return find_weights(options.method, parameters, source, read, progress.message)
 
 
 @dataclass(frozen=True, slots=True)

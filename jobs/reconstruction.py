@@ -22,12 +22,18 @@ from fusion_core.errors import (
     StorageError,
     WeightsError,
 )
-from fusion_core.methods import find_weights, get_method
+from fusion_core.methods import get_method
 from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
-from fusion_core.training import AUTOENCODERS, load_autoencoder, reconstruct_image
+from fusion_core.training import (
+    AUTOENCODERS,
+    Autoencoder,
+    load_autoencoder,
+    reconstruct_image,
+)
 from fusion_core.weights import Weights
 from jobs.options import MAX_PIXELS
 from jobs.progress import Progress, SilentProgress
+from jobs.weights import find_stored_weights
 
 _SCHEMA = pa.schema(
     [
@@ -75,7 +81,7 @@ class ReconstructionReport(BaseModel):
 
 
 def reconstruct(
-    method: str,
+    method: Autoencoder,
     *,
     images: str,
     output: str,
@@ -107,15 +113,7 @@ def reconstruct(
         raise InvalidValueError(f"Expected an output that ends in .parquet, but got {output}")
     progress = progress or SilentProgress()
     parameters = get_method(method).parameters.parse(dict(params or {}))
-
-    def read(source: str) -> bytes:
-        folder, name = split_object_url(source)
-        try:
-            return Store(folder, storage_options).read(name)
-        except NotFoundError:
-            raise WeightsError(f"There is no weight file at {source}") from None
-
-    found = find_weights(method, parameters, weights, read, progress.message)
+    found = find_stored_weights(method, parameters, weights, storage_options, progress)
     if found is None:
         raise WeightsError(f"{method} needs weights: {get_method(method).weights_hint}")
     network = load_autoencoder(method, found, getattr(parameters, "convolutions", "shared"))

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save as save_safetensors
 
 from cluster.checkpoints import Checkpoint, find_checkpoint
-from cluster.ledger import check_same_settings
+from cluster.ledger import check_same_settings, find_record
 from cluster.naming import is_image
 from cluster.samples import IMAGES_KEY, TrainingJob, read_images, write_images
 from cluster.session import ClusterOptions, ray_session
@@ -185,15 +185,7 @@ def _plan(
 
 
 def _find_record(out: Store) -> TrainRecord | None:
-    try:
-        return TrainRecord.model_validate_json(out.read(TRAIN_KEY))
-    except NotFoundError:
-        return None
-    except ValidationError as error:
-        raise StorageError(
-            f"{out.uri(TRAIN_KEY)} is not a training record of this version of irfuse: "
-            f"{error.errors()[0]['msg']}"
-        ) from None
+    return find_record(out, TRAIN_KEY, TrainRecord, "training")
 
 
 def _list_images(options: TrainOptions) -> tuple[list[str], str]:

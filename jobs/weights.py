@@ -1,0 +1,37 @@
+"""Weights that a person names: a file of any store, or a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cluster.storage import Store, split_object_url
+from fusion_core.errors import NotFoundError, WeightsError
+from fusion_core.methods import find_weights
+from fusion_core.parameters import MethodParameters
+from fusion_core.weights import Weights
+from jobs.progress import Progress
+
+
+def find_stored_weights(
+    method: str,
+    parameters: MethodParameters,
+    source: str | None,
+    storage_options: Mapping[str, Any] | None,
+    progress: Progress,
+) -> Weights | None:
+    """Find the weights of a method, as `fusion_core.methods.find_weights`, files in any store.
+
+    Raises:
+        WeightsError: They are missing, damaged, changed, or of another network.
+        StorageError: The file cannot be read.
+    """
+
+    def read(location: str) -> bytes:
+        folder, name = split_object_url(location)
+        try:
+            return Store(folder, storage_options).read(name)
+        except NotFoundError:
+            raise WeightsError(f"There is no weight file at {location}") from None
+
+    return find_weights(method, parameters, source, read, progress.message)
