@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +22,8 @@ Record = TypeVar("Record", bound=BaseModel)
 
 RUN_KEY = "run.json"
 _READERS = 16
+_READ_AHEAD = 64
+"""Shards that are read before they are asked for."""
 
 
 class RunRecord(BaseModel):
@@ -30,6 +33,8 @@ class RunRecord(BaseModel):
 
     kind: Literal["run", "score"]
     source: str
+    source_sha256: str | None = None
+    """Of a manifest file; None for a folder."""
     fused: str | None = None
     """Where the fused images of a `score` come from."""
     method: str
@@ -52,7 +57,7 @@ class RunRecord(BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that decides what the rows hold; two runs with equal settings are one run."""
-        informative = {"source", "fused", "weights", "environment", "created"}
+        informative = {"source", "source_sha256", "fused", "weights", "environment", "created"}
         return self.model_dump(exclude=informative)
 
     @property
@@ -158,8 +163,15 @@ class Ledger:
         Raises:
             StorageError: A shard cannot be read, or belongs to another run.
         """
+        read = self._reader(columns)
         with ThreadPoolExecutor(_READERS) as pool:
-            yield from pool.map(self._reader(columns), sorted(self.finished()))
+            ahead: deque[Future[ShardContent]] = deque()
+            for shard in sorted(self.finished()):
+                ahead.append(pool.submit(read, shard))
+                if len(ahead) == _READ_AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def _reader(self, columns: Sequence[str]) -> Callable[[int], ShardContent]:
         def read(shard: int) -> ShardContent:

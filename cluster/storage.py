@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import threading
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 30
 _STALE_TEMPORARY_S = 3600.0
+_PART_BYTES = 8 * 1024 * 1024
 
 _LOCAL_PROTOCOLS = (None, "file", "local")
 
@@ -122,6 +124,18 @@ class Store:
             return opened
         info = self._call("read", key, lambda: self._fs.info(self.path(key)))
         return cast(BinaryIO, _RangeReader(self, key, int(info["size"])))
+
+    def sha256(self, key: str) -> str:
+        """Return the SHA-256 of an object's bytes, of which few are held at once.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        digest = hashlib.sha256()
+        with self.open(key) as file:
+            while part := file.read(_PART_BYTES):
+                digest.update(part)
+        return digest.hexdigest()
 
     def write(self, key: str, data: bytes) -> None:
         """Publish an object whole, in the place of whatever was there.

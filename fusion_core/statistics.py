@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,15 @@ from pydantic import BaseModel, ConfigDict
 _BOOTSTRAP_SEED = 20190519
 _BOOTSTRAP_DRAWS = 50_000_000
 _MOST_RESAMPLES, _LEAST_RESAMPLES = 2000, 200
+_BLOCK_PAIRS = 1 << 16
+
+
+class Column(Protocol):
+    """One metric's values, of which slices can be had: an array, or what lies in a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.float64]: ...
 
 
 class Statistics(BaseModel):
@@ -54,34 +64,57 @@ def describe(
     )
 
 
-def bootstrap_intervals(
-    columns: Sequence[NDArray[np.float64]],
-) -> list[tuple[float, float] | None]:
+def bootstrap_intervals(columns: Sequence[Column]) -> list[tuple[float, float] | None]:
     """Return the 95 % percentile bootstrap interval of each column's mean (Efron 1979).
 
     Args:
-        columns: One array a metric, over the same pairs; NaN where undefined. Pairs are resampled
-            whole, from a fixed seed: 2000 times, or for more than 25,000 pairs as often as 5e7
-            draws allow, but 200 times at least.
+        columns: One a metric, over the same pairs; NaN where undefined. They are read in slices,
+            so that they need not be in memory. Pairs are resampled whole, from a fixed seed: 2000
+            times, or for more than 25,000 pairs as often as 5e7 draws allow, but 200 times at
+            least.
 
     Returns:
         Lower and upper end for each column; None where fewer than two pairs have a value.
     """
     if not columns or len(columns[0]) < 2:
         return [None] * len(columns)
-    matrix = np.stack(columns, axis=1)
-    defined = ~np.isnan(matrix)
-    filled = np.where(defined, matrix, 0.0)
-    pairs = len(matrix)
+    pairs = len(columns[0])
     resamples = int(np.clip(_BOOTSTRAP_DRAWS // pairs, _LEAST_RESAMPLES, _MOST_RESAMPLES))
     generator = np.random.default_rng(_BOOTSTRAP_SEED)
-    means = np.zeros((resamples, len(columns)))
-    for index in range(resamples):
-        drawn = generator.integers(0, pairs, pairs)
-        weights = np.bincount(drawn, minlength=pairs).astype(np.float64)
-        counts = weights @ defined
-        np.divide(weights @ filled, counts, out=means[index], where=counts > 0)
+    sums = np.zeros((resamples, len(columns)))
+    counts = np.zeros_like(sums)
+    known = np.zeros(len(columns), dtype=np.int64)
+    for start, drawn in _draws_of_blocks(pairs, resamples, generator):
+        block = np.stack([column[start : start + _BLOCK_PAIRS] for column in columns], axis=1)
+        defined = ~np.isnan(block)
+        filled = np.where(defined, block, 0.0)
+        known += defined.sum(axis=0)
+        for index, number in enumerate(drawn):
+            places = generator.integers(0, len(block), number)
+            weights = np.bincount(places, minlength=len(block)).astype(np.float64)
+            sums[index] += weights @ filled
+            counts[index] += weights @ defined
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     return [
-        (float(low), float(high)) if defined[:, column].sum() > 1 else None
+        (float(low), float(high)) if known[column] > 1 else None
         for column, (low, high) in enumerate(np.quantile(means, (0.025, 0.975), axis=0).T)
     ]
+
+
+def _draws_of_blocks(
+    pairs: int, resamples: int, generator: np.random.Generator
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield where each block of pairs starts, and how many of each resample's draws fall into it.
+
+    Drawing these numbers first and then the pairs within each block is the same as drawing from all
+    pairs, a block at a time.
+    """
+    left = np.full(resamples, pairs)
+    for start in range(0, pairs, _BLOCK_PAIRS):
+        behind = pairs - start
+        if behind <= _BLOCK_PAIRS:
+            yield start, left
+            return
+        drawn = generator.binomial(left, _BLOCK_PAIRS / behind)
+        yield start, drawn
+        left = left - drawn

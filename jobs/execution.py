@@ -16,7 +16,7 @@ from cluster.manifest import MANIFEST_KEY, FrozenInfo, freeze, is_manifest
 from cluster.session import ClusterOptions, ray_session
 from cluster.shards import default_shard_size
 from cluster.stages import WorkerConfig
-from cluster.storage import Store
+from cluster.storage import Store, split_object_url
 from cluster.worker import ShardReport, ShardTask
 from fusion_core.errors import RunFailedError
 from fusion_core.methods import build_method, get_method
@@ -122,7 +122,8 @@ def _plan(
     """Create the run, or find it again and make sure that it is the same."""
     found = find_run(out)
     manifest: bytes | None = None
-    if found is not None and _is_frozen(options, found, out):
+    source, sha256 = _identify(options)
+    if found is not None and _is_frozen(options, source, sha256, found, out):
         info = FrozenInfo(found.rows, found.manifest_digest)
     else:
         progress.message(f"Looking for pairs in {options.source}")
@@ -132,7 +133,8 @@ def _plan(
     )
     wanted = RunRecord(
         **settings,
-        source=_identify(options),
+        source=source,
+        source_sha256=sha256,
         fused=_fused(options),
         metrics=select_metrics(options.metrics),
         max_pixels=options.max_pixels,
@@ -157,20 +159,25 @@ def _plan(
     return found
 
 
-def _is_frozen(options: JobOptions, found: RunRecord, out: Store) -> bool:
+def _is_frozen(
+    options: JobOptions, source: str, sha256: str | None, found: RunRecord, out: Store
+) -> bool:
     """Whether the run's own manifest stands for the source.
 
     A folder is listed once, at the start of a run; what was added later is not part of it. A
-    manifest file is read again, because it may have been edited.
+    manifest file is read again if it has been edited.
     """
-    same = found.source == _identify(options) and found.fused == _fused(options)
-    return same and not is_manifest(options.source) and out.exists(MANIFEST_KEY)
+    same = (found.source, found.source_sha256, found.fused) == (source, sha256, _fused(options))
+    return same and out.exists(MANIFEST_KEY)
 
 
-def _identify(options: JobOptions) -> str:
-    if is_manifest(options.source):
-        return options.source
-    return Store(options.source, options.storage_options).url
+def _identify(options: JobOptions) -> tuple[str, str | None]:
+    """Return the full URL of the source and, if it is a manifest, the digest of its bytes."""
+    if not is_manifest(options.source):
+        return Store(options.source, options.storage_options).url, None
+    folder, name = split_object_url(options.source)
+    store = Store(folder, options.storage_options)
+    return store.uri(name), store.sha256(name)
 
 
 def _fused(options: JobOptions) -> str | None:

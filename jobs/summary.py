@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,6 +20,7 @@ from cluster.shards import STAGES
 from cluster.storage import Store
 from fusion_core.errors import NotFoundError
 from fusion_core.statistics import Statistics, bootstrap_intervals, describe
+from jobs.scores import ScoreTable, StoredColumn
 
 SUMMARY_KEY = "summary.json"
 SUMMARY_CSV_KEY = "summary.csv"
@@ -163,37 +166,69 @@ def summarize(out: str, *, storage_options: Mapping[str, Any] | None = None) -> 
 
 def summarize_run(out: Store, record: RunRecord) -> Summary:
     """Compute a run's statistics from its shards, without writing anything."""
-    columns = ["group", "status", "error_stage", *record.metrics]
-    tables = [c.table for c in Ledger(out, record).contents(columns) if c.table is not None]
-    if tables:
-        table = pa.concat_tables(tables)
-    else:
-        table = pa.table({name: pa.array([], pa.string()) for name in columns})
-    failed = np.asarray(table["status"].to_numpy() == "failed", dtype=bool)
-    groups = np.asarray(table["group"].to_numpy(), dtype=object)
-    values = {m: np.asarray(table[m].to_numpy(), dtype=np.float64) for m in record.metrics}
-    every = np.ones(len(failed), dtype=bool)
-    parts = [_summarize_group(record.method, ALL_GROUPS, every, failed, values)]
-    names = sorted(set(groups.tolist()))
-    if names not in ([], [""]):
-        parts += [
-            _summarize_group(record.method, name, groups == name, failed, values) for name in names
+    with ScoreTable(record.metrics) as scores:
+        counts = _Counts()
+        for content in Ledger(out, record).contents(
+            ["group", "status", "error_stage", *record.metrics]
+        ):
+            assert content.table is not None
+            good = counts.add(content.table)
+            table = content.table.filter(good)
+            scores.append(
+                len(table), {m: table[m].to_numpy().astype(np.float64) for m in record.metrics}
+            )
+        parts = [
+            _summarize_group(
+                record.method, ALL_GROUPS, scores.columns(), len(scores), sum(counts.failed)
+            )
         ]
-    found, counts = np.unique(
-        np.asarray(table["error_stage"].to_numpy(), dtype=object)[failed].astype(str),
-        return_counts=True,
-    )
-    stages = {str(stage): int(count) for stage, count in zip(found, counts, strict=True)}
+        if list(counts.groups) not in ([], [""]):
+            parts += _summarize_groups(record.method, scores, counts)
     return Summary(
         method=record.method,
         fingerprint=record.fingerprint,
         trained=record.weights_trained,
         total_rows=record.rows,
-        rows=len(failed),
-        failed=int(failed.sum()),
-        failed_stages=_in_order(stages),
+        rows=parts[0].count,
+        failed=parts[0].failed,
+        failed_stages=_in_order(counts.stages),
         groups=parts,
     )
+
+
+class _Counts:
+    """What is counted while a run's rows pass by."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, int] = {}
+        """Number of each group, in order of appearance."""
+        self.failed: list[int] = []
+        """Failed rows of each group."""
+        self.stages: Counter[str] = Counter()
+        self._members: list[NDArray[np.int32]] = []
+
+    def add(self, table: pa.Table) -> pa.ChunkedArray:
+        """Count the rows of a shard; returns which of them are good."""
+        good = pc.equal(table["status"], "ok")
+        names = table["group"].combine_chunks().dictionary_encode()
+        numbers = np.array([self._number(n) for n in names.dictionary.to_pylist()], dtype=np.int32)
+        members = numbers[names.indices.to_numpy()]
+        kept = good.to_numpy()
+        self._members.append(members[kept])
+        for number in members[~kept]:
+            self.failed[number] += 1
+        self.stages.update(stage for stage in table["error_stage"].to_pylist() if stage)
+        return good
+
+    def members(self) -> NDArray[np.int32]:
+        """Return the group's number of each good row."""
+        return np.concatenate(self._members)
+
+    def _number(self, group: str) -> int:
+        if group not in self.groups:
+            self.groups[group] = len(self.groups)
+            self.failed.append(0)
+        return self.groups[group]
 
 
 def find_summary(out: Store, record: RunRecord) -> Summary | None:
@@ -227,24 +262,35 @@ def summary_csv(summaries: Iterable[Summary]) -> str:
     return buffer.getvalue()
 
 
+def _summarize_groups(method: str, scores: ScoreTable, counts: _Counts) -> list[GroupSummary]:
+    members = counts.members()
+    scores.reorder(np.argsort(members, kind="stable"))
+    ends = np.cumsum(np.bincount(members, minlength=len(counts.groups)))
+    starts = ends - np.diff(ends, prepend=0)
+    return [
+        _summarize_group(
+            method,
+            name,
+            scores.columns(int(starts[number]), int(ends[number])),
+            int(ends[number] - starts[number]),
+            counts.failed[number],
+        )
+        for name, number in sorted(counts.groups.items())
+    ]
+
+
 def _summarize_group(
-    method: str,
-    group: str,
-    member: NDArray[np.bool_],
-    failed: NDArray[np.bool_],
-    values: Mapping[str, NDArray[np.float64]],
+    method: str, group: str, columns: Mapping[str, StoredColumn], good: int, failed: int
 ) -> GroupSummary:
-    good = member & ~failed
-    chosen = {name: column[good] for name, column in values.items()}
-    intervals = bootstrap_intervals(list(chosen.values()))
+    intervals = bootstrap_intervals(list(columns.values()))
     return GroupSummary(
         method=method,
         group=group,
-        count=int(member.sum()),
-        failed=int((member & failed).sum()),
+        count=good + failed,
+        failed=failed,
         metrics={
-            name: describe(column, interval)
-            for (name, column), interval in zip(chosen.items(), intervals, strict=True)
+            name: describe(column[:], interval)
+            for (name, column), interval in zip(columns.items(), intervals, strict=True)
         },
     )
 

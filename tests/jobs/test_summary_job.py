@@ -149,3 +149,32 @@ def test_undefined_values_are_left_out_of_the_interval() -> None:
 def test_one_value_has_no_interval() -> None:
     assert bootstrap_intervals([np.array([1.0])]) == [None]
     assert bootstrap_intervals([np.array([1.0, np.nan])]) == [None]
+
+
+def test_the_interval_of_many_pairs_agrees_with_the_normal_one() -> None:
+    values = np.random.default_rng(5).gamma(2.0, size=150_000)
+    gaps = np.where(np.arange(len(values)) % 3 == 0, np.nan, values)
+    for (low, high), sample in zip(
+        bootstrap_intervals([values, gaps]),  # type: ignore[misc]
+        (values, gaps[~np.isnan(gaps)]),
+        strict=True,
+    ):
+        reach = 1.96 * sample.std() / np.sqrt(len(sample))
+        assert low == pytest.approx(sample.mean() - reach, abs=0.25 * reach)
+        assert high == pytest.approx(sample.mean() + reach, abs=0.25 * reach)
+
+
+def test_groups_that_are_mixed_are_described_as_if_each_stood_alone(out: Store) -> None:
+    groups = ["b", "a", "c", "b", "a", "b"]
+    numbers = iter(range(6))
+    for shard in range(3):
+        rows = [row(number, group=groups[number]) for number in (next(numbers), next(numbers))]
+        write_shard(out, shard, rows)
+    parts = {part.group: part for part in summarize(out.url).groups}
+    assert list(parts) == [ALL_GROUPS, "a", "b", "c"]
+    members = {name: [n for n in range(6) if groups[n] == name] for name in "abc"}
+    for name, values in members.items():
+        found = parts[name].metrics["EN"]
+        assert (found.count, found.mean) == (len(values), pytest.approx(np.mean(values)))
+        assert (found.min, found.max) == (min(values), max(values))
+        assert found.ci_low == (bootstrap_intervals([np.array(values, float)])[0] or (None,))[0]
