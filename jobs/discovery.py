@@ -128,6 +128,21 @@ def pairs(
     return collection.discovery, info
 
 
+def require_fused(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pass batches on that say themselves where the fused images are.
+
+    Raises:
+        ManifestError: They do not.
+    """
+    for batch in batches:
+        if FUSED_COLUMN not in batch.schema.names:
+            raise ManifestError(
+                "Nothing says where the fused images are: give their folder with --fused, or a "
+                f"manifest with the column {FUSED_COLUMN}"
+            )
+        yield batch
+
+
 class FusedImages:
     """Fused images made elsewhere, found by what they are called."""
 

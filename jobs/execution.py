@@ -22,7 +22,7 @@ from fusion_core.errors import RunFailedError
 from fusion_core.methods import build_method, get_method
 from fusion_core.metrics import select_metrics
 from fusion_core.weights import Weights
-from jobs.discovery import FusedImages, manifest_batches
+from jobs.discovery import FusedImages, manifest_batches, require_fused
 from jobs.options import JobOptions, RunOptions, ScoreOptions
 from jobs.progress import Progress, SilentProgress
 from jobs.summary import SUMMARY_KEY, Summary, find_summary, summarize_run, write_summary
@@ -191,9 +191,11 @@ def _batches(options: JobOptions) -> Iterator[pa.RecordBatch]:
         allow_local_files=options.allow_local_files,
         storage_options=options.storage_options,
     )
-    if isinstance(options, ScoreOptions):
-        return FusedImages(options.fused, options.storage_options).add_to(batches)
-    return batches
+    if not isinstance(options, ScoreOptions):
+        return batches
+    if options.fused is None:
+        return require_fused(batches)
+    return FusedImages(options.fused, options.storage_options).add_to(batches)
 
 
 @dataclass(frozen=True, slots=True)

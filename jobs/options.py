@@ -69,8 +69,9 @@ class RunOptions(JobOptions):
 class ScoreOptions(JobOptions):
     """Options of `irfuse score`."""
 
-    fused: str
-    """Folder with the fused images, matched to the pairs by pair_id or file stem."""
+    fused: str | None = None
+    """Folder with the fused images, matched to the pairs by pair_id or file stem; by default the
+    manifest's column fused_uri names them."""
     name: str = Field(min_length=1)
     """What the rows' method column says."""
     sixteen_bit: Literal["percentile", "full"] = "percentile"

@@ -151,6 +151,39 @@ def bench_train(
         print_training_report(Console(), report)
 
 
+@bench.command(name="growth")
+def bench_growth(
+    *,
+    rows: str = "1000,10000,100000,1000000",
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Measure plan, resume, time a pair and driver memory as the number of pairs grows.
+
+    Args:
+        rows: Numbers of pairs, separated by commas; a million takes some ten minutes.
+        json_output: Print JSON instead of the table.
+    """
+    from rich.console import Console
+
+    from jobs.bench import growth
+    from jobs.bench.tables import print_growth_report
+    from jobs.progress import terminal_progress
+
+    with terminal_progress() as progress:
+        report = growth.bench_growth(_parse_counts(rows), progress)
+    if json_output:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_growth_report(Console(), report)
+
+
+def _parse_counts(text: str) -> list[int]:
+    counts = [part.strip().replace("_", "") for part in text.split(",")]
+    if not all(count.isdecimal() for count in counts):
+        raise InvalidValueError(f"Expected numbers such as 1000,10000, but got {text}")
+    return [int(count) for count in counts]
+
+
 def _parse_size(text: str) -> tuple[int, int]:
     width, times, height = text.lower().partition("x")
     if not (times and width.isdecimal() and height.isdecimal()):

@@ -93,6 +93,11 @@ def peak_memory_mb(device: str) -> float:
     """Return the largest memory of the same kind so far."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
+    status_of_process = Path("/proc/self/status")
+    if status_of_process.exists():
+        # Not by getrusage, which on Linux begins with the memory of the process that started this.
+        (line,) = [x for x in status_of_process.read_text().splitlines() if x.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 

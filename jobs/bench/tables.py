@@ -9,6 +9,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from jobs.bench.growth import GrowthReport
     from jobs.bench.methods import MethodsReport
     from jobs.bench.metrics import MetricsReport
     from jobs.bench.training import TrainingReport
@@ -104,3 +105,25 @@ def print_training_report(console: Console, report: TrainingReport) -> None:
             f"{timing.share_outside_passes:.1%}",
         )
     console.print(table)
+
+
+def print_growth_report(console: Console, report: GrowthReport) -> None:
+    """Print what runs cost beside their pairs."""
+    table = Table(title=report.machine, title_justify="left")
+    for column in ("rows", "plan, s", "ms a pair", "finished, s", "driver memory, MB"):
+        table.add_column(column, justify="right")
+    for point in report.points:
+        table.add_row(
+            f"{point.rows:,}",
+            f"{point.plan_seconds:.1f}",
+            f"{point.ms_per_pair:.2f}",
+            f"{point.finished_seconds:.1f}",
+            f"{point.driver_memory_mb:.0f}",
+        )
+    console.print(table)
+    console.print(
+        f"The driver of the largest run took {report.memory_growth_mb:.0f} MB more than that of the "
+        "smallest. Finished: the whole command, run again when nothing is left to do.",
+        highlight=False,
+        soft_wrap=True,
+    )

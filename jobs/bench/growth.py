@@ -1,0 +1,162 @@
+"""What a run costs beside its pairs, as the number of pairs grows a thousandfold."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from cluster.storage import Store
+from fusion_core.errors import InvalidValueError
+from fusion_core.imaging import encode_png
+from fusion_core.synthetic import synthetic_pair
+from jobs.bench.measuring import describe_machine, peak_memory_mb, versions
+from jobs.execution import score
+from jobs.options import ScoreOptions
+from jobs.progress import Progress, SilentProgress
+from jobs.summary import status
+
+_SIDE = 16
+_BATCH_ROWS = 4096
+_PAIRS_A_GROUP = 10_000
+
+
+class GrowthPoint(BaseModel):
+    """One run of so many rows."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    rows: int
+    """Rows of the manifest."""
+    plan_seconds: float
+    """From the manifest file to the plan: read, checked, frozen, compared with what is done."""
+    ms_per_pair: float
+    """While shards were in work, over all workers."""
+    finished_seconds: float
+    """The whole command, started again when everything was done."""
+    driver_memory_mb: float
+    """Largest resident memory of the driver, its libraries and the final statistics included."""
+
+
+class GrowthReport(BaseModel):
+    """What `irfuse bench growth` measured."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    machine: str
+    """Processor and operating system."""
+    versions: dict[str, str]
+    """Of irfuse and what it computes with."""
+    points: list[GrowthPoint]
+    """One for each number of rows."""
+
+    @property
+    def memory_growth_mb(self) -> float:
+        """What the largest run's driver took more than the smallest one's."""
+        return self.points[-1].driver_memory_mb - self.points[0].driver_memory_mb
+
+
+def bench_growth(
+    rows: Sequence[int] = (1_000, 10_000, 100_000, 1_000_000), progress: Progress | None = None
+) -> GrowthReport:
+    """Run jobs of more and more pairs that take next to no time themselves.
+
+    Nothing is fused: each pair's fused image is its visible one, of 16x16 pixels, and no metric is
+    computed. Everything else is as in any run: reading, checking, shards, commits, statistics.
+
+    Args:
+        rows: Numbers of pairs, in growing order.
+        progress: Where to tell how far it is.
+
+    Raises:
+        InvalidValueError: There is no number, one is below 1, or they do not grow.
+    """
+    if not rows or min(rows) < 1 or list(rows) != sorted(set(rows)):
+        raise InvalidValueError(f"Expected growing numbers of rows, but got {list(rows)}")
+    progress = progress or SilentProgress()
+    points = []
+    with tempfile.TemporaryDirectory(prefix="irfuse-bench-") as folder:
+        for count in rows:
+            progress.message(f"{count} rows")
+            points.append(_measure(Path(folder), count))
+    return GrowthReport(
+        machine=describe_machine("cpu"),
+        versions=versions("irfuse", "ray", "pyarrow"),
+        points=points,
+    )
+
+
+def _measure(folder: Path, rows: int) -> GrowthPoint:
+    manifest, out = str(folder / f"{rows}.parquet"), str(folder / f"run-{rows}")
+    _write_manifest(folder, Path(manifest), rows)
+    # A process of its own, whose memory is the driver's alone.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        plan_seconds, memory_mb = process.submit(_drive, manifest, out).result()
+    rate = status(out, failures=0).pairs_per_second
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "jobs.cli", "score", manifest, *_arguments(out)],
+        check=True,
+        capture_output=True,
+    )
+    return GrowthPoint(
+        rows=rows,
+        plan_seconds=plan_seconds,
+        ms_per_pair=1e3 / rate if rate else float("nan"),
+        finished_seconds=time.perf_counter() - started,
+        driver_memory_mb=memory_mb,
+    )
+
+
+def _arguments(out: str) -> list[str]:
+    return ["--out", out, "--name", _NAME, "--metrics", ""]
+
+
+_NAME = "visible"
+
+
+class _PlanClock(SilentProgress):
+    """Notes when the plan was ready."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.seconds = float("nan")
+
+    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
+        """Note the time."""
+        self.seconds = time.perf_counter() - self._started
+
+
+def _drive(manifest: str, out: str) -> tuple[float, float]:
+    clock = _PlanClock()
+    score(ScoreOptions(source=manifest, out=out, name=_NAME, metrics=()), clock)
+    return clock.seconds, peak_memory_mb("cpu")
+
+
+def _write_manifest(folder: Path, path: Path, rows: int) -> None:
+    """Write a manifest in which all pairs have the same two images."""
+    store = Store(str(folder))
+    for name, image in zip(("ir", "vis"), synthetic_pair(_SIDE, _SIDE, seed=0), strict=True):
+        store.write(f"{name}.png", encode_png(image))
+    fields = ("pair_id", "ir_uri", "vis_uri", "fused_uri", "group")
+    with pq.ParquetWriter(path, pa.schema([(name, pa.string()) for name in fields])) as writer:
+        for first in range(0, rows, _BATCH_ROWS):
+            numbers = range(first, min(first + _BATCH_ROWS, rows))
+            uris = {name: [store.uri(f"{name}.png")] * len(numbers) for name in ("ir", "vis")}
+            columns = {
+                "pair_id": [f"scene-{n // _PAIRS_A_GROUP:04d}/{n:07d}" for n in numbers],
+                "ir_uri": uris["ir"],
+                "vis_uri": uris["vis"],
+                "fused_uri": uris["vis"],
+                "group": [f"scene-{n // _PAIRS_A_GROUP:04d}" for n in numbers],
+            }
+            writer.write_batch(pa.RecordBatch.from_pydict(columns))
