@@ -177,6 +177,49 @@ def bench_growth(
         print_growth_report(Console(), report)
 
 
+@bench.command(name="overhead")
+def bench_overhead(
+    *,
+    size: str = "640x480",
+    pairs: int = 128,
+    workers: int | None = None,
+    repeats: int = 3,
+    device: Literal["cpu", "cuda"] = "cpu",
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Measure the job against a bare loop over the same pairs in plain processes, by turns.
+
+    Args:
+        size: Width and height of the made-up pairs.
+        pairs: In each round, either way.
+        workers: Plain processes, and workers of the job; one a CPU by default.
+        repeats: Rounds.
+        device: Where to compute.
+        json_output: Print JSON instead of the table.
+    """
+    from rich.console import Console
+
+    from jobs.bench import overhead
+    from jobs.bench.tables import print_overhead_report
+    from jobs.progress import terminal_progress
+
+    width, height = _parse_size(size)
+    with terminal_progress() as progress:
+        report = overhead.bench_overhead(
+            width=width,
+            height=height,
+            pairs=pairs,
+            workers=workers,
+            repeats=repeats,
+            device=device,
+            progress=progress,
+        )
+    if json_output:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_overhead_report(Console(), report)
+
+
 def _parse_counts(text: str) -> list[int]:
     counts = [part.strip().replace("_", "") for part in text.split(",")]
     if not all(count.isdecimal() for count in counts):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jobs.bench.growth import GrowthReport
     from jobs.bench.methods import MethodsReport
     from jobs.bench.metrics import MetricsReport
+    from jobs.bench.overhead import OverheadReport
     from jobs.bench.training import TrainingReport
 
 
@@ -122,8 +123,39 @@ def print_growth_report(console: Console, report: GrowthReport) -> None:
         )
     console.print(table)
     console.print(
-        f"The driver of the largest run took {report.memory_growth_mb:.0f} MB more than that of the "
-        "smallest. Finished: the whole command, run again when nothing is left to do.",
+        f"The driver of the largest run took {report.memory_growth_mb:.0f} MB more than that of "
+        "the smallest. Finished: the whole command, run again when nothing is left to do.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_overhead_report(console: Console, report: OverheadReport) -> None:
+    """Print the job's rate beside that of the bare loop."""
+    title = (
+        f"{report.machine}; {report.width}x{report.height}, {report.pairs} pairs a round, workers: "
+        f"{report.workers}"
+    )
+    table = Table(title=title, title_justify="left")
+    columns = ["bare, pairs/s", "job, pairs/s", "ratio", "start, s", "driver CPU", "Ray CPU"]
+    with_gpu = any(part.gpu_share is not None for part in report.rounds)
+    for column in [*columns, *(["GPU busy"] if with_gpu else [])]:
+        table.add_column(column, justify="right")
+    for part in report.rounds:
+        table.add_row(
+            f"{part.bare_pairs_per_second:.2f}",
+            f"{part.job_pairs_per_second:.2f}",
+            f"{part.ratio:.3f}",
+            f"{part.start_seconds:.1f}",
+            f"{part.driver_share:.1%}",
+            f"{part.ray_share:.1%}",
+            *([f"{part.gpu_share or 0.0:.0%}"] if with_gpu else []),
+        )
+    console.print(table)
+    stages = ", ".join(f"{name} {spent:.0f}" for name, spent in report.rounds[-1].stage_ms.items())
+    console.print(
+        f"Median ratio {report.median_ratio:.3f}, median start "
+        f"{report.median_start_seconds:.1f} s. Milliseconds a pair in the job's stages: {stages}.",
         highlight=False,
         soft_wrap=True,
     )

@@ -1,0 +1,117 @@
+"""The processes of a run, seen from outside: whose they are and what they cost."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import psutil
+
+from cluster.actor import LocalFusionWorker
+
+Role = Literal["driver", "workers", "ray"]
+ROLES: tuple[Role, ...] = ("driver", "workers", "ray")
+
+_EVERY_S = 0.5
+
+
+def find_workers(root: int) -> list[psutil.Process]:
+    """Return the processes below `root` that hold a loaded method."""
+    return [process for process in _below(root) if _is_worker(process)]
+
+
+@contextmanager
+def repeatedly(look: Callable[[], None]) -> Iterator[None]:
+    """Look at something twice a second, in a thread, for as long as the block lasts."""
+    done = threading.Event()
+
+    def watch() -> None:
+        look()
+        while not done.wait(_EVERY_S):
+            look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+class CpuWatch:
+    """CPU seconds of a driver, of its workers and of all other processes below it."""
+
+    def __init__(self, driver: int) -> None:
+        self._driver = driver
+        self._spent: dict[tuple[int, float], tuple[Role, float]] = {}
+        self._totals: list[tuple[float, dict[Role, float]]] = []
+
+    def look(self) -> None:
+        """Note what each process has used so far."""
+        for process in _below(self._driver):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                identity = process.pid, process.create_time()
+                self._spent[identity] = self._role(process), times.user + times.system
+        totals: dict[Role, float] = dict.fromkeys(ROLES, 0.0)
+        for role, spent in self._spent.values():
+            totals[role] += spent
+        self._totals.append((time.time(), totals))
+
+    def between(self, start: float, stop: float) -> dict[Role, float]:
+        """Return user and system time by role between two moments (seconds since the epoch)."""
+        seen = [totals for moment, totals in self._totals if start <= moment <= stop]
+        if not seen:
+            return dict.fromkeys(ROLES, 0.0)
+        return {role: seen[-1][role] - seen[0][role] for role in ROLES}
+
+    def _role(self, process: psutil.Process) -> Role:
+        if process.pid == self._driver:
+            return "driver"
+        return "workers" if _is_worker(process) else "ray"
+
+
+class GpuWatch:
+    """Share of time in which a GPU computes, as the driver of NVIDIA's GPUs tells it."""
+
+    def __init__(self) -> None:
+        self._program = shutil.which("nvidia-smi")
+        self._busy: list[tuple[float, float]] = []
+
+    def look(self) -> None:
+        """Note how busy the GPUs were of late, on average; nothing where there is none."""
+        if self._program is None:
+            return
+        query = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        result = subprocess.run([self._program, *query], capture_output=True, text=True)
+        numbers = [float(line) for line in result.stdout.split() if line.isdecimal()]
+        if numbers:
+            self._busy.append((time.time(), sum(numbers) / len(numbers) / 100))
+
+    def between(self, start: float, stop: float) -> float | None:
+        """Return the mean share between two moments; None if nothing was seen."""
+        seen = [share for moment, share in self._busy if start <= moment <= stop]
+        return sum(seen) / len(seen) if seen else None
+
+
+def _below(root: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(root)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        title = process.cmdline()[:1]
+    except psutil.Error:
+        return False
+    return bool(title) and title[0].startswith(f"ray::{LocalFusionWorker.__name__}")
