@@ -12,6 +12,8 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
@@ -29,9 +31,17 @@ _PASSING_ERRNOS = frozenset(
     getattr(errno, name)
     for name in (
         "EAGAIN", "EBUSY", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EINTR", "EIO",
-        "EPIPE", "ESTALE", "ETIMEDOUT",
+        "EPIPE", "EREMOTEIO", "ESTALE", "ETIMEDOUT",
     )
+    if hasattr(errno, name)
 )  # fmt: skip
+_PASSING_ERRORS = (
+    HTTPClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,  # also one that breaks while a request is sent
+    ResponseParserError,
+)
 CREDENTIAL_ERRORS = (NoCredentialsError, PartialCredentialsError)
 """What stores raise when there is nobody to be."""
 STORE_ERRORS = (OSError, FSTimeoutError, BotoCoreError, ClientError, aiohttp.ClientError)
@@ -60,7 +70,7 @@ def _is_passing(error: Exception) -> bool:
         return True
     if isinstance(error, CREDENTIAL_ERRORS):
         return False
-    if isinstance(error, (HTTPClientError, ConnectionClosedError, ResponseParserError)):
+    if isinstance(error, _PASSING_ERRORS):
         return True
     return isinstance(error, OSError) and error.errno in _PASSING_ERRNOS
 
