@@ -51,7 +51,7 @@ STORE_ERRORS = (OSError, FSTimeoutError, BotoCoreError, ClientError, aiohttp.Cli
 def with_retries(action: Callable[[], T]) -> T:
     """Run one action of a store, again with growing pauses while its faults are passing ones."""
     for attempt in stamina.retry_context(
-        on=_is_passing,
+        on=is_passing,
         attempts=_ATTEMPTS,
         timeout=_LONGEST_CALL_S,
         wait_initial=0.2,
@@ -62,7 +62,7 @@ def with_retries(action: Callable[[], T]) -> T:
     raise AssertionError("stamina returns or raises")
 
 
-def _is_passing(error: Exception) -> bool:
+def is_passing(error: Exception) -> bool:
     """Whether the same call may succeed in a moment."""
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
         return False

@@ -23,7 +23,7 @@ import fsspec
 from fsspec.core import split_protocol
 
 from cluster.publishing import TEMPORARY_MARK, link_new, publish_file
-from cluster.retries import CREDENTIAL_ERRORS, STORE_ERRORS, reason_of, with_retries
+from cluster.retries import CREDENTIAL_ERRORS, STORE_ERRORS, is_passing, reason_of, with_retries
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 T = TypeVar("T")
@@ -201,7 +201,9 @@ class Store:
         except FileExistsError:
             raise
         except FileNotFoundError as error:
-            what = "its bucket does not exist" if verb == "write" else "nothing is there"
+            what = "nothing is there"
+            if verb in ("list", "write"):
+                what = "its bucket does not exist; create it, or check the URL and the endpoint"
             raise NotFoundError(f"Cannot {verb} {self.uri(key)}: {what}") from error
         except (PermissionError, *CREDENTIAL_ERRORS) as error:
             raise AccessDeniedError(
@@ -209,7 +211,10 @@ class Store:
                 "credentials and rights for this location"
             ) from error
         except STORE_ERRORS as error:
-            raise StorageError(f"Cannot {verb} {self.uri(key)}: {reason_of(error)}") from error
+            what = reason_of(error)
+            if is_passing(error):
+                what = f"it failed several times ({what}); check that the store is up and reachable"
+            raise StorageError(f"Cannot {verb} {self.uri(key)}: {what}") from error
 
 
 class Reader:

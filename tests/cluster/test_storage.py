@@ -105,7 +105,7 @@ def test_objects_open_for_random_reads(store: Store) -> None:
 
 
 def test_an_absent_bucket_is_not_found(s3: S3Server) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="bucket does not exist"):
         Store("s3://no-such-bucket-here/x", s3.storage_options).entries()
 
 
