@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,10 +70,6 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
     address = options.address or os.environ.get("RAY_ADDRESS") or "local"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address == "local":
-        # Read when Ray is imported: without it Ray replaces the loopback address, which a Ray of
-        # our own is bound to, by the machine's outward one.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if ray.is_initialized():
@@ -89,20 +85,43 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
         quiet["object_store_memory"] = _OBJECT_STORE_BYTES
         quiet["_node_ip_address"] = "127.0.0.1"
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunFailedError(
-            f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS, and if the "
-            "cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        ) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place
-    try:
+    with ExitStack() as session:
+        if address == "local":
+            session.enter_context(_on_loopback())
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunFailedError(
+                f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS, and if "
+                "the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+            ) from error
+        session.callback(ray.shutdown)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place
         no_gpu = address == "local" and not ray.cluster_resources().get("GPU")
         if no_gpu and options.device == "cuda":
             raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
         yield
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray keep to the loopback address, which it replaces by the machine's outward one.
+
+    Each process of Ray reads a variable for that when it imports Ray, and this one has done so.
+    Afterwards both are as before: a driver on the loopback address is out of a cluster's reach.
+    """
+    from ray._private import ray_constants
+
+    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
     finally:
-        ray.shutdown()
+        given, ray_constants.ENABLE_RAY_CLUSTER = before
+        if given is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = given
