@@ -36,7 +36,11 @@ _DECODER_ERRORS = (
 """What the decoders raise on damaged files."""
 _MOST_CHANNELS = 4
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MIN_IS_WHITE = 0
+_TIFF_COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
+"""None, LZW, deflate, PackBits, deflate, LZMA and Zstandard, which unpack no more than the tags say.
+The others hold a whole image of their own, of any size."""
 _TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
@@ -94,6 +98,9 @@ def _decode(data: bytes, max_pixels: int) -> Pixels:
         if image is None or _needs_tifffile(image):
             return _decode_tiff(data, max_pixels)
         _check_pixel_count(image.width, image.height, max_pixels)
+        if image.format == "TIFF":
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            _check_tiles(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1), max_pixels)
         if _is_deep_png(data):
             return np.asarray(imagecodecs.png_decode(data))
         if image.format == "JPEG2000":
@@ -164,17 +171,23 @@ def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
         page = tiff.pages.first
         width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
         _check_pixel_count(width, height, max_pixels)
+        _check_tiles(page.tilewidth, page.tilelength, max_pixels)
         if samples > _MOST_CHANNELS:
             raise ImageDecodeError(f"Expected 1 to 4 channels, but got {samples}")
         if page.dtype not in (np.uint8, np.uint16):
             raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {page.dtype}")
-        pixels, axes = np.asarray(page.asarray()), page.axes
+        if page.compression not in _TIFF_COMPRESSIONS:
+            raise ImageDecodeError(
+                "Expected a TIFF without compression or with LZW, deflate, PackBits, LZMA or "
+                f"Zstandard, but got compression {int(page.compression)}"
+            )
+        if page.axes not in ("YX", "YXS", "SYX"):
+            raise ImageDecodeError(f"Expected a TIFF with one flat image, but got axes {page.axes}")
+        pixels = np.asarray(page.asarray())
         if page.photometric == _MIN_IS_WHITE:
             pixels = np.iinfo(pixels.dtype).max - pixels
-    if axes == "SYX":
+    if page.axes == "SYX":
         pixels = np.moveaxis(pixels, 0, -1)
-    elif axes not in ("YX", "YXS"):
-        raise ImageDecodeError(f"Expected a TIFF with one flat image, but got axes {axes}")
     if pixels.shape[:2] != (height, width):
         raise ImageDecodeError("The image is damaged: its size is not that of its pixels")
     return _checked(pixels)
@@ -194,6 +207,14 @@ def _check_pixel_count(width: int, height: int, max_pixels: int) -> None:
         raise ImageDecodeError(
             f"The image says it is {width}x{height}, over the limit of {max_pixels} pixels; "
             "raise --max-pixels if it is meant to be that large"
+        )
+
+
+def _check_tiles(width: int, height: int, max_pixels: int) -> None:
+    """Refuse tiles that are larger than an image may be; a tile is unpacked whole."""
+    if width * height > max_pixels:
+        raise ImageDecodeError(
+            f"The image has tiles of {width}x{height}, over the limit of {max_pixels} pixels"
         )
 
 
