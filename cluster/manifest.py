@@ -18,11 +18,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from fsspec.core import split_protocol
 from numpy.typing import NDArray
 
+from cluster.locations import (
+    LOCAL_PROTOCOLS,
+    REMOTE_PROTOCOLS,
+    check_no_secret,
+    protocol_of,
+    redact,
+    split_query,
+)
 from cluster.storage import Store
-from fusion_core.errors import ManifestError
+from fusion_core.errors import ManifestError, StorageError
 
 MANIFEST_KEY = "manifest.parquet"
 ROW_GROUP_ROWS = 4096
@@ -66,9 +73,11 @@ def read_user_manifest(
     Relative locations are taken relative to the manifest. A missing `pair_id` is made from the
     infrared location, a missing `group` is empty, further columns are carried along.
 
+    A manifest may name object stores, web addresses, and what lies on its own kind of storage.
+
     Raises:
-        ManifestError: A required column is missing, or a manifest on remote storage names local
-            files although `allow_local_files` is off.
+        ManifestError: A required column is missing, or a location holds a password or is of another
+            kind, as local files are on remote storage unless `allow_local_files`.
         StorageError: The manifest cannot be read.
     """
     batches = (
@@ -122,7 +131,8 @@ def _normalise(
             ]
             columns[column] = pa.array(located, pa.string())
     if "pair_id" not in columns:
-        stems = [posixpath.splitext(uri)[0] for uri in columns["ir_uri"].to_pylist()]
+        paths = [split_query(uri)[0] for uri in columns["ir_uri"].to_pylist()]
+        stems = [posixpath.splitext(path)[0] for path in paths]
         columns["pair_id"] = pa.array([_below(stem, store.url) for stem in stems], pa.string())
     if "group" not in columns:
         columns["group"] = pa.array([""] * batch.num_rows, pa.string())
@@ -146,19 +156,32 @@ def _locate(uri: str, store: Store, allow_local_files: bool) -> str:
     """Make a manifest's location absolute, or refuse it."""
     if not uri:
         return uri
-    protocol = split_protocol(uri)[0]
-    is_local = protocol in ("file", "local") or (protocol is None and uri.startswith(("/", "~")))
-    if is_local and not store.is_local and not allow_local_files:
+    protocol = protocol_of(uri)
+    if protocol is None and not uri.startswith(("/", "~")):
+        return _absolute(uri, store)
+    try:
+        check_no_secret(uri)
+    except StorageError as error:
+        raise ManifestError(f"The manifest at {store.url}: {error}") from None
+    if protocol in LOCAL_PROTOCOLS:
+        if not store.is_local and not allow_local_files:
+            raise ManifestError(
+                f"The manifest at {store.url} names the local file {uri}; allow that with "
+                "--allow-local-files if every worker sees the same file system"
+            )
+    elif protocol not in (*REMOTE_PROTOCOLS, protocol_of(store.url)):
         raise ManifestError(
-            f"The manifest at {store.url} names the local file {uri}; allow that with "
-            "--allow-local-files if every worker sees the same file system"
+            f"The manifest at {store.url} names {redact(uri)}, but a manifest may name only local "
+            f"files, relative locations and URLs that begin with {', '.join(REMOTE_PROTOCOLS)}"
         )
-    if protocol is not None or is_local:
-        return uri
+    return uri
+
+
+def _absolute(uri: str, store: Store) -> str:
     path = posixpath.normpath(uri)
     if store.is_local:
         return posixpath.normpath(store.uri(path))
-    if path.startswith("../"):
+    if path == ".." or path.startswith("../"):
         raise ManifestError(f"The manifest at {store.url} points above itself: {uri}")
     return store.uri(path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TypeVar
 
 import aiohttp
@@ -42,6 +43,7 @@ _PASSING_ERRORS = (
     EndpointConnectionError,  # also one that breaks while a request is sent
     ResponseParserError,
 )
+_PASSING_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 CREDENTIAL_ERRORS = (NoCredentialsError, PartialCredentialsError)
 """What stores raise when there is nobody to be."""
 STORE_ERRORS = (OSError, FSTimeoutError, BotoCoreError, ClientError, aiohttp.ClientError)
@@ -66,6 +68,8 @@ def is_passing(error: Exception) -> bool:
     """Whether the same call may succeed in a moment."""
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
         return False
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status in _PASSING_STATUSES
     if isinstance(error, (ConnectionError, TimeoutError, FSTimeoutError, aiohttp.ClientError)):
         return True
     if isinstance(error, CREDENTIAL_ERRORS):

@@ -21,6 +21,7 @@ from ray.exceptions import ActorUnavailableError, ObjectLostError, RayError, Ray
 
 from cluster.actor import FusionWorker, WorkerInfo
 from cluster.careful import CarefulShard
+from cluster.locations import redact_text
 from cluster.resources import alive_nodes, describe_resources, use_gpu, worker_places
 from cluster.session import WORKER_ENVIRONMENT, ClusterOptions
 from cluster.stages import WorkerConfig
@@ -268,7 +269,8 @@ class _ShardLoop:
             return
         if isinstance(cause, IrfuseError):
             raise cause
-        raise RunFailedError(f"A worker failed: {type(cause).__name__}: {cause}") from error
+        reason = redact_text(f"{type(cause).__name__}: {cause}")
+        raise RunFailedError(f"A worker failed: {reason}") from error
 
     # Deaths and hangs
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cluster.locations import redact, redact_text
 from cluster.manifest import PairRow
 from cluster.shards import ResultRow, ShardPlan, Stage
 from cluster.storage import Reader
@@ -270,8 +271,8 @@ class PairStages:
         row = ResultRow(
             pair_id=work.row.pair_id,
             group=work.row.group,
-            ir_uri=work.row.ir_uri,
-            vis_uri=work.row.vis_uri,
+            ir_uri=redact(work.row.ir_uri),
+            vis_uri=redact(work.row.vis_uri),
             method=self._config.label,
             width=work.size[0] if work.size else None,
             height=work.size[1] if work.size else None,
@@ -296,7 +297,7 @@ class PairStages:
         if work.failure is not None:
             return None
         if self._config.method is None:
-            return {"bytes": None, "path": work.row.fused_uri}
+            return {"bytes": None, "path": redact(work.row.fused_uri)}
         return None if work.png is None else {"bytes": work.png, "path": None}
 
 
@@ -313,7 +314,7 @@ def _decode_named(name: str, data: bytes, max_pixels: int) -> Pixels:
 
 
 def _to_failure(stage: Stage, error: Exception) -> Failure:
-    text = str(error) or type(error).__name__
+    text = redact_text(str(error)) or type(error).__name__
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         text = f"Not enough memory for this pair: {text}"
     return Failure(stage, type(error).__name__, " ".join(text.split())[:_LONGEST_MESSAGE])

@@ -20,8 +20,16 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 import fsspec
-from fsspec.core import split_protocol
 
+from cluster.locations import (
+    LOCAL_PROTOCOLS,
+    check_no_secret,
+    is_local,
+    protocol_of,
+    redact,
+    redact_text,
+    split_query,
+)
 from cluster.publishing import TEMPORARY_MARK, link_new, publish_file
 from cluster.retries import CREDENTIAL_ERRORS, STORE_ERRORS, is_passing, reason_of, with_retries
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
@@ -32,8 +40,6 @@ _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 30
 _STALE_TEMPORARY_S = 3600.0
 _PART_BYTES = 8 * 1024 * 1024
-
-_LOCAL_PROTOCOLS = (None, "file", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +57,20 @@ class Store:
 
     Credentials come from the provider's usual chain; `storage_options` are handed to fsspec. They
     never appear in a message or in anything that is written.
+
+    Raises:
+        StorageError: The URL holds a password or a query, or its protocol is not known.
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        check_no_secret(url)
+        if split_query(url)[1]:
+            raise StorageError(
+                f"{redact(url)} has a query, which only the URL of a single file may have"
+            )
         self._fs = _filesystem(url, storage_options or {})
-        protocol = split_protocol(url)[0]
-        self.is_local = protocol in _LOCAL_PROTOCOLS
+        protocol = protocol_of(url)
+        self.is_local = protocol in LOCAL_PROTOCOLS
         root = self._fs._strip_protocol(url)
         self._root = os.path.abspath(root).rstrip("/") if self.is_local else root.rstrip("/")
         whole = self.is_local or "://" in self._root
@@ -204,17 +218,18 @@ class Store:
             what = "nothing is there"
             if verb in ("list", "write"):
                 what = "its bucket does not exist; create it, or check the URL and the endpoint"
-            raise NotFoundError(f"Cannot {verb} {self.uri(key)}: {what}") from error
+            raise NotFoundError(f"Cannot {verb} {redact(self.uri(key))}: {what}") from error
         except (PermissionError, *CREDENTIAL_ERRORS) as error:
             raise AccessDeniedError(
-                f"Cannot {verb} {self.uri(key)}: access denied ({reason_of(error)}); check the "
-                "credentials and rights for this location"
+                f"Cannot {verb} {redact(self.uri(key))}: access denied "
+                f"({redact_text(reason_of(error))}); check the credentials and rights for this "
+                "location"
             ) from error
         except STORE_ERRORS as error:
-            what = reason_of(error)
+            what = redact_text(reason_of(error))
             if is_passing(error):
                 what = f"it failed several times ({what}); check that the store is up and reachable"
-            raise StorageError(f"Cannot {verb} {self.uri(key)}: {what}") from error
+            raise StorageError(f"Cannot {verb} {redact(self.uri(key))}: {what}") from error
 
 
 class Reader:
@@ -242,22 +257,23 @@ class Reader:
 
 def split_object_url(url: str) -> tuple[str, str]:
     """Split an object's URL or path into its folder and its name."""
-    folder, _, name = url.rpartition("/")
-    return (folder or ("/" if url.startswith("/") else ".")), name
+    path, query = split_query(url)
+    folder, _, name = path.rpartition("/")
+    return (folder or ("/" if url.startswith("/") else ".")), name + query
 
 
 def _split_at_container(uri: str) -> tuple[str, str]:
     """Split a URL after its bucket or host, a local path after its folder."""
-    if split_protocol(uri)[0] in _LOCAL_PROTOCOLS:
+    if is_local(uri):
         return split_object_url(uri.removeprefix("file://").removeprefix("local://"))
     scheme, _, host, *path = uri.split("/", 3)
     return f"{scheme}//{host}", "".join(path)
 
 
 def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    protocol = split_protocol(url)[0] or "file"
+    protocol = protocol_of(url) or "file"
     options = dict(storage_options)
-    if protocol in _LOCAL_PROTOCOLS:
+    if protocol in LOCAL_PROTOCOLS:
         options = {}
     elif protocol in ("s3", "s3a"):
         config = {

@@ -39,8 +39,8 @@ _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MIN_IS_WHITE = 0
 _TIFF_COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
-"""None, LZW, deflate, PackBits, deflate, LZMA and Zstandard, which unpack no more than the tags say.
-The others hold a whole image of their own, of any size."""
+"""None, LZW, deflate, PackBits, deflate, LZMA and Zstandard, which are unpacked as far as the tags
+say. The others hold a whole image of their own, of any size."""
 _TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.ledger import RUN_KEY, Ledger, RunRecord, check_same_run, find_run, read_run
+from cluster.locations import redact
 from cluster.manifest import MANIFEST_KEY, FrozenInfo, freeze, is_manifest
 from cluster.session import ClusterOptions, ray_session
 from cluster.shards import default_shard_size
@@ -126,7 +127,7 @@ def _plan(
     if found is not None and _is_frozen(options, source, sha256, found, out):
         info = FrozenInfo(found.rows, found.manifest_digest)
     else:
-        progress.message(f"Looking for pairs in {options.source}")
+        progress.message(f"Looking for pairs in {redact(options.source)}")
         info, manifest = freeze(_batches(options))
     shard_size = options.shard_size or (
         found.shard_size if found else default_shard_size(info.rows)
@@ -177,11 +178,12 @@ def _identify(options: JobOptions) -> tuple[str, str | None]:
         return Store(options.source, options.storage_options).url, None
     folder, name = split_object_url(options.source)
     store = Store(folder, options.storage_options)
-    return store.uri(name), store.sha256(name)
+    return redact(store.uri(name)), store.sha256(name)
 
 
 def _fused(options: JobOptions) -> str | None:
-    return options.fused if isinstance(options, ScoreOptions) else None
+    fused = options.fused if isinstance(options, ScoreOptions) else None
+    return None if fused is None else redact(fused)
 
 
 def _batches(options: JobOptions) -> Iterator[pa.RecordBatch]:

@@ -17,7 +17,10 @@ Layout = Literal["auto", "folders", "prefix", "suffix", "infix", "four_channel"]
 class JobOptions(BaseModel):
     """Options that fusing and scoring share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Errors that repeat what was given could repeat a secret.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
     source: str
     """Folder of pairs (local path, s3://, gs://), or a manifest (.csv, .parquet)."""
@@ -81,7 +84,10 @@ class ScoreOptions(JobOptions):
 class TrainOptions(BaseModel):
     """Options of `irfuse train`; what is not given is as in the method's paper."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Errors that repeat what was given could repeat a secret.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
     method: Literal["densefuse", "res2netfuse"]
     """Whose autoencoder to train."""

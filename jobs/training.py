@@ -20,6 +20,7 @@ from safetensors.torch import save as save_safetensors
 
 from cluster.checkpoints import Checkpoint, find_checkpoint
 from cluster.ledger import check_same_settings, find_record
+from cluster.locations import redact, split_query
 from cluster.naming import is_image
 from cluster.samples import IMAGES_KEY, TrainingJob, read_images, write_images
 from cluster.session import ClusterOptions, ray_session
@@ -158,14 +159,14 @@ def _plan(
     """Create the training, or find it again and make sure that it is the same."""
     found = _find_record(out)
     source = options.images or options.single_image or ""
-    progress.message(f"Looking for images in {source}")
+    progress.message(f"Looking for images in {redact(source)}")
     keys, digest = _list_images(options)
     if steps is None:
         steps = -(-len(keys) * options.epochs // parameters.batch)
     wanted = TrainRecord(
         parameters=parameters,
         steps=steps,
-        images=source,
+        images=redact(source),
         image_count=len(keys),
         images_digest=digest,
         single_image=options.single_image is not None,
@@ -210,6 +211,10 @@ def _list_images(options: TrainOptions) -> tuple[list[str], str]:
 def _place(options: TrainOptions) -> tuple[str, str]:
     """Return the folder of the images, and the name of the image if it is one."""
     if options.single_image is not None:
+        if split_query(options.single_image)[1]:
+            raise InvalidValueError(
+                "--single-image is a URL with a query; download the image first"
+            )
         return split_object_url(options.single_image)
     return options.images or "", ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cluster.locations import redact
 from cluster.storage import Store, split_object_url
 from fusion_core.errors import NotFoundError, WeightsError
 from fusion_core.methods import find_weights
@@ -27,11 +28,12 @@ def find_stored_weights(
         StorageError: The file cannot be read.
     """
 
-    def read(location: str) -> bytes:
-        folder, name = split_object_url(location)
+    def read(shown: str) -> bytes:
+        folder, name = split_object_url(source or "")
         try:
             return Store(folder, storage_options).read(name)
         except NotFoundError:
-            raise WeightsError(f"There is no weight file at {location}") from None
+            raise WeightsError(f"There is no weight file at {shown}") from None
 
-    return find_weights(method, parameters, source, read, progress.message)
+    shown = None if source is None else redact(source)
+    return find_weights(method, parameters, shown, read, progress.message)

@@ -1,0 +1,87 @@
+"""What a location may be and what of it may be shown: no secret is repeated, no store is guessed.
+
+Only `http://` and `https://` URLs have a query; everywhere else `?` is a character of a name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fsspec.core import split_protocol
+
+from fusion_core.errors import StorageError
+
+LOCAL_PROTOCOLS = (None, "file", "local")
+REMOTE_PROTOCOLS = (
+    "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "hf", "hdfs", "webhdfs",
+    "http", "https",
+)  # fmt: skip
+"""Protocols that never reach the file system of the machine that reads them."""
+
+_WEB_PROTOCOLS = ("http", "https")
+_ACCOUNT_PROTOCOLS = ("abfs", "abfss")
+_HIDDEN = "..."
+# An AWS secret may hold slashes, so that the name of the host need not be where it seems to be.
+_USER_AND_SECRET = re.compile(r"(?!arn:)[^/@:\[]+:(?!\d+(?:/|\Z))[^@]*@")
+_USER = re.compile(r"[^/@]*@")
+_SIGNED = re.compile(
+    r"[?&](?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|googleaccessid|signature|sig|token)=", re.I
+)
+_URL = re.compile(r"\b[a-z][\w+.:-]*://[^\s'\"<>]*", re.I)
+
+
+def protocol_of(location: str) -> str | None:
+    """Return what stands before `://`, None for a path."""
+    protocol: str | None = split_protocol(location)[0]
+    return protocol
+
+
+def is_local(location: str) -> bool:
+    """Whether a location is one of the machine's own file system."""
+    return protocol_of(location) in LOCAL_PROTOCOLS
+
+
+def check_no_secret(location: str) -> None:
+    """Refuse a URL that holds a user name or password, without repeating it.
+
+    Raises:
+        StorageError: It does.
+    """
+    protocol, _, rest = location.partition("://")
+    if not rest or is_local(location):
+        return
+    user = protocol not in _ACCOUNT_PROTOCOLS and _USER.match(rest)
+    if user or _USER_AND_SECRET.match(rest):
+        raise StorageError(
+            f"A {protocol}:// location holds a user name or password; leave them out, and give "
+            "them by the provider's usual chain of credentials or --storage-options"
+        )
+
+
+def split_query(location: str) -> tuple[str, str]:
+    """Split a web address before its `?` or `#`; other locations have nothing after it."""
+    if protocol_of(location) in _WEB_PROTOCOLS:
+        found = re.search(r"[?#]", location)
+        if found:
+            return location[: found.start()], location[found.start() :]
+    return location, ""
+
+
+def redact(location: str) -> str:
+    """Return a location as it may be shown: without user, password, and query."""
+    protocol, mark, rest = location.partition("://")
+    if not mark or is_local(location):
+        return location
+    users = [_USER_AND_SECRET] if protocol in _ACCOUNT_PROTOCOLS else [_USER_AND_SECRET, _USER]
+    for user in users:
+        rest = user.sub(f"{_HIDDEN}@", rest, count=1) if user.match(rest) else rest
+    path, query = split_query(f"{protocol}://{rest}")
+    signed = None if query else _SIGNED.search(path)
+    if signed:
+        return f"{path[: signed.start()]}?{_HIDDEN}"
+    return f"{path}?{_HIDDEN}" if query else path
+
+
+def redact_text(text: str) -> str:
+    """Return a message with every URL in it as it may be shown."""
+    return _URL.sub(lambda found: redact(found[0]), text)
