@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.arguments import command_of, parse_key_values
 from jobs.bench.commands import bench
 from jobs.options import Layout, RunOptions, ScoreOptions, TrainOptions
+from jobs.printing import printable
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -47,9 +49,9 @@ def main() -> None:
         app([argument for argument in arguments if argument != "--debug"])
     except KeyboardInterrupt:
         _stop("Stopped. What is committed stays; run the same command again to go on.")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         if debug:
-            raise
+            _show_traceback()
         _fail(error)
 
 
@@ -60,26 +62,36 @@ def _end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
+def _show_traceback() -> None:
+    from cluster.locations import redact_text
+
+    print(redact_text(traceback.format_exc()), file=sys.stderr)
+
+
 def _stop(message: str) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(EXIT_INTERRUPTED)
 
 
 def _fail(error: Exception) -> NoReturn:
+    from cluster.locations import redact_text
+
+    status = EXIT_FAILED
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
-        print(f"Error: --{name}: {first['msg']}, but got {first['input']!r}", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
-    if not isinstance(error, IrfuseError):
-        print(
-            f"Error: something unforeseen happened ({type(error).__name__}: {error}); run again "
-            "with --debug for the traceback",
-            file=sys.stderr,
+        message = f"--{name}: {first['msg']}, but got {first['input']!r}"
+        status = EXIT_USAGE
+    elif isinstance(error, IrfuseError):
+        message = str(error)
+        status = EXIT_USAGE if isinstance(error, InvalidValueError) else EXIT_FAILED
+    else:
+        message = (
+            f"something unforeseen happened ({type(error).__name__}: {error}); run again with "
+            "--debug for the traceback"
         )
-        sys.exit(EXIT_FAILED)
-    print(f"Error: {error}", file=sys.stderr)
-    sys.exit(EXIT_USAGE if isinstance(error, InvalidValueError) else EXIT_FAILED)
+    print(f"Error: {printable(redact_text(message))}", file=sys.stderr)
+    sys.exit(status)
 
 
 def run(options: RunOptions) -> None:
@@ -201,7 +213,7 @@ def reconstruct(
             progress=progress,
         )
     if json_output:
-        print(report.model_dump_json(indent=2))
+        print(report.model_dump_json(indent=2, ensure_ascii=True))
     else:
         print_reconstruction(Console(), report)
 
@@ -221,7 +233,7 @@ def demo(folder: str = "irfuse-demo") -> None:
     with terminal_progress() as progress, _quiet_stdout():
         result = run_demo(folder, progress)
     _print_result(result.run)
-    Console(highlight=False).print(f"Pairs:   {result.source}", soft_wrap=True)
+    Console(highlight=False).print(f"Pairs:   {result.source}", markup=False, soft_wrap=True)
 
 
 @app.command
@@ -250,7 +262,12 @@ def pairs(
     )
     console = Console()
     print_discovery(console, found)
-    console.print(f"{info.rows} pairs written to {output}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{info.rows} pairs written to {printable(output)}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command
@@ -278,7 +295,7 @@ def status(
         out, failures=failures, storage_options=parse_key_values(storage_options)
     )
     if json_output:
-        print(found.model_dump_json(indent=2))
+        print(found.model_dump_json(indent=2, ensure_ascii=True))
     else:
         print_status(Console(), found)
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBar
 
+from jobs.printing import printable
+
 if TYPE_CHECKING:
     from cluster.runtime import Snapshot
 
@@ -91,7 +93,7 @@ class PlainProgress:
 
     def message(self, text: str) -> None:
         """Print a line."""
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Print the plan."""
@@ -117,10 +119,10 @@ class BarProgress:
 
     def __init__(self, console: Console) -> None:
         self._bar = RichBar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[counts]}"),
+            TextColumn("{task.fields[counts]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -131,7 +133,7 @@ class BarProgress:
 
     def message(self, text: str) -> None:
         """Show what is happening in front of the bar."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=printable(text))
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Print the plan above the bar and set its length."""

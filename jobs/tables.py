@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from rich.box import HEAVY_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from jobs.printing import printable
 
 if TYPE_CHECKING:
     from cluster.layouts import Discovery
@@ -33,7 +36,7 @@ def print_discovery(console: Console, discovery: Discovery) -> None:
         table.add_row(f"ignored: {reason}", str(count))
     console.print(table)
     for key in discovery.single[:_MOST_SINGLES]:
-        console.print(f"  without a partner: {key}", markup=False, highlight=False)
+        console.print(f"  without a partner: {printable(key)}", markup=False, highlight=False)
     if len(discovery.single) > _MOST_SINGLES:
         console.print(f"  … and {len(discovery.single) - _MOST_SINGLES} more")
 
@@ -47,7 +50,7 @@ def print_summary(console: Console, summaries: Iterable[Summary]) -> None:
                 f"{method}, {part.group or 'no group'}: {part.count} pairs, {part.failed} failed"
             )
             table = Table(
-                title=title, title_justify="left", box=HEAVY_HEAD, show_edge=False,
+                title=Text(printable(title)), title_justify="left", box=HEAVY_HEAD, show_edge=False,
                 padding=0, collapse_padding=True, pad_edge=False,
             )  # fmt: skip
             table.add_column("metric")
@@ -87,10 +90,12 @@ def print_status(console: Console, status: Status) -> None:
         "speed": "–" if rate is None else f"{rate:.2f} pairs/s while shards were in work",
     }
     for name, text in lines.items():
-        console.print(f"{name:>10}  {text}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"{name:>10}  {printable(text)}", markup=False, highlight=False, soft_wrap=True
+        )
     for failure in status.failures:
         console.print(
-            f"    failed  {failure.pair_id}: at {failure.stage}: {failure.message}",
+            printable(f"    failed  {failure.pair_id}: at {failure.stage}: {failure.message}"),
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -135,4 +140,6 @@ def print_reconstruction(console: Console, report: ReconstructionReport) -> None
     console.print(table)
     if report.failed:
         console.print(f"{report.failed} images failed; the table says why", highlight=False)
-    console.print(f"Rows: {report.output}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"Rows: {printable(report.output)}", markup=False, highlight=False, soft_wrap=True
+    )
