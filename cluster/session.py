@@ -44,6 +44,13 @@ class ClusterOptions:
     """Longest wait for the first worker."""
 
 
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _check_reachable(address: str) -> None:
     """Refuse an address at which nobody listens; Ray itself would try for minutes."""
     match = _HOST_AND_PORT.fullmatch(address)
@@ -59,10 +66,11 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def ray_session(options: ClusterOptions) -> Iterator[None]:
+def ray_session(options: ClusterOptions) -> Iterator[str]:
     """Connect to a cluster, or start Ray on this machine for as long as the block lasts.
 
-    A Ray that the calling program has initialised itself is used and left running.
+    A Ray that the calling program has initialised itself is used and left running. Yields the
+    address, for further drivers.
 
     Raises:
         RunFailedError: The cluster does not answer.
@@ -73,12 +81,12 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
     import ray
 
     if ray.is_initialized():
-        yield
+        yield ray.get_runtime_context().gcs_address
         return
     _check_reachable(address)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        usable = len(os.sched_getaffinity(0))
+        usable = usable_cpus()
         if options.workers or usable < (os.cpu_count() or 1):  # else Ray's count, container-aware
             quiet["num_cpus"] = max(usable, options.workers or 1)
         quiet["include_dashboard"] = False
@@ -102,7 +110,7 @@ def ray_session(options: ClusterOptions) -> Iterator[None]:
         no_gpu = address == "local" and not ray.cluster_resources().get("GPU")
         if no_gpu and options.device == "cuda":
             raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
-        yield
+        yield ray.get_runtime_context().gcs_address
 
 
 @contextmanager

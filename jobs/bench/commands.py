@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from fusion_core.errors import InvalidValueError
+from fusion_core.errors import InvalidValueError, RunFailedError
 from jobs.arguments import parse_key_values
 
 bench = App(name="bench", help="Measure this machine, against a baseline in the same run.")
@@ -218,6 +218,60 @@ def bench_overhead(
         print(report.model_dump_json(indent=2))
     else:
         print_overhead_report(Console(), report)
+
+
+@bench.command(name="soak")
+def bench_soak(
+    *,
+    pairs: int = 20_000,
+    size: int = 32,
+    kill_every: str = "15s",
+    workers: int = 2,
+    seed: int = 0,
+    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Run a job while its workers and drivers are killed at random, and check every row.
+
+    The exit status is 1 if a row is lost, doubled or wrong.
+
+    Args:
+        pairs: Of the made-up collection.
+        size: Side of the images in pixels.
+        kill_every: Time between two kills, such as 15s or 2m.
+        workers: Of the run.
+        seed: Of the choice of victims.
+        json_output: Print JSON instead of the table.
+    """
+    from rich.console import Console
+
+    from jobs.bench import soak
+    from jobs.bench.tables import print_soak_report
+    from jobs.progress import terminal_progress
+
+    with terminal_progress() as progress:
+        report = soak.bench_soak(
+            pairs=pairs,
+            side=size,
+            kill_every=_parse_seconds(kill_every),
+            workers=workers,
+            seed=seed,
+            progress=progress,
+        )
+    if json_output:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_soak_report(Console(), report)
+    if not report.flawless:
+        raise RunFailedError("Rows were lost, doubled or wrong")
+
+
+def _parse_seconds(text: str) -> float:
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        return float(number) * unit
+    except ValueError:
+        raise InvalidValueError(f"Expected a time such as 15s or 2m, but got {text}") from None
 
 
 def _parse_counts(text: str) -> list[int]:

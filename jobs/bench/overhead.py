@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from cluster.ledger import Ledger, read_run
-from cluster.session import WORKER_ENVIRONMENT
+from cluster.session import WORKER_ENVIRONMENT, usable_cpus
 from cluster.shards import TIMED_STAGES, ResultRow, default_shard_size, encode_shard, shard_key
 from cluster.storage import Reader, Store
 from fusion_core.errors import InvalidValueError, RunFailedError
@@ -133,7 +132,7 @@ def bench_overhead(
         InvalidValueError: A number is below 1, fewer pairs than workers, or no such device.
         RunFailedError: The job failed.
     """
-    count = workers or (1 if device == "cuda" else len(os.sched_getaffinity(0)))
+    count = workers or (1 if device == "cuda" else usable_cpus())
     check_setting(min(width, height, pairs, count, repeats), device)
     if pairs < count:
         raise InvalidValueError(f"Expected at least a pair for each of {count} workers")

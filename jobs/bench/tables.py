@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jobs.bench.methods import MethodsReport
     from jobs.bench.metrics import MetricsReport
     from jobs.bench.overhead import OverheadReport
+    from jobs.bench.soak import SoakReport
     from jobs.bench.training import TrainingReport
 
 
@@ -159,3 +160,19 @@ def print_overhead_report(console: Console, report: OverheadReport) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def print_soak_report(console: Console, report: SoakReport) -> None:
+    """Print what became of the rows."""
+    table = Table(title=report.machine, title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    table.add_row("pairs", f"{report.pairs:,}")
+    table.add_row("seconds", f"{report.seconds:.0f}")
+    table.add_row("workers killed", str(report.workers_killed))
+    table.add_row("drivers killed", str(report.drivers_killed))
+    table.add_row("rows lost", str(report.lost))
+    table.add_row("rows doubled", str(report.doubled))
+    table.add_row("rows wrong", str(report.wrong))
+    table.add_row("stray objects", str(len(report.strays)))
+    console.print(table)

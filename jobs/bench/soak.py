@@ -1,0 +1,273 @@
+"""A long run whose workers and drivers are killed at random, and a look at every row afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from cluster.ledger import RUN_KEY, Ledger, RunRecord, read_run
+from cluster.manifest import MANIFEST_KEY, PairRow
+from cluster.session import ClusterOptions, ray_session
+from cluster.shards import SHARDS_PREFIX, TIMED_STAGES, shard_key
+from cluster.stages import PairStages, WorkerConfig
+from cluster.storage import Store
+from fusion_core.errors import InvalidValueError, RunFailedError
+from fusion_core.imaging import encode_png
+from fusion_core.methods import get_method
+from fusion_core.synthetic import synthetic_pair
+from jobs.bench.measuring import describe_machine, one_thread, versions
+from jobs.bench.processes import find_workers
+from jobs.progress import Progress, SilentProgress
+from jobs.summary import SUMMARY_CSV_KEY, SUMMARY_KEY
+from jobs.weights import find_stored_weights
+
+_METHOD = "densefuse"
+_DISTINCT_PAIRS = 97
+"""Prime, so that no shard holds the same pairs as another."""
+_VOLATILE = {"pair_id", "ir_uri", "vis_uri", "attempt", "node", *(f"{s}_ms" for s in TIMED_STAGES)}
+_LOOK_EVERY_S = 0.1
+_STUCK_S = 900.0
+
+
+class SoakReport(BaseModel):
+    """What `irfuse bench soak` found."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    machine: str
+    """Processor and operating system."""
+    versions: dict[str, str]
+    """Of irfuse and what it computes with."""
+    pairs: int
+    """Of the collection."""
+    seconds: float
+    """Until the last driver had finished."""
+    workers_killed: int
+    """By SIGKILL."""
+    drivers_killed: int
+    """By SIGKILL; each was started again."""
+    lost: int
+    """Pairs without a row."""
+    doubled: int
+    """Rows of a pair that has one already."""
+    wrong: int
+    """Rows that are not what an undisturbed process computes, or not in the manifest's order."""
+    strays: list[str]
+    """Objects at the output location that belong to no run."""
+
+    @property
+    def flawless(self) -> bool:
+        """Whether every pair has its one right row, and nothing else is there."""
+        return not (self.lost or self.doubled or self.wrong or self.strays)
+
+
+def bench_soak(
+    *,
+    pairs: int = 20_000,
+    side: int = 32,
+    kill_every: float = 15.0,
+    workers: int = 2,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> SoakReport:
+    """Fuse and score a made-up collection while workers and drivers are killed.
+
+    Args:
+        pairs: Of the collection.
+        side: Of the images.
+        kill_every: Seconds between two kills, of any worker or the driver.
+        workers: Of the run.
+        seed: Of the choice of victims.
+        progress: Where to tell how far it is.
+
+    Raises:
+        InvalidValueError: A number is out of its range.
+        RunFailedError: A driver ended by itself with an error, or nothing moved for a quarter of an
+            hour.
+    """
+    if min(pairs, side, workers) < 1 or kill_every <= 0:
+        raise InvalidValueError("Expected at least one pair, pixel and worker, and some seconds")
+    progress = progress or SilentProgress()
+    with tempfile.TemporaryDirectory(prefix="irfuse-soak-") as name:
+        source, out = Store(f"{name}/pairs"), Store(f"{name}/run")
+        progress.message("Making the collection")
+        _write_pairs(source, pairs, side)
+        started = time.monotonic()
+        with ray_session(ClusterOptions(address="local", workers=workers)) as address:
+            kills = _Killing(
+                source, out, address, workers, kill_every, random.Random(seed), progress
+            )
+            kills.run_until_done()
+        seconds = time.monotonic() - started
+        progress.message("Looking at every row")
+        found = _inspect(source, out, pairs)
+    return SoakReport(
+        machine=describe_machine("cpu"),
+        versions=versions("irfuse", "torch", "ray"),
+        pairs=pairs,
+        seconds=seconds,
+        workers_killed=kills.killed["worker"],
+        drivers_killed=kills.killed["driver"],
+        lost=found.lost,
+        doubled=found.doubled,
+        wrong=found.wrong,
+        strays=found.strays,
+    )
+
+
+def _write_pairs(store: Store, pairs: int, side: int) -> None:
+    drawn = [
+        [encode_png(image) for image in synthetic_pair(side, side, seed=seed)]
+        for seed in range(min(pairs, _DISTINCT_PAIRS))
+    ]
+    # Not by the store, which waits for the disk after each of these many small files.
+    folders = [Path(store.path(modality)) for modality in ("ir", "vis")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for number in range(pairs):
+        for folder, data in zip(folders, drawn[number % len(drawn)], strict=True):
+            (folder / _file_name(number)).write_bytes(data)
+
+
+def _file_name(number: int) -> str:
+    return f"{number:07d}.png"
+
+
+@dataclass
+class _Killing:
+    """Runs drivers, one after the other, and kills them and their workers by turns."""
+
+    source: Store
+    out: Store
+    address: str
+    workers: int
+    every: float
+    chance: random.Random
+    progress: Progress
+    killed: Counter[str] = field(default_factory=Counter)
+
+    def run_until_done(self) -> None:
+        """Start drivers until one comes to the end of the run by itself."""
+        next_kill = time.monotonic() + self.every
+        moved_at, done = time.monotonic(), -1
+        driver = self._start()
+        try:
+            while driver.poll() != 0:
+                if driver.poll() is not None:
+                    if driver.returncode > 0:
+                        _, errors = driver.communicate()
+                        raise RunFailedError(f"A driver failed: {errors.strip()[-1000:]}")
+                    driver = self._start()
+                if time.monotonic() >= next_kill:
+                    self._kill_one(driver)
+                    next_kill = time.monotonic() + self.every
+                    now_done = len(self.out.entries(SHARDS_PREFIX))
+                    if now_done != done:
+                        moved_at, done = time.monotonic(), now_done
+                    elif time.monotonic() - moved_at > _STUCK_S:
+                        raise RunFailedError(f"No shard was committed for {_STUCK_S:.0f} s")
+                    self.progress.message(
+                        f"{done} shards, {self.killed['worker']} workers and "
+                        f"{self.killed['driver']} drivers killed"
+                    )
+                time.sleep(_LOOK_EVERY_S)
+        finally:
+            driver.kill()
+            driver.communicate()
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "jobs.cli", "run", self.source.url, "--out", self.out.url]
+        options = ["--address", self.address, "--workers", str(self.workers), "--device", "cpu"]
+        return subprocess.Popen(
+            [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def _kill_one(self, driver: subprocess.Popen[str]) -> None:
+        victims = [psutil.Process(driver.pid), *find_workers(os.getpid())]
+        victim = self.chance.choice(victims)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
+            self.killed["driver" if victim.pid == driver.pid else "worker"] += 1
+
+
+@dataclass
+class _Findings:
+    """What is wrong with the rows of a run."""
+
+    lost: int
+    doubled: int
+    wrong: int
+    strays: list[str]
+
+
+def _inspect(source: Store, out: Store, pairs: int) -> _Findings:
+    """Compare every row with what an undisturbed process computes."""
+    record = read_run(out)
+    expected = _compute_alone(source, out, record, min(pairs, _DISTINCT_PAIRS))
+    columns = [*expected[0], "pair_id"]
+    seen: Counter[str] = Counter()
+    wrong = place = 0
+    for content in Ledger(out, record).contents(columns):
+        assert content.table is not None
+        for row in content.table.to_pylist():
+            pair_id = row.pop("pair_id")
+            seen[pair_id] += 1
+            right = pair_id == Path(_file_name(place)).stem
+            wrong += not (right and row == expected[place % len(expected)])
+            place += 1
+    known = {RUN_KEY, MANIFEST_KEY, SUMMARY_KEY, SUMMARY_CSV_KEY}
+    known |= {shard_key(shard) for shard in range(record.plan.count)}
+    return _Findings(
+        lost=sum(Path(_file_name(number)).stem not in seen for number in range(pairs)),
+        doubled=sum(count - 1 for count in seen.values()),
+        wrong=wrong,
+        strays=[entry.key for entry in out.entries() if entry.key not in known],
+    )
+
+
+def _compute_alone(
+    source: Store, out: Store, record: RunRecord, pairs: int
+) -> list[dict[str, Any]]:
+    """Return the rows of the first pairs, without what differs between two computations."""
+    parameters = get_method(_METHOD).parameters.parse(record.parameters)
+    config = WorkerConfig(
+        out_url=out.url,
+        plan=record.plan,
+        manifest_digest=record.manifest_digest,
+        fingerprint=record.fingerprint,
+        label=record.method,
+        metrics=record.metrics,
+        method=record.method,
+        parameters=record.parameters,
+        weights=find_stored_weights(_METHOD, parameters, None, None, SilentProgress()),
+        sixteen_bit=record.parameters["sixteen_bit"],
+        max_pixels=record.max_pixels,
+        keep_images=record.keep_images,
+    )
+    rows = {
+        number: PairRow(
+            pair_id=str(number),
+            ir_uri=source.uri(f"ir/{_file_name(number)}"),
+            vis_uri=source.uri(f"vis/{_file_name(number)}"),
+            group="",
+        )
+        for number in range(pairs)
+    }
+    with one_thread():
+        records = PairStages(config).compute(rows, dict.fromkeys(rows, 1))
+    return [
+        {name: value for name, value in records[number].items() if name not in _VOLATILE}
+        for number in range(pairs)
+    ]
