@@ -243,7 +243,7 @@ def _job_round(folder: Path, number: int, workers: int, device: str, bare: float
     shards = _read_shards(Store(out))
     first, last = min(s.started for s in shards), max(s.committed for s in shards)
     spent = cpu.between(first, last)
-    total = sum(spent.values()) or float("nan")
+    total = sum(spent.values()) or 1.0  # a job that is over between two looks
     rows = sum(shard.rows for shard in shards)
     return Round(
         bare_pairs_per_second=bare,

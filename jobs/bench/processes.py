@@ -67,10 +67,12 @@ class CpuWatch:
 
     def between(self, start: float, stop: float) -> dict[Role, float]:
         """Return user and system time by role between two moments (seconds since the epoch)."""
-        seen = [totals for moment, totals in self._totals if start <= moment <= stop]
-        if not seen:
-            return dict.fromkeys(ROLES, 0.0)
-        return {role: seen[-1][role] - seen[0][role] for role in ROLES}
+        before, after = self._at(start), self._at(stop)
+        return {role: after[role] - before[role] for role in ROLES}
+
+    def _at(self, moment: float) -> dict[Role, float]:
+        seen = [totals for looked_at, totals in self._totals if looked_at <= moment]
+        return seen[-1] if seen else dict.fromkeys(ROLES, 0.0)
 
     def _role(self, process: psutil.Process) -> Role:
         if process.pid == self._driver:

@@ -103,7 +103,7 @@ def bench_soak(
     with tempfile.TemporaryDirectory(prefix="irfuse-soak-") as name:
         source, out = Store(f"{name}/pairs"), Store(f"{name}/run")
         progress.message("Making the collection")
-        _write_pairs(source, pairs, side)
+        write_collection(source, pairs, side)
         started = time.monotonic()
         with ray_session(ClusterOptions(address="local", workers=workers)) as address:
             kills = _Killing(
@@ -112,7 +112,7 @@ def bench_soak(
             kills.run_until_done()
         seconds = time.monotonic() - started
         progress.message("Looking at every row")
-        found = _inspect(source, out, pairs)
+        found = inspect_rows(source, out, pairs)
     return SoakReport(
         machine=describe_machine("cpu"),
         versions=versions("irfuse", "torch", "ray"),
@@ -127,7 +127,8 @@ def bench_soak(
     )
 
 
-def _write_pairs(store: Store, pairs: int, side: int) -> None:
+def write_collection(store: Store, pairs: int, side: int) -> None:
+    """Write pairs of square images, of which every 97th is the same."""
     drawn = [
         [encode_png(image) for image in synthetic_pair(side, side, seed=seed)]
         for seed in range(min(pairs, _DISTINCT_PAIRS))
@@ -203,7 +204,7 @@ class _Killing:
 
 
 @dataclass
-class _Findings:
+class Findings:
     """What is wrong with the rows of a run."""
 
     lost: int
@@ -212,7 +213,7 @@ class _Findings:
     strays: list[str]
 
 
-def _inspect(source: Store, out: Store, pairs: int) -> _Findings:
+def inspect_rows(source: Store, out: Store, pairs: int) -> Findings:
     """Compare every row with what an undisturbed process computes."""
     record = read_run(out)
     expected = _compute_alone(source, out, record, min(pairs, _DISTINCT_PAIRS))
@@ -229,7 +230,7 @@ def _inspect(source: Store, out: Store, pairs: int) -> _Findings:
             place += 1
     known = {RUN_KEY, MANIFEST_KEY, SUMMARY_KEY, SUMMARY_CSV_KEY}
     known |= {shard_key(shard) for shard in range(record.plan.count)}
-    return _Findings(
+    return Findings(
         lost=sum(Path(_file_name(number)).stem not in seen for number in range(pairs)),
         doubled=sum(count - 1 for count in seen.values()),
         wrong=wrong,
