@@ -40,6 +40,9 @@ _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 30
 _STALE_TEMPORARY_S = 3600.0
 _PART_BYTES = 8 * 1024 * 1024
+_LARGEST_PUT = 5 * 1024**3
+"""Of S3. s3fs would upload 100 MiB and more in parts, and fails in its own clean-up when the answer
+to the last request is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Store:
         self._fs = _filesystem(url, storage_options or {})
         protocol = protocol_of(url)
         self.is_local = protocol in LOCAL_PROTOCOLS
+        self._put_options = {"chunksize": _LARGEST_PUT} if protocol in ("s3", "s3a") else {}
         root = self._fs._strip_protocol(url)
         self._root = os.path.abspath(root).rstrip("/") if self.is_local else root.rstrip("/")
         whole = self.is_local or "://" in self._root
@@ -160,7 +164,7 @@ class Store:
         if self.is_local:
             self._call("write", key, lambda: publish_file(Path(self.path(key)), data, os.replace))
         else:
-            self._call("write", key, lambda: self._fs.pipe_file(self.path(key), data))
+            self._call("write", key, lambda: self._put(key, data))
 
     def create(self, key: str, data: bytes) -> bool:
         """Publish an object only if there is none; False if another was there first.
@@ -181,9 +185,12 @@ class Store:
             return self.read(key) == data
         return True
 
+    def _put(self, key: str, data: bytes, **mode: str) -> None:
+        self._fs.pipe_file(self.path(key), data, **mode, **self._put_options)
+
     def _create_remote(self, key: str, data: bytes) -> None:
         try:
-            self._fs.pipe_file(self.path(key), data, mode="create")
+            self._put(key, data, mode="create")
         except OSError as error:
             # Some servers answer a failed precondition in words that s3fs reads as EINVAL.
             if error.errno == errno.EINVAL and self._fs.exists(self.path(key)):
