@@ -11,6 +11,7 @@ import hashlib
 import io
 import posixpath
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -106,14 +107,19 @@ def _read_csv(store: Store, name: str) -> Iterator[pa.RecordBatch]:
 def _read_parquet(store: Store, name: str) -> Iterator[pa.RecordBatch]:
     with store.open(name) as file:
         try:
-            yield from pq.ParquetFile(file).iter_batches(batch_size=ROW_GROUP_ROWS)
-        except (pa.ArrowException, OSError) as error:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=ROW_GROUP_ROWS):
+                batch.validate(full=True)  # text that is not UTF-8 is not noticed before it is used
+                yield batch
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ManifestError(f"{store.uri(name)} is not a Parquet manifest: {error}") from None
 
 
 def _normalise(
     batch: pa.RecordBatch, store: Store, name: str, allow_local_files: bool
 ) -> pa.RecordBatch:
+    repeated = [column for column, count in Counter(batch.schema.names).items() if count > 1]
+    if repeated:
+        raise ManifestError(f"{store.uri(name)} has several columns {repeated[0]!r}")
     missing = [column for column in REQUIRED_COLUMNS if column not in batch.schema.names]
     if missing:
         raise ManifestError(
@@ -245,7 +251,7 @@ class _Digest:
     def add(self, batch: pa.RecordBatch) -> None:
         for name in batch.schema.names:
             hasher = self._columns.setdefault(name, hashlib.sha256())
-            values = batch.column(name).to_pylist()
+            values = _to_python(batch.column(name), name)
             hasher.update(f"{_END.join(map(str, values))}{_END}".encode("utf-8", "replace"))
 
     def hex(self) -> str:
@@ -253,6 +259,17 @@ class _Digest:
         for name in sorted(self._columns):
             whole.update(f"{name}\x00{self._columns[name].hexdigest()}\x00".encode())
         return whole.hexdigest()
+
+
+def _to_python(column: pa.Array, name: str) -> list[object]:
+    """Return a column's values, as text where Python has none like them (the year 20000)."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        try:
+            return list(column.cast(pa.string()).to_pylist())
+        except pa.ArrowException:
+            raise ManifestError(f"Column {name!r} holds values that cannot be read") from None
 
 
 class _UniqueIds:
