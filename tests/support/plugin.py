@@ -7,11 +7,14 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from hypothesis import settings
 
 from support.environment import PROJECT_ROOT, isolate
 from support.ray_head import prepare_ray
 from support.s3 import S3Server, prepare_moto, prepare_seaweed, seaweed_binary
 from support.services import Services
+
+settings.register_profile("deep", deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

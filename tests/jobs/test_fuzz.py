@@ -1,0 +1,328 @@
+"""Whatever a manifest, a folder or an image holds, no pair is lost and nothing else breaks.
+
+`pytest tests/jobs/test_fuzz.py --hypothesis-profile=deep` tries thirty times as much.
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from support.collections import read_rows
+from support.reference_files import deep_png, noise, pillow_file, save_pillow, tiff_file
+
+from cluster.manifest import MANIFEST_KEY, FrozenManifest, freeze, read_user_manifest
+from cluster.shards import STAGES, ShardPlan
+from cluster.stages import WorkerConfig
+from cluster.storage import Reader, Store
+from cluster.worker import ShardProcessor, ShardTask
+from fusion_core.errors import IrfuseError
+from fusion_core.weights import Weights
+from jobs.discovery import discover
+
+# Pillow and tifffile warn of damaged tags before they give up.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+DEEP = settings.get_current_profile_name() == "deep"
+METRICS = ("EN", "SCD")
+
+
+def examples(count: int) -> settings:
+    return settings(
+        max_examples=30 * count if DEEP else count,
+        deadline=None,
+        derandomize=not DEEP,
+        database=None,
+    )
+
+
+# Manifests
+
+COLUMNS = ("pair_id", "ir_uri", "vis_uri", "group", "fused_uri")
+ODD_TEXT = (
+    "", " ", "a", "../a", "..", ".", "/a/b.png", "~/a.png", "a\nb", 'a"b', "a,b", "a\0b",
+    "\ufeffa",
+    "\u202eabc", "\x1b[31m", "a::b", "x://y", "file:///a", "s3://b/k", "s3://u:p@b/k", "https://h",
+    "https://h/a.png?sig=1#2", "data:,x", "memory://a", "s3://", "://", "abfs://c@h/x", "红外",
+    "e\u0301", "x" * 10_000,
+)  # fmt: skip
+texts = st.sampled_from(ODD_TEXT) | st.text(st.characters(codec="utf-8"), max_size=12)
+names = st.sampled_from(COLUMNS) | texts
+
+
+@st.composite
+def csv_files(draw: st.DrawFn) -> bytes:
+    """Tables with any header, ragged now and then, in several encodings and dialects."""
+    header = draw(st.permutations(COLUMNS[:4])) + draw(st.lists(names, max_size=2))
+    header = header[draw(st.integers(0, 2)) :]
+    width = st.just(len(header)) if draw(st.booleans()) else st.integers(0, 6)
+    rows = [
+        draw(st.lists(texts, min_size=size, max_size=size))
+        for size in draw(st.lists(width, max_size=6))
+    ]
+    sink = io.StringIO(newline="")
+    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    csv.writer(sink, quoting=quoting, lineterminator=end).writerows([header, *rows])
+    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1", "utf-8", "utf-8"]))
+    return sink.getvalue().encode(encoding, "replace")
+
+
+def columns_of(rows: int) -> st.SearchStrategy[pa.Array]:
+    """Columns of many types, text among them, some of it not valid UTF-8."""
+
+    def column(kind: pa.DataType, values: st.SearchStrategy[Any]) -> st.SearchStrategy[pa.Array]:
+        cells = st.lists(st.none() | values, min_size=rows, max_size=rows)
+        return cells.map(lambda found: pa.array(found, kind))
+
+    def broken(cells: list[bytes]) -> pa.Array:
+        raw = pa.array(cells, pa.binary())
+        return pa.StringArray.from_buffers(len(raw), raw.buffers()[1], raw.buffers()[2])
+
+    return st.one_of(
+        column(pa.string(), texts),
+        column(pa.large_string(), texts),
+        column(pa.string(), texts).map(lambda found: found.dictionary_encode()),
+        column(pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+        column(pa.float64(), st.floats()),
+        column(pa.bool_(), st.booleans()),
+        *(column(pa.timestamp(unit), st.integers(-(2**62), 2**62)) for unit in ("s", "us", "ns")),
+        column(pa.time64("ns"), st.integers(0, 10**9)),
+        column(pa.duration("s"), st.integers(-(2**62), 2**62)),
+        column(pa.binary(), st.binary(max_size=6)),
+        column(pa.list_(pa.string()), st.lists(texts, max_size=2)),
+        column(pa.struct([("a", pa.int32())]), st.just({"a": 1})),
+        st.just(pa.nulls(rows)),
+        st.lists(st.binary(max_size=6), min_size=rows, max_size=rows).map(broken),
+    )
+
+
+@st.composite
+def parquet_files(draw: st.DrawFn) -> bytes:
+    """Tables with any columns, cut or with changed bytes now and then."""
+    rows = draw(st.integers(0, 5))
+    text = st.lists(texts, min_size=rows, max_size=rows).map(lambda found: pa.array(found))
+    header = draw(st.lists(names, max_size=5))
+    if draw(st.integers(0, 3)):
+        header = ["ir_uri", "vis_uri", *header]
+    arrays = [draw(text | columns_of(rows)) for _ in header]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, names=header), sink)
+    data = sink.getvalue()
+    return draw(st.sampled_from([data, data, data, data[:-3]]) | damaged(data))
+
+
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
+    """The data with some bytes changed, or cut."""
+    places = st.lists(
+        st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), min_size=1, max_size=4
+    )
+
+    def change(changes: Iterable[tuple[int, int]]) -> bytes:
+        changed = bytearray(data)
+        for place, byte in changes:
+            changed[place] = byte
+        return bytes(changed)
+
+    return places.map(change) | st.integers(0, len(data) - 1).map(lambda end: data[:end])
+
+
+def freeze_and_read(folder: str, name: str, data: bytes) -> None:
+    """Claim: a manifest is refused in words, or every one of its rows comes back in order."""
+    store = Store(folder)
+    store.write(name, data)
+    try:
+        given_rows = [row for batch in read_user_manifest(store, name) for row in batch.to_pylist()]
+        info, frozen = freeze(read_user_manifest(store, name))
+    except IrfuseError:
+        return
+    store.write(MANIFEST_KEY, frozen)
+    manifest = FrozenManifest(store)
+    rows = manifest.read(0, manifest.rows)
+    assert (info.rows, info.digest) == (manifest.rows, manifest.digest)
+    assert [row.pair_id for row in rows] == [row["pair_id"] for row in given_rows]
+    assert len({row.pair_id for row in rows}) == len(rows) == info.rows
+
+
+@given(data=csv_files() | st.binary(max_size=200))
+@examples(200)
+def test_any_csv_is_frozen_whole_or_refused(data: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        freeze_and_read(folder, "list.csv", data)
+
+
+@given(data=parquet_files() | st.binary(max_size=50))
+@examples(120)
+def test_any_parquet_is_frozen_whole_or_refused(data: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        freeze_and_read(folder, "list.parquet", data)
+
+
+# Folders
+
+pieces = st.sampled_from(
+    ["ir", "vis", "IR", "visible", "thermal", "T", "_", "-", " ", ".", "..", "::", "%20", "%2e",
+     "#", "?", "a=b", "~", "1", "01", "png", "\n", "\x1b[31m", "\u202e", "é", "e\u0301", "ß", "'",
+     "红外",
+     '"', "\\", "[/b]", "file:", "s3:", "\udcff"]
+) | st.text(st.characters(codec="utf-8", exclude_characters="/\0"), max_size=4)  # fmt: skip
+stems = st.lists(pieces, max_size=4).map("".join)
+
+
+@st.composite
+def collections(draw: st.DrawFn) -> set[str]:
+    """Keys of files, in pairs and alone."""
+    keys: set[str] = set()
+    for _ in range(draw(st.integers(1, 4))):
+        stem, above = draw(stems), draw(st.sampled_from(["", "", draw(stems) + "/"]))
+        end = draw(st.sampled_from([".png", ".PNG", ".tiff", ".jpg", ".txt", ""]))
+        pattern = draw(
+            st.sampled_from(
+                [
+                    ("ir/{}", "vis/{}"),
+                    ("IR{}", "VIS{}"),
+                    ("{}_ir", "{}_vi"),
+                    ("{}_ir_", "{}_vi_"),
+                ]
+            )
+        )
+        for name in draw(st.sampled_from([pattern, pattern[:1], (*pattern, "{}")])):
+            keys.add(above + name.replace("{}", stem) + end)
+    return {key for key in keys if all(_is_name(part) for part in key.split("/"))}
+
+
+def _is_name(part: str) -> bool:
+    return part not in ("", ".", "..") and len(part.encode("utf-8", "surrogateescape")) < 200
+
+
+@given(keys=collections())
+@examples(150)
+def test_pairs_of_any_names_are_frozen_and_read_back(keys: set[str]) -> None:
+    with TemporaryDirectory() as folder:
+        store = Store(f"{folder}/in")
+        for number, key in enumerate(sorted(keys)):
+            _write_if_free(Path(store.path(key)), b"%d" % number)
+        try:
+            found = discover(store.url)
+            pairs = found.discovery.pairs
+            out = Store(f"{folder}/out")
+            out.write(MANIFEST_KEY, freeze(found.batches())[1])
+        except IrfuseError:
+            return
+        rows = FrozenManifest(out).read(0, len(pairs))
+        assert [row.pair_id for row in rows] == [pair.pair_id for pair in pairs]
+        for row, pair in zip(rows, pairs, strict=True):
+            assert Reader().read(row.ir_uri) == store.read(pair.ir_key)
+            assert Reader().read(row.vis_uri) == store.read(pair.vis_key)
+
+
+def _write_if_free(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        return  # another key has this name for a folder, or the other way round
+
+
+# Images
+
+GRAY, RGB = noise(12, 14, seed=1), noise(12, 14, 3, seed=2)
+DEEP_RGB = noise(12, 14, 3, seed=3, dtype=np.uint16)
+FILES = {
+    "png": pillow_file(RGB, "PNG"),
+    "deep": deep_png(DEEP_RGB),
+    "palette": save_pillow(Image.fromarray(RGB).convert("P"), "PNG"),
+    "jpeg": pillow_file(RGB, "JPEG"),
+    "bmp": pillow_file(RGB, "BMP"),
+    "webp": pillow_file(RGB, "WEBP"),
+    "jp2": pillow_file(RGB, "JPEG2000"),
+    "tiff": pillow_file(RGB, "TIFF", compression="tiff_lzw"),
+    "tiff16": tiff_file(DEEP_RGB, compression="deflate"),
+    "other size": pillow_file(GRAY[1:], "PNG"),
+    "one pixel": pillow_file(GRAY[:1, :1], "PNG"),
+    "text": b"hello",
+}
+images = st.sampled_from(sorted(FILES)).flatmap(
+    lambda name: st.just(FILES[name]) | damaged(FILES[name])
+)
+locations = st.sampled_from(["ir", "vis", "ir", "vis", "ir", "vis", *ODD_TEXT])
+
+
+@given(
+    files=st.lists(st.tuples(images, images, locations, locations), min_size=1, max_size=5),
+    window=st.integers(1, 3),
+)
+@examples(12)
+def test_every_row_of_a_manifest_has_its_row_whatever_the_images(
+    files: list[tuple[bytes, bytes, str, str]], window: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        source, out = Store(f"{folder}/in"), Store(f"{folder}/out")
+        uris: list[tuple[str, str]] = []
+        for number, (ir, vis, *places) in enumerate(files):
+            own = {"ir": f"ir/{number}", "vis": f"vis/{number}"}
+            source.write(own["ir"], ir)
+            source.write(own["vis"], vis)
+            found = [source.uri(own[place]) if place in own else place for place in places]
+            uris.append((found[0], found[1]))
+        info, frozen = freeze([_manifest(uris)])
+        out.write(MANIFEST_KEY, frozen)
+        worker = _processor(out, ShardPlan(info.rows, window), info.digest)
+        for shard in range(ShardPlan(info.rows, window).count):
+            worker.process(ShardTask(shard))
+        rows = read_rows(out.url)
+    assert [row["pair_id"] for row in rows] == [f"../p\n{n}" for n in range(len(files))]
+    for row in rows:
+        _check_row(row)
+
+
+def _manifest(uris: list[tuple[str, str]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {
+            "pair_id": [f"../p\n{number}" for number in range(len(uris))],
+            "ir_uri": [ir for ir, _ in uris],
+            "vis_uri": [vis for _, vis in uris],
+            "group": ["\x1b[31m"] * len(uris),
+        }
+    )
+
+
+def _processor(out: Store, plan: ShardPlan, digest: str) -> ShardProcessor:
+    return ShardProcessor(
+        WorkerConfig(
+            out_url=out.url,
+            plan=plan,
+            manifest_digest=digest,
+            fingerprint="f" * 64,
+            label="densefuse",
+            metrics=METRICS,
+            method="densefuse",
+            parameters={},
+            weights=Weights.from_seed(0),
+            sixteen_bit="percentile",
+            max_pixels=100_000,
+            keep_images=True,
+        )
+    )
+
+
+def _check_row(row: dict[str, Any]) -> None:
+    if row["status"] == "ok":
+        assert row["error_message"] is None
+        assert row["fused"]["bytes"].startswith(b"\x89PNG")
+        assert row["EN"] is not None
+    else:
+        assert row["error_stage"] in STAGES
+        assert row["error_type"]
+        assert row["error_message"]
+        assert row["fused"] is None
+        assert row["EN"] is None
