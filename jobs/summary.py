@@ -249,17 +249,22 @@ def write_summary(out: Store, summary: Summary) -> None:
 def summary_csv(summaries: Iterable[Summary]) -> str:
     """Return one line a method, group and metric."""
     names = list(Statistics.model_fields)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["method", "trained", "group", "pairs", "failed", "metric", *names])
+    lines = [_csv_line(["method", "trained", "group", "pairs", "failed", "metric", *names])]
     for summary in summaries:
         trained = "" if summary.trained is None else str(summary.trained).lower()
         for part in summary.groups:
             head = [part.method, trained, part.group, part.count, part.failed]
             for metric, statistics in part.metrics.items():
                 values = statistics.model_dump()
-                writer.writerow([*head, metric, *(values[name] for name in names)])
-    return buffer.getvalue()
+                lines.append(_csv_line([*head, metric, *(values[name] for name in names)]))
+    return "".join(lines)
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    """Return a line of CSV; a writer that ends lines in CR LF quotes cells that hold either."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _summarize_groups(method: str, scores: ScoreTable, counts: _Counts) -> list[GroupSummary]:
