@@ -25,9 +25,10 @@ _HIDDEN = "..."
 _USER_AND_SECRET = re.compile(r"(?!arn:)[^/@:\[]+:(?!\d+(?:/|\Z))[^@]*@")
 _USER = re.compile(r"[^/@]*@")
 _SIGNED = re.compile(
-    r"[?&](?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|googleaccessid|signature|sig|token)=", re.I
+    r"\?(?:.*&)?(?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|googleaccessid|signature|sig|token)=",
+    re.IGNORECASE,
 )
-_URL = re.compile(r"\b[a-z][\w+.:-]*://[^\s'\"<>]*", re.I)
+_URL = re.compile(r"\b[a-z][\w+.:-]*://[^\s'\"<>]*", re.IGNORECASE)
 
 
 def protocol_of(location: str) -> str | None:

@@ -79,6 +79,13 @@ def is_passing(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _PASSING_ERRNOS
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether a store knows what is asked for, but not for whom."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    return isinstance(error, (PermissionError, *CREDENTIAL_ERRORS))
+
+
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error, without the location that the caller names anyway."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

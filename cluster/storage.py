@@ -31,7 +31,7 @@ from cluster.locations import (
     split_query,
 )
 from cluster.publishing import TEMPORARY_MARK, link_new, publish_file
-from cluster.retries import CREDENTIAL_ERRORS, STORE_ERRORS, is_passing, reason_of, with_retries
+from cluster.retries import STORE_ERRORS, is_passing, is_refusal, reason_of, with_retries
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 T = TypeVar("T")
@@ -43,6 +43,11 @@ _PART_BYTES = 8 * 1024 * 1024
 _LARGEST_PUT = 5 * 1024**3
 """Of S3. s3fs would upload 100 MiB and more in parts, and fails in its own clean-up when the answer
 to the last request is lost."""
+_REMEDIES: dict[int | None, str] = {
+    errno.ENOSPC: "; make room there, or use another location",
+    errno.EDQUOT: "; make room there, or use another location",
+    errno.EROFS: "; make it writable, or use another location",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,22 +226,32 @@ class Store:
             return with_retries(action)
         except FileExistsError:
             raise
-        except FileNotFoundError as error:
-            what = "nothing is there"
-            if verb in ("list", "write"):
-                what = "its bucket does not exist; create it, or check the URL and the endpoint"
-            raise NotFoundError(f"Cannot {verb} {redact(self.uri(key))}: {what}") from error
-        except (PermissionError, *CREDENTIAL_ERRORS) as error:
-            raise AccessDeniedError(
-                f"Cannot {verb} {redact(self.uri(key))}: access denied "
-                f"({redact_text(reason_of(error))}); check the credentials and rights for this "
-                "location"
-            ) from error
         except STORE_ERRORS as error:
-            what = redact_text(reason_of(error))
-            if is_passing(error):
-                what = f"it failed several times ({what}); check that the store is up and reachable"
-            raise StorageError(f"Cannot {verb} {redact(self.uri(key))}: {what}") from error
+            raise self._explain(verb, key, error) from error
+
+    def _explain(self, verb: str, key: str, error: Exception) -> StorageError:
+        """Return the storage error that names location, cause and remedy."""
+        what, reason = f"Cannot {verb} {redact(self.uri(key))}", redact_text(reason_of(error))
+        if isinstance(error, FileNotFoundError):
+            if verb not in ("list", "write"):
+                return NotFoundError(f"{what}: nothing is there")
+            if self.is_local:
+                return NotFoundError(f"{what}: its folder was removed")
+            return NotFoundError(
+                f"{what}: its bucket does not exist; create it, or check the URL and the endpoint"
+            )
+        if is_refusal(error):
+            return AccessDeniedError(
+                f"{what}: access denied ({reason}); check the credentials and rights for this "
+                "location"
+            )
+        if is_passing(error):
+            return StorageError(
+                f"{what}: it failed several times ({reason}); check that the store is up and "
+                "reachable"
+            )
+        remedy = _REMEDIES.get(getattr(error, "errno", None), "")
+        return StorageError(f"{what}: {reason}{remedy}")
 
 
 class Reader:
