@@ -65,7 +65,8 @@ def _end_on_sigterm() -> None:
 def _show_traceback() -> None:
     from cluster.locations import redact_text
 
-    print(redact_text(traceback.format_exc()), file=sys.stderr)
+    lines = redact_text(traceback.format_exc()).splitlines()
+    print("\n".join(map(printable, lines)), file=sys.stderr)
 
 
 def _stop(message: str) -> NoReturn:
