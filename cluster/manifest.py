@@ -117,18 +117,22 @@ def _read_parquet(store: Store, name: str) -> Iterator[pa.RecordBatch]:
 def _normalise(
     batch: pa.RecordBatch, store: Store, name: str, allow_local_files: bool
 ) -> pa.RecordBatch:
-    repeated = [column for column, count in Counter(batch.schema.names).items() if count > 1]
+    try:
+        names = batch.schema.names
+    except UnicodeDecodeError:
+        raise ManifestError(f"{store.uri(name)} has column names that are not UTF-8") from None
+    repeated = [column for column, count in Counter(names).items() if count > 1]
     if repeated:
         raise ManifestError(f"{store.uri(name)} has several columns {repeated[0]!r}")
-    missing = [column for column in REQUIRED_COLUMNS if column not in batch.schema.names]
+    missing = [column for column in REQUIRED_COLUMNS if column not in names]
     if missing:
         raise ManifestError(
             f"{store.uri(name)} has no column {missing[0]!r}; a manifest needs ir_uri and vis_uri, "
-            f"and may have pair_id and group, but this one has: {', '.join(batch.schema.names)}"
+            f"and may have pair_id and group, but this one has: {', '.join(names)}"
         )
     columns: dict[str, pa.Array] = {}
     for column in _TEXT_COLUMNS:
-        if column in batch.schema.names:
+        if column in names:
             columns[column] = _as_text(batch.column(column), column)
     for column in ("ir_uri", "vis_uri", FUSED_COLUMN):
         if column in columns:
@@ -143,7 +147,7 @@ def _normalise(
     if "group" not in columns:
         columns["group"] = pa.array([""] * batch.num_rows, pa.string())
     ordered = {column: columns[column] for column in _TEXT_COLUMNS if column in columns}
-    extra = {c: batch.column(c) for c in batch.schema.names if c not in ordered}
+    extra = {c: batch.column(c) for c in names if c not in ordered}
     return pa.RecordBatch.from_pydict({**ordered, **extra})
 
 
