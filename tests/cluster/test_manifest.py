@@ -163,3 +163,32 @@ def test_a_remote_manifest_may_not_point_above_itself() -> None:
     store.write("list.csv", b"ir_uri,vis_uri\na/../../x.png,b.png\n")
     with pytest.raises(ManifestError, match="above itself"):
         read(store)
+
+
+def test_column_names_that_are_not_unicode_are_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes(b"\xff,ir_uri,vis_uri\n1,/a,/b\n")
+    with pytest.raises(ManifestError, match="column names that are not UTF-8"):
+        read(Store(str(tmp_path)))
+
+
+def test_a_repeated_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="several columns 'ir_uri'"):
+        read(write_csv(tmp_path, "ir_uri,vis_uri,ir_uri\n/a,/b,/c\n"))
+
+
+def test_text_that_is_not_unicode_is_a_clear_error(tmp_path: Path) -> None:
+    raw = pa.array([b"\xff"], pa.binary())
+    broken = pa.StringArray.from_buffers(1, raw.buffers()[1], raw.buffers()[2])
+    pq.write_table(
+        pa.table({"ir_uri": ["/a"], "vis_uri": ["/b"], "x": broken}), tmp_path / "l.parquet"
+    )
+    with pytest.raises(ManifestError, match="not a Parquet manifest.*UTF8"):
+        read(Store(str(tmp_path)), "l.parquet")
+
+
+def test_dates_that_python_has_not_are_carried_along(tmp_path: Path) -> None:
+    times = pa.array([2**60, 1], pa.timestamp("us"))
+    table = pa.table({"ir_uri": ["/a", "/b"], "vis_uri": ["/c", "/d"], "time": times})
+    pq.write_table(table, tmp_path / "l.parquet")
+    frozen = freeze(read_user_manifest(Store(str(tmp_path)), "l.parquet"))[1]
+    assert pq.read_table(pa.BufferReader(frozen))["time"].combine_chunks().equals(times)

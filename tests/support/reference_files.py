@@ -69,7 +69,12 @@ def png_claiming(width: int, height: int) -> bytes:
     """Return a valid one-bit PNG whose header says any size and whose data are almost nothing."""
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     data = zlib.compress(bytes(1000))
-    return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return (
+        PNG_SIGNATURE
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", data)
+        + png_chunk(b"IEND", b"")
+    )
 
 
 def tiff_of_tags(*tags: tuple[int, int, tuple[int, ...]], data: bytes = bytes(64)) -> bytes:
@@ -88,6 +93,7 @@ def tiff_of_tags(*tags: tuple[int, int, tuple[int, ...]], data: bytes = bytes(64
     return head + data + struct.pack("<H", len(tags)) + entries + bytes(4) + overflow
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    """Write one chunk of a PNG."""
     checksum = struct.pack(">I", zlib.crc32(name + content))
     return struct.pack(">I", len(content)) + name + content + checksum
