@@ -182,7 +182,7 @@ def test_text_that_is_not_unicode_is_a_clear_error(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"ir_uri": ["/a"], "vis_uri": ["/b"], "x": broken}), tmp_path / "l.parquet"
     )
-    with pytest.raises(ManifestError, match="not a Parquet manifest.*UTF8"):
+    with pytest.raises(ManifestError, match=r"not a Parquet manifest.*UTF8"):
         read(Store(str(tmp_path)), "l.parquet")
 
 

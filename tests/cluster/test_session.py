@@ -6,13 +6,19 @@ import sys
 from support.environment import child_environment
 
 LISTENERS = """
+import os
+import socket
 import psutil
 from cluster.session import ClusterOptions, ray_session
+from support.processes import session_members
 with ray_session(ClusterOptions(address="local", workers=1)):
-    for process in psutil.Process().children(recursive=True):
+    import ray
+    ray.get(ray.remote(lambda: None).remote())
+    for process in session_members(os.getsid(0)):
+        role = "driver" if process.pid == os.getpid() else process.name().partition(":")[0]
         for connection in process.net_connections("inet"):
-            if connection.status == psutil.CONN_LISTEN:
-                print(connection.laddr.ip)
+            if connection.status == psutil.CONN_LISTEN or connection.type == socket.SOCK_DGRAM:
+                print(connection.laddr.ip, role, sep=",")
 """
 ADDRESSES = """
 import os
@@ -36,14 +42,16 @@ def run_python(code: str) -> str:
     shown = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True, text=True, check=True, timeout=180, env=environment,
+        start_new_session=True,
     )  # fmt: skip
     return shown.stdout
 
 
 def test_a_local_ray_listens_on_loopback_only() -> None:
-    addresses = set(run_python(LISTENERS).split())
-    assert addresses
-    assert all(address in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for address in addresses)
+    listeners = {tuple(line.split(",")) for line in run_python(LISTENERS).splitlines()}
+    assert {role for _, role in listeners} >= {"driver", "raylet", "gcs_server"}, listeners
+    addresses = {address for address, _ in listeners}
+    assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listeners
 
 
 def test_a_cluster_can_reach_a_driver_that_had_a_ray_of_its_own_before() -> None:
