@@ -1,31 +1,54 @@
-"""`python -m support.ray_head ADDRESS_FILE`: hold a two-node Ray cluster until SIGTERM."""
+"""`python -m support.ray_head ADDRESS_FILE CPUS...`: hold a Ray cluster until SIGTERM.
+
+The first number is the head's CPUs, each further one makes a node of its own.
+"""
 
 import os
 import signal
 import sys
-import threading
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from support.processes import wait_until
 from support.services import Connection, Launch
 
 CPUS_PER_NODE = 2
+_ADD = "add-a-node"
 
 
 def prepare_ray(folder: Path) -> Launch:
-    """Describe the cluster's process; it is ready once it has written its address."""
+    """Describe the process of a cluster of two nodes."""
+    return _prepare(folder, [CPUS_PER_NODE, CPUS_PER_NODE])
+
+
+def prepare_nodes(folder: Path) -> Launch:
+    """Describe the process of a cluster whose head only watches over two nodes of one CPU."""
+    return _prepare(folder, [0, 1, 1])
+
+
+def add_node(folder: Path) -> None:
+    """Let a cluster grow by one node, and wait until it has."""
+    request = folder / _ADD
+    request.touch()
+    wait_until(lambda: not request.exists(), timeout=60, what="another node")
+
+
+def _prepare(folder: Path, cpus: list[int]) -> Launch:
+    """The process is ready once it has written its address."""
     address_file = folder / "address"
     address_file.unlink(missing_ok=True)
 
     def connection() -> Connection | None:
         return {"address": address_file.read_text()} if address_file.exists() else None
 
-    return Launch([sys.executable, "-m", "support.ray_head", str(address_file)], connection)
+    command = [sys.executable, "-m", "support.ray_head", str(address_file), *map(str, cpus)]
+    return Launch(command, connection)
 
 
-def main(address_file: Path) -> None:
-    """Start head and worker node, publish the address and wait to be ended."""
+def main(address_file: Path, cpus: list[int]) -> None:
+    """Start the nodes, publish the address and wait to be ended."""
     _exit_on_sigterm()
     # Unix sockets live below this folder and their paths may not exceed 107 bytes.
     with TemporaryDirectory(prefix="irfuse-ray-", ignore_cleanup_errors=True) as folder:
@@ -33,18 +56,24 @@ def main(address_file: Path) -> None:
         from ray.cluster_utils import Cluster
 
         node: dict[str, Any] = {
-            "num_cpus": CPUS_PER_NODE,
             "node_ip_address": "127.0.0.1",
             "dashboard_agent_listen_port": 0,
         }
-        cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+        head = node | {"num_cpus": cpus[0], "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
-            cluster.add_node(**node)
+            for count in cpus[1:]:
+                cluster.add_node(**node, num_cpus=count)
             _exit_on_sigterm()  # in place of Ray's handler, which first drains for up to 30 s
             unfinished = address_file.with_suffix(".unfinished")
             unfinished.write_text(cluster.address)
             unfinished.rename(address_file)
-            threading.Event().wait()
+            request = address_file.with_name(_ADD)
+            while True:
+                time.sleep(0.1)
+                if request.exists():
+                    cluster.add_node(**node, num_cpus=CPUS_PER_NODE)
+                    request.unlink()
         finally:
             cluster.shutdown()
 
@@ -54,4 +83,4 @@ def _exit_on_sigterm() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), [int(count) for count in sys.argv[2:]])

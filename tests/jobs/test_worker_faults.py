@@ -1,0 +1,174 @@
+"""Whole runs whose workers are killed, stopped, or lost with their node."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from support.cli import RunningCommand, run_cli, start_cli
+from support.collections import read_rows, stable, write_pairs
+from support.processes import is_alive, session_members, wait_until
+from support.ray_head import add_node, prepare_nodes
+from support.ray_processes import job_workers, kill, kill_node, raylets
+from support.services import Services
+
+from cluster.storage import Store
+
+PAIRS = 60
+WAIT_S = 240.0
+SHARD_SIZE = 3
+WORKER = "FusionWorker"
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("collection")
+    write_pairs(folder, PAIRS, scale=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    collection: Path, ray_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished run of the collection."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    result = run_cli(*command(collection, out, ray_address), timeout=WAIT_S)
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A cluster of a head without CPUs and two nodes, and the folder that controls it."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    services = Services(folder, os.getpid())
+    try:
+        yield services.get("nodes", prepare_nodes)["address"], folder / "nodes"
+    finally:
+        services.end()
+
+
+def command(collection: Path, out: Path, address: str, *more: object) -> list[str]:
+    options = ["--weights", "random:0", "--shard-size", SHARD_SIZE, "--workers", 2]
+    return [
+        str(a) for a in ("run", collection, "--out", out, "--address", address, *options, *more)
+    ]
+
+
+def shards(out: Path) -> int:
+    return len(Store(str(out)).entries("shards"))
+
+
+def wait_for_shards(driver: RunningCommand, out: Path, count: int) -> None:
+    """Wait until so many shards are committed, of a run that is not over."""
+    wait_until(
+        lambda: driver.poll() is not None or shards(out) >= count, timeout=WAIT_S, what="a shard"
+    )
+    assert driver.poll() is None, driver.stderr
+
+
+def assert_same(out: Path, undisturbed: Path) -> None:
+    """Every pair has one row, as in the run that nothing happened to, and nothing else is there."""
+    assert stable(read_rows(out)) == stable(read_rows(undisturbed))
+    keys, expected = (
+        [e.key for e in Store(str(folder)).entries()] for folder in (out, undisturbed)
+    )
+    assert keys == expected
+
+
+def test_workers_that_are_killed_cost_no_pair(
+    collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
+) -> None:
+    with start_cli(*command(collection, tmp_path, ray_address)) as driver:
+        starting = wait_until(
+            lambda: job_workers(ray_address, driver.pid, WORKER), timeout=WAIT_S, what="a worker"
+        )
+        kill(starting[0])
+        for count in (1, 5, 9):
+            wait_for_shards(driver, tmp_path, count)
+            oldest, *_ = job_workers(ray_address, driver.pid, WORKER)
+            kill(oldest)
+        assert driver.poll() is None, driver.stderr
+        result = driver.wait(timeout=WAIT_S)
+    assert result.returncode == 0, result.stderr
+    assert_same(tmp_path, undisturbed)
+    assert {row["attempt"] for row in read_rows(tmp_path)} == {1, 2}
+
+
+def test_a_worker_that_stops_answering_is_replaced_and_does_no_harm_when_it_wakes(
+    collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
+) -> None:
+    arguments = command(collection, tmp_path, ray_address, "--pair-timeout", 10)
+    with start_cli(*arguments) as driver:
+        wait_for_shards(driver, tmp_path, 2)
+        stopped = job_workers(ray_address, driver.pid, WORKER)[0]
+        stopped.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(
+                lambda: "1 died" in driver.stderr or driver.poll() is not None,
+                timeout=WAIT_S,
+                what="a death",
+            )
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                stopped.send_signal(signal.SIGCONT)
+        result = driver.wait(timeout=WAIT_S)
+    assert result.returncode == 0, result.stderr
+    assert "1 died" in result.stderr
+    wait_until(lambda: not is_alive(stopped), timeout=WAIT_S, what="the end of the stopped worker")
+    assert_same(tmp_path, undisturbed)
+
+
+def test_nodes_that_are_lost_with_shards_in_work_cost_no_pair(
+    collection: Path, undisturbed: Path, nodes: tuple[str, Path], tmp_path: Path
+) -> None:
+    address, control = nodes
+    out = tmp_path / "out"
+
+    def careful() -> psutil.Process | None:
+        workers = job_workers(address, driver.pid, "process_pair")
+        return workers[0].parent() if workers else None
+
+    with start_cli(*command(collection, out, address)) as driver:
+        wait_for_shards(driver, out, 1)
+        before = raylets(address)
+        kill(job_workers(address, driver.pid, WORKER)[0])
+        node = wait_until(careful, timeout=WAIT_S, interval=0.01, what="a shard in careful mode")
+        kill_node(node)
+        for node in raylets(address)[1:]:
+            kill_node(node)
+        left = shards(out)
+        assert left < PAIRS // SHARD_SIZE
+        add_node(control)
+        result = driver.wait(timeout=WAIT_S)
+    assert result.returncode == 0, result.stderr
+    assert len(set(raylets(address)) - set(before)) == 1
+    assert_same(out, undisturbed)
+
+
+@pytest.mark.parametrize("own_ray", [False, True], ids=["cluster", "own ray"])
+def test_a_driver_that_is_terminated_says_how_to_go_on_and_leaves_no_worker(
+    collection: Path, ray_address: str, tmp_path: Path, own_ray: bool
+) -> None:
+    address = "local" if own_ray else ray_address
+    with start_cli(*command(collection, tmp_path, address)) as driver:
+        wait_for_shards(driver, tmp_path, 1)
+        workers = (
+            session_members(driver.pid) if own_ray else job_workers(ray_address, driver.pid, WORKER)
+        )
+        assert len(workers) >= 2
+        driver.send_signal(signal.SIGTERM)
+        result = driver.wait(timeout=WAIT_S)
+        wait_until(
+            lambda: not any(is_alive(worker) for worker in workers),
+            timeout=WAIT_S,
+            what="the end of the workers",
+        )
+    assert result.returncode == 130
+    assert "run the same command again" in result.stderr
+    assert "Traceback" not in result.stderr
