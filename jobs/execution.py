@@ -113,7 +113,7 @@ def _execute(
         progress.message("Summing up")
         summary = summarize_run(out, record)
         write_summary(out, summary)
-    _check_outcome(summary, options.max_failure_rate)
+    _check_outcome(out, summary, options.max_failure_rate)
     return RunResult(out.url, summary.rows, summary.failed, work.rows, summary)
 
 
@@ -288,11 +288,11 @@ def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]
     return check
 
 
-def _check_outcome(summary: Summary, max_failure_rate: float) -> None:
+def _check_outcome(out: Store, summary: Summary, max_failure_rate: float) -> None:
     if not summary.complete:
         raise RunFailedError(
-            f"Only {summary.rows} of {summary.total_rows} pairs have a row; run the same command "
-            "again"
+            f"Only {summary.rows} of {summary.total_rows} pairs have a row in {out.url}: finished "
+            "shards were removed from it meanwhile; run the same command again"
         )
     if summary.failed > max_failure_rate * summary.rows:
         raise RunFailedError(
