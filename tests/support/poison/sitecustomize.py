@@ -7,10 +7,16 @@ as a bug in a native decoder would.
 import ctypes
 import importlib.abc
 import importlib.util
+import os
+import signal
 import sys
 import threading
+import time
 
-SEGFAULT, HANG = b"irfuse-test-segfault", b"irfuse-test-hang"
+SEGFAULT, HANG, KILL, EXHAUST, REFUSE = (
+    b"irfuse-test-" + end for end in (b"segfault", b"hang", b"kill", b"exhaust", b"refuse")
+)
+MOST_BYTES, STEP_BYTES, PAUSE_S = 4 * 1024**3, 64 * 1024**2, 0.02
 
 
 class PoisonFinder(importlib.abc.MetaPathFinder):
@@ -40,9 +46,23 @@ def poisoned(decode):
             ctypes.string_at(0)
         if HANG in data:
             threading.Event().wait()
+        if KILL in data:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if EXHAUST in data:
+            exhaust_memory()
+        if REFUSE in data:
+            raise MemoryError("cannot allocate 64 GiB")
         return decode(data, **options)
 
     return decode_or_die
+
+
+def exhaust_memory():
+    """Take more and more memory, slowly enough to be seen; give it back if nobody minds."""
+    taken = []
+    while len(taken) * STEP_BYTES < MOST_BYTES:
+        taken.append(b"x" * STEP_BYTES)
+        time.sleep(PAUSE_S)
 
 
 sys.meta_path.insert(0, PoisonFinder())
