@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import posixpath
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,8 +39,12 @@ REQUIRED_COLUMNS = ("ir_uri", "vis_uri")
 FUSED_COLUMN = "fused_uri"
 _TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "group", FUSED_COLUMN)
 _HEADER_BYTES = 65536
+_CSV_BLOCK_BYTES = 1024 * 1024
 _DIGEST_KEY = b"irfuse.digest"
 _END = "\x00"
+_MOST_FOLDERS = 4096
+_TELLING = re.compile("[:@~]")
+"""What makes a name more than one: the end of a protocol, of a password, a home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,39 +89,45 @@ def read_user_manifest(
     batches = (
         _read_csv(store, name) if name.lower().endswith(".csv") else _read_parquet(store, name)
     )
+    locator = _Locator(store, allow_local_files)
     for batch in batches:
-        yield _normalise(batch, store, name, allow_local_files)
+        yield _normalise(batch, store, name, locator)
 
 
 def _read_csv(store: Store, name: str) -> Iterator[pa.RecordBatch]:
-    data = store.read(name)
-    try:
-        # The cut may fall inside a character.
-        head = data[:_HEADER_BYTES].decode("utf-8-sig", errors="ignore")
-        header = next(csv.reader(io.StringIO(head)), [])
-        options = pyarrow.csv.ConvertOptions(
-            column_types={column: pa.string() for column in header}, strings_can_be_null=False
-        )
-        yield from pyarrow.csv.open_csv(
-            pa.BufferReader(data.removeprefix(b"\xef\xbb\xbf")), convert_options=options
-        )
-    except (pa.ArrowException, csv.Error) as error:
-        raise ManifestError(f"{store.uri(name)} is not a CSV manifest: {error}") from None
+    with store.open(name) as file:
+        try:
+            # The cut may fall inside a character.
+            head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="ignore")
+            file.seek(0)
+            header = next(csv.reader(io.StringIO(head)), [])
+            yield from pyarrow.csv.open_csv(
+                file,
+                read_options=pyarrow.csv.ReadOptions(
+                    block_size=_CSV_BLOCK_BYTES, use_threads=False
+                ),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types={column: pa.string() for column in header},
+                    strings_can_be_null=False,
+                ),
+            )
+        except (pa.ArrowException, csv.Error) as error:
+            raise ManifestError(f"{store.uri(name)} is not a CSV manifest: {error}") from None
 
 
 def _read_parquet(store: Store, name: str) -> Iterator[pa.RecordBatch]:
     with store.open(name) as file:
         try:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=ROW_GROUP_ROWS):
+            parquet = pq.ParquetFile(file, pre_buffer=False)
+            # One thread: each one more keeps some memory of its own, and none is waited for.
+            for batch in parquet.iter_batches(batch_size=ROW_GROUP_ROWS, use_threads=False):
                 batch.validate(full=True)  # text that is not UTF-8 is not noticed before it is used
                 yield batch
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ManifestError(f"{store.uri(name)} is not a Parquet manifest: {error}") from None
 
 
-def _normalise(
-    batch: pa.RecordBatch, store: Store, name: str, allow_local_files: bool
-) -> pa.RecordBatch:
+def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator) -> pa.RecordBatch:
     try:
         names = batch.schema.names
     except UnicodeDecodeError:
@@ -136,10 +147,7 @@ def _normalise(
             columns[column] = _as_text(batch.column(column), column)
     for column in ("ir_uri", "vis_uri", FUSED_COLUMN):
         if column in columns:
-            located = [
-                _locate(uri, store, allow_local_files) for uri in columns[column].to_pylist()
-            ]
-            columns[column] = pa.array(located, pa.string())
+            columns[column] = pa.array(locator.locate(columns[column].to_pylist()), pa.string())
     if "pair_id" not in columns:
         paths = [split_query(uri)[0] for uri in columns["ir_uri"].to_pylist()]
         stems = [posixpath.splitext(path)[0] for path in paths]
@@ -160,6 +168,37 @@ def _as_text(column: pa.Array, name: str) -> pa.Array:
 
 def _below(path: str, root: str) -> str:
     return path[len(root) + 1 :] if path.startswith(f"{root}/") else path
+
+
+class _Locator:
+    """Makes a manifest's locations absolute, or refuses them; each folder is looked at once."""
+
+    def __init__(self, store: Store, allow_local_files: bool) -> None:
+        self._store = store
+        self._allow_local_files = allow_local_files
+        self._folders: dict[str, str] = {}
+
+    def locate(self, uris: Iterable[str]) -> list[str]:
+        """Return the locations, absolute.
+
+        Raises:
+            ManifestError: One may not be named.
+        """
+        located = []
+        for uri in uris:
+            name = uri.rpartition("/")[2]
+            folder = uri.removesuffix(name)
+            plain = name and name not in (".", "..") and not _TELLING.search(name)
+            if not plain:
+                located.append(_locate(uri, self._store, self._allow_local_files))
+                continue
+            if folder not in self._folders:
+                if len(self._folders) == _MOST_FOLDERS:
+                    self._folders.clear()
+                whole = _locate(uri, self._store, self._allow_local_files)
+                self._folders[folder] = whole.removesuffix(name)
+            located.append(self._folders[folder] + name)
+        return located
 
 
 def _locate(uri: str, store: Store, allow_local_files: bool) -> str:

@@ -89,6 +89,17 @@ def test_relative_locations_are_relative_to_the_manifest(tmp_path: Path) -> None
     ]
 
 
+def test_each_location_is_made_absolute_by_itself(tmp_path: Path) -> None:
+    uris = ["a.png", "/a.png", "x/a.png", "x/../b.png", "x/..", "/x/a.png", "s3://x/a.png", "x/a:b"]
+    (tmp_path / "list.csv").write_text("\n".join(["ir_uri,vis_uri", *(f"{u},{u}" for u in uris)]))
+    here = str(tmp_path)
+    (batch,) = read_user_manifest(Store(here), "list.csv")
+    assert batch.column("ir_uri").to_pylist() == [
+        f"{here}/a.png", "/a.png", f"{here}/x/a.png", f"{here}/b.png", here, "/x/a.png",
+        "s3://x/a.png", f"{here}/x/a:b",
+    ]  # fmt: skip
+
+
 def test_a_missing_pair_id_is_made_from_the_infrared_location(tmp_path: Path) -> None:
     store = write_csv(tmp_path, "ir_uri,vis_uri\nday/ir/007D.png,day/vi/007D.png\n")
     assert read(store)[0]["pair_id"] == "day/ir/007D"
