@@ -33,14 +33,14 @@ INTERNAL_ERROR = refused(500, "InternalError")
 READ_TIMEOUT = {"config_kwargs": {"read_timeout": 3}}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("collection")
     write_pairs(folder, PAIRS)
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(
     collection: Path, ray_address: str, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
@@ -53,12 +53,16 @@ def undisturbed(
 def options(
     source: object, out: object, storage_options: Mapping[str, Any], **changed: Any
 ) -> RunOptions:
-    settings = {"weights": "random:0", "metrics": ("EN", "SSIM_a"), "shard_size": SHARD_SIZE}
+    settings = {
+        "weights": "random:0",
+        "metrics": ("EN", "SSIM_a"),
+        "shard_size": SHARD_SIZE,
+        "workers": 1,
+    }
     return RunOptions(
         source=str(source),
         out=str(out),
         storage_options=dict(storage_options),
-        workers=2,
         **settings | changed,
     )
 
@@ -91,12 +95,13 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
     bucket = copy_to(s3, collection)
     out = f"{bucket}/out"
     with s3_proxy(s3) as proxy:
+        # No request meets more than five of them: the sixth attempt is the last.
         faults = [
             proxy.add(slow_down, "GET", r"list-type=2"),
             proxy.add(cut_answer, "GET", r"list-type=2.*=in"),
-            proxy.add(slow_down, "GET", r"/in/(ir|vis)/", times=6),
+            proxy.add(slow_down, "GET", r"/in/(ir|vis)/", times=4),
             proxy.add(cut_answer, "GET", r"/in/ir/0001\.png"),
-            proxy.add(cut_answer, "GET", r"/in/vis/0007\.png", times=2),
+            proxy.add(cut_answer, "GET", r"/in/vis/0007\.png"),
             proxy.add(reset, "GET", r"/in/ir/0004\.png"),
             proxy.add(hang, "GET", r"/in/vis/0010\.png"),
             proxy.add(cut_answer, "GET", r"/out/manifest\.parquet"),
@@ -111,7 +116,11 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
             proxy.add(reset_after_taking, "PUT", r"/out/summary\.json"),
         ]
         wanted = options(
-            f"{bucket}/in", out, proxy.s3.storage_options | READ_TIMEOUT, address=ray_address
+            f"{bucket}/in",
+            out,
+            proxy.s3.storage_options | READ_TIMEOUT,
+            address=ray_address,
+            workers=2,
         )
         result = jobs.run(wanted)
     assert [fault for fault in faults if fault.met < fault.times] == []
