@@ -122,9 +122,12 @@ class Store:
         """Tell a bucket that does not exist from an empty prefix, where the store can say."""
         if self.is_local or "/" not in self._root:
             return
-        # Not exists(), which takes any fault for absence; nor must everyone be let look at it.
-        with contextlib.suppress(PermissionError):
-            self._fs.info(self._root.split("/", 1)[0])
+        try:
+            self._fs.info(self._root.split("/", 1)[0])  # exists() takes any fault for absence
+        except OSError as error:
+            # Who may list a bucket may not always look at it, which stores say in various ways.
+            if isinstance(error, FileNotFoundError) or is_passing(error):
+                raise
 
     def exists(self, key: str) -> bool:
         """Whether an object lies at a key."""
