@@ -14,7 +14,7 @@ PAIRS = 24
 WAIT_S = 280.0
 POISON = str(Path(__file__).parents[1] / "support" / "poison")
 SPARE_BYTES = 4 * 1024**3
-"""For Ray, the driver and a worker, which are not there yet when memory is measured: about half."""
+"""For Ray, the driver and a worker, which take about half of it, and whatever else is running."""
 
 
 @pytest.fixture(scope="module")

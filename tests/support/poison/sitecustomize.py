@@ -16,7 +16,7 @@ import time
 SEGFAULT, HANG, KILL, EXHAUST, REFUSE = (
     b"irfuse-test-" + end for end in (b"segfault", b"hang", b"kill", b"exhaust", b"refuse")
 )
-MOST_BYTES, STEP_BYTES, PAUSE_S = 4 * 1024**3, 64 * 1024**2, 0.02
+STEP_BYTES, BEYOND_BYTES, LONGEST_S = 64 * 1024**2, 512 * 1024**2, 30
 
 
 class PoisonFinder(importlib.abc.MetaPathFinder):
@@ -58,11 +58,17 @@ def poisoned(decode):
 
 
 def exhaust_memory():
-    """Take more and more memory, slowly enough to be seen; give it back if nobody minds."""
+    """Take memory until the machine uses more than Ray's limit; give it back if nobody minds."""
+    import psutil
+
+    limit = float(os.environ["RAY_memory_usage_threshold"])  # noqa: SIM112 - as Ray spells it
     taken = []
-    while len(taken) * STEP_BYTES < MOST_BYTES:
-        taken.append(b"x" * STEP_BYTES)
-        time.sleep(PAUSE_S)
+    deadline = time.monotonic() + LONGEST_S
+    while time.monotonic() < deadline:
+        memory = psutil.virtual_memory()
+        if memory.total - memory.available < limit * memory.total + BEYOND_BYTES:
+            taken.append(b"x" * STEP_BYTES)
+        time.sleep(0.02)
 
 
 sys.meta_path.insert(0, PoisonFinder())
