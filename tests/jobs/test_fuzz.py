@@ -1,6 +1,6 @@
 """Whatever a manifest, a folder or an image holds, no pair is lost and nothing else breaks.
 
-`pytest tests/jobs/test_fuzz.py --hypothesis-profile=deep` tries thirty times as much.
+`pytest tests/jobs/test_fuzz.py --hypothesis-profile=deep` tries ten times as much.
 """
 
 import csv
@@ -38,7 +38,7 @@ METRICS = ("EN", "SCD")
 
 def examples(count: int) -> settings:
     return settings(
-        max_examples=30 * count if DEEP else count,
+        max_examples=10 * count if DEEP else count,
         deadline=None,
         derandomize=not DEEP,
         database=None,
@@ -141,7 +141,8 @@ def freeze_and_read(folder: str, name: str, data: bytes) -> None:
     store = Store(folder)
     store.write(name, data)
     try:
-        given_rows = [row for batch in read_user_manifest(store, name) for row in batch.to_pylist()]
+        batches = list(read_user_manifest(store, name))
+        pair_ids = [value for batch in batches for value in batch.column("pair_id").to_pylist()]
         info, frozen = freeze(read_user_manifest(store, name))
     except IrfuseError:
         return
@@ -149,7 +150,7 @@ def freeze_and_read(folder: str, name: str, data: bytes) -> None:
     manifest = FrozenManifest(store)
     rows = manifest.read(0, manifest.rows)
     assert (info.rows, info.digest) == (manifest.rows, manifest.digest)
-    assert [row.pair_id for row in rows] == [row["pair_id"] for row in given_rows]
+    assert [row.pair_id for row in rows] == pair_ids
     assert len({row.pair_id for row in rows}) == len(rows) == info.rows
 
 
