@@ -15,7 +15,13 @@ from support.s3 import S3Server
 
 import jobs
 from cluster.storage import Store
-from fusion_core.errors import InvalidValueError, RunConflictError, RunFailedError, WeightsError
+from fusion_core.errors import (
+    InvalidValueError,
+    ManifestError,
+    RunConflictError,
+    RunFailedError,
+    WeightsError,
+)
 from fusion_core.imaging import decode_image, encode_png
 from fusion_core.metrics import METRICS
 from fusion_core.synthetic import synthetic_pair
@@ -173,6 +179,21 @@ def test_an_edited_manifest_file_is_noticed(
     manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines[:3]]))
     with pytest.raises(RunConflictError, match="rows: 4 there, 3 now"):
         jobs.run(wanted)
+
+
+def test_a_manifest_file_that_is_as_it_was_is_not_frozen_again(
+    collection: Path, ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text(f"ir_uri,vis_uri\n{collection}/ir/0000.png,{collection}/vis/0000.png\n")
+    wanted = options(manifest, tmp_path / "out", address=ray_address)
+    assert jobs.run(wanted).computed == 1
+
+    def refuse(batches: object) -> None:
+        raise AssertionError("The manifest must not be frozen again")
+
+    monkeypatch.setattr("jobs.execution.freeze", refuse)
+    assert jobs.run(wanted).computed == 0
 
 
 @pytest.mark.parametrize(
@@ -370,6 +391,30 @@ def test_fused_images_made_elsewhere_get_the_scores_of_the_run(
     assert rows[0]["fused"] == {"bytes": None, "path": fused.uri("0000.png")}
     assert (rows[-1]["error_stage"], rows[-1]["fused"]) == ("read", None)
     assert "no fused image" in rows[-1]["error_message"]
+
+
+def test_fused_images_that_the_manifest_names_get_their_scores(
+    collection: Path, ray_address: str, tmp_path: Path
+) -> None:
+    pair = f"{collection}/ir/0001.png,{collection}/vis/0001.png"
+    lines = ["ir_uri,vis_uri,fused_uri", f"{pair},{collection}/ir/0001.png"]
+    lines.append(f"{pair.replace('0001', '0002')},")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    result = jobs.score(
+        ScoreOptions(
+            source=str(tmp_path / "list.csv"), name="infrared", out=str(tmp_path / "out"),
+            metrics=("EN",), address=ray_address, max_failure_rate=0.5,
+        )
+    )  # fmt: skip
+    scored, missing = read_rows(tmp_path / "out")
+    assert (result.failed, scored["status"], missing["error_stage"]) == (1, "ok", "read")
+    assert scored["fused"] == {"bytes": None, "path": f"{collection}/ir/0001.png"}
+    assert scored["EN"] > 0
+
+
+def test_fused_images_that_nobody_names_are_asked_for(collection: Path, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"--fused, or a manifest with the column fused_uri"):
+        jobs.score(ScoreOptions(source=str(collection), name="theirs", out=str(tmp_path)))
 
 
 def test_the_published_pictures_and_means_come_out_on_s3_as_on_disk(
