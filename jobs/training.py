@@ -229,7 +229,7 @@ def _compute(
         start_timeout_s=options.start_timeout,
     )
     begins = f"from step {begun}" if begun else "from the start"
-    progress.message(f"Training {record.steps} steps {begins} on {record.image_count} images")
+    progress.message(f"Training {record.steps} steps {begins}; images: {record.image_count}")
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
         from cluster.training import run_training

@@ -9,32 +9,13 @@ from pathlib import Path
 
 import pytest
 from support.cli import RunningCommand, run_cli, start_cli
-from support.collections import read_rows, stable, write_pairs
+from support.collections import PAIRS, read_rows, run_command, stable
 from support.processes import wait_until
 
 from cluster.storage import Store
 
-PAIRS = 60
 WAIT_S = 240.0
 Remount = Callable[[str], bool]
-
-
-@pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("collection")
-    write_pairs(folder, PAIRS, scale=3)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    collection: Path, ray_address: str, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A finished run of the collection."""
-    out = tmp_path_factory.mktemp("undisturbed")
-    result = run_cli(*command(collection, out, ray_address), timeout=WAIT_S)
-    assert result.returncode == 0, result.stderr
-    return out
 
 
 @pytest.fixture
@@ -54,13 +35,6 @@ def disk(tmp_path: Path) -> Iterator[tuple[Path, Remount]]:
         yield folder, remount
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def command(collection: Path, out: Path, address: str) -> list[str]:
-    return [
-        "run", str(collection), "--out", str(out), "--address", address, "--weights", "random:0",
-        "--shard-size", "3", "--workers", "2",
-    ]  # fmt: skip
 
 
 def shards(out: Path) -> list[Path]:
@@ -100,7 +74,7 @@ def test_a_run_whose_disk_is_full_says_so_and_is_finished_when_there_is_room(
     disk: tuple[Path, Remount],
 ) -> None:
     out, remount = disk
-    arguments = command(collection, out, ray_address)
+    arguments = run_command(collection, out, ray_address)
     assert remount("size=4k")
     result = run_cli(*arguments)
     assert result.returncode == 1
@@ -126,7 +100,7 @@ def test_a_run_whose_disk_becomes_read_only_says_so_and_is_finished_when_it_is_w
     disk: tuple[Path, Remount],
 ) -> None:
     out, remount = disk
-    arguments = command(collection, out, ray_address)
+    arguments = run_command(collection, out, ray_address)
     with start_cli(*arguments) as driver:
         wait_for_shards(driver, out, 2)
         # Refused while a file is open for writing.
@@ -144,7 +118,7 @@ def test_a_run_whose_out_is_removed_says_so_and_is_finished_by_the_same_command(
     collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    arguments = command(collection, out, ray_address)
+    arguments = run_command(collection, out, ray_address)
     with start_cli(*arguments) as driver:
         wait_for_shards(driver, out, 2)
         out.rename(tmp_path / "gone")
@@ -160,7 +134,7 @@ def test_an_out_without_rights_is_named_before_anything_is_computed(
     collection: Path, tmp_path: Path
 ) -> None:
     tmp_path.chmod(0o500)
-    arguments = command(collection, tmp_path / "out", "local")
+    arguments = run_command(collection, tmp_path / "out", "local")
     python = [sys.executable, "-m", "jobs.cli", *arguments]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.cli import run_cli, start_cli
-from support.collections import read_rows, stable, write_pairs
+from support.collections import PAIRS, read_rows, run_options, stable, write_pairs
 from support.processes import wait_until
 from support.s3 import S3Server
 
@@ -25,33 +25,7 @@ from fusion_core.errors import (
 from fusion_core.imaging import decode_image, encode_png
 from fusion_core.metrics import METRICS
 from fusion_core.synthetic import synthetic_pair
-from jobs import RunOptions, ScoreOptions
-
-PAIRS = 60
-SCALE = 3
-
-
-@pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("collection")
-    write_pairs(folder, PAIRS, scale=SCALE)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    collection: Path, ray_address: str, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A finished run of the collection."""
-    out = tmp_path_factory.mktemp("undisturbed")
-    result = jobs.run(options(collection, out, address=ray_address))
-    assert (result.rows, result.failed, result.computed) == (PAIRS, 0, PAIRS)
-    return out
-
-
-def options(source: object, out: object, **changed: Any) -> RunOptions:
-    settings = {"weights": "random:0", "shard_size": 3, "workers": 2, **changed}
-    return RunOptions(source=str(source), out=str(out), **settings)
+from jobs import ScoreOptions
 
 
 def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +39,8 @@ def test_every_pair_has_one_row_in_manifest_order(undisturbed: Path) -> None:
     rows = read_rows(undisturbed)
     assert [row["pair_id"] for row in rows] == [f"{number:04d}" for number in range(PAIRS)]
     assert {row["status"] for row in rows} == {"ok"}
-    assert decode_image(rows[1]["fused"]["bytes"]).shape == (33 * SCALE, 57 * SCALE, 3)
-    assert decode_image(rows[0]["fused"]["bytes"]).shape == (48 * SCALE, 64 * SCALE)
+    assert decode_image(rows[1]["fused"]["bytes"]).shape == (99, 171, 3)
+    assert decode_image(rows[0]["fused"]["bytes"]).shape == (144, 192)
 
 
 def test_a_run_computes_every_metric_by_default(undisturbed: Path) -> None:
@@ -79,7 +53,7 @@ def test_a_run_summarizes_every_metric_by_default(
     collection: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)
-    (group,) = jobs.run(options(collection, undisturbed)).summary.groups
+    (group,) = jobs.run(run_options(collection, undisturbed)).summary.groups
     assert {n: m.count for n, m in group.metrics.items()} == dict.fromkeys(METRICS, PAIRS)
 
 
@@ -117,7 +91,7 @@ def test_a_pair_too_small_for_some_metrics_is_an_ok_row_with_nulls_and_reasons(
     ir, vis = synthetic_pair(5, 5, seed=1)
     store.write("ir/five.png", encode_png(ir))
     store.write("vis/five.png", encode_png(vis))
-    result = jobs.run(options(tmp_path / "in", tmp_path / "out", address=ray_address))
+    result = jobs.run(run_options(tmp_path / "in", tmp_path / "out", address=ray_address))
     large, five = read_rows(tmp_path / "out")
     assert (result.failed, five["pair_id"], five["status"]) == (0, "five", "ok")
     assert [metric for metric in METRICS if five[metric] is None] == ["MS_SSIM"]
@@ -130,7 +104,7 @@ def test_a_finished_run_answers_without_ray(
     collection: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)
-    result = jobs.run(options(collection, undisturbed))
+    result = jobs.run(run_options(collection, undisturbed))
     assert (result.rows, result.computed) == (PAIRS, 0)
     assert result.summary.groups[0].metrics["EN"].count == PAIRS
 
@@ -140,21 +114,23 @@ def test_other_settings_in_the_same_place_are_refused_by_name(
 ) -> None:
     with pytest.raises(RunConflictError, match=r"parameters: .*l1_norm.*metrics: "):
         jobs.run(
-            options(collection, undisturbed, params={"strategy": "l1_norm"}, metrics=("EN", "SCD"))
+            run_options(
+                collection, undisturbed, params={"strategy": "l1_norm"}, metrics=("EN", "SCD")
+            )
         )
 
 
 def test_another_source_in_the_same_place_is_refused(undisturbed: Path, tmp_path: Path) -> None:
     write_pairs(tmp_path, PAIRS)
     with pytest.raises(RunConflictError, match="manifest_digest"):
-        jobs.run(options(tmp_path, undisturbed))
+        jobs.run(run_options(tmp_path, undisturbed))
 
 
 def test_what_is_added_to_the_folder_later_is_not_part_of_the_run(
     ray_address: str, tmp_path: Path
 ) -> None:
     write_pairs(tmp_path / "in", 4)
-    wanted = options(tmp_path / "in", tmp_path / "out", address=ray_address)
+    wanted = run_options(tmp_path / "in", tmp_path / "out", address=ray_address)
     jobs.run(wanted)
     write_pairs(tmp_path / "in", 6)
     assert jobs.run(wanted).rows == 4
@@ -164,7 +140,7 @@ def test_a_run_that_was_killed_before_its_manifest_was_written_goes_on(
     collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
 ) -> None:
     (tmp_path / "run.json").write_bytes((undisturbed / "run.json").read_bytes())
-    jobs.run(options(collection, tmp_path, address=ray_address))
+    jobs.run(run_options(collection, tmp_path, address=ray_address))
     assert stable(read_rows(tmp_path)) == stable(read_rows(undisturbed))
 
 
@@ -174,7 +150,7 @@ def test_an_edited_manifest_file_is_noticed(
     manifest = tmp_path / "list.csv"
     lines = [f"{n},{collection}/ir/{n:04d}.png,{collection}/vis/{n:04d}.png" for n in range(4)]
     manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines]))
-    wanted = options(manifest, tmp_path / "out", address=ray_address)
+    wanted = run_options(manifest, tmp_path / "out", address=ray_address)
     assert jobs.run(wanted).rows == 4
     manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines[:3]]))
     with pytest.raises(RunConflictError, match="rows: 4 there, 3 now"):
@@ -186,7 +162,7 @@ def test_a_manifest_file_that_is_as_it_was_is_not_frozen_again(
 ) -> None:
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"ir_uri,vis_uri\n{collection}/ir/0000.png,{collection}/vis/0000.png\n")
-    wanted = options(manifest, tmp_path / "out", address=ray_address)
+    wanted = run_options(manifest, tmp_path / "out", address=ray_address)
     assert jobs.run(wanted).computed == 1
 
     def refuse(batches: object) -> None:
@@ -221,7 +197,7 @@ def test_mistakes_are_told_before_anything_starts(
 ) -> None:
     forbid_ray(monkeypatch)
     with pytest.raises(error, match=message):
-        jobs.run(options(collection, tmp_path / "out", **changed))
+        jobs.run(run_options(collection, tmp_path / "out", **changed))
     assert not (tmp_path / "out" / "run.json").exists()
 
 
@@ -269,8 +245,8 @@ def test_a_run_on_s3_gives_the_same_rows(
     s3: S3Server, collection: Path, undisturbed: Path, ray_address: str
 ) -> None:
     bucket = f"s3://{s3.new_bucket()}"
-    write_pairs(f"{bucket}/in", PAIRS, scale=SCALE, **s3.storage_options)
-    wanted = options(
+    write_pairs(f"{bucket}/in", PAIRS, scale=3, **s3.storage_options)
+    wanted = run_options(
         f"{bucket}/in", f"{bucket}/out", address=ray_address, storage_options=s3.storage_options
     )
     assert jobs.run(wanted).failed == 0
@@ -291,7 +267,7 @@ def test_failed_rows_can_be_retried_alone(ray_address: str, tmp_path: Path) -> N
     store = write_pairs(tmp_path / "in", 12)
     picture = store.read("vis/0005.png")
     store.write("vis/0005.png", b"")
-    wanted = options(tmp_path / "in", tmp_path / "out", address=ray_address)
+    wanted = run_options(tmp_path / "in", tmp_path / "out", address=ray_address)
     assert jobs.run(wanted).failed == 1
     before = read_rows(tmp_path / "out")
     store.write("vis/0005.png", picture)
@@ -309,7 +285,9 @@ def test_an_old_summary_does_not_outlive_an_interrupted_retry(
     store = write_pairs(tmp_path / "in", 6)
     picture = store.read("vis/0005.png")
     store.write("vis/0005.png", b"")
-    wanted = options(tmp_path / "in", tmp_path / "out", address=ray_address, max_failure_rate=0.5)
+    wanted = run_options(
+        tmp_path / "in", tmp_path / "out", address=ray_address, max_failure_rate=0.5
+    )
     assert jobs.run(wanted).failed == 1
     store.write("vis/0005.png", picture)
 
@@ -331,7 +309,7 @@ def test_a_retry_goes_on_although_all_that_is_left_fails_again(
     for number in range(240):
         store.write(f"ir/{number:04d}.png", data)
         store.write(f"vis/{number:04d}.png", b"")
-    wanted = options(
+    wanted = run_options(
         tmp_path / "in", tmp_path / "out", address=ray_address, shard_size=60, max_failure_rate=1.0
     )
     jobs.run(wanted)
@@ -347,7 +325,7 @@ def test_too_many_failures_are_an_error_but_everything_is_committed(
     store = write_pairs(tmp_path / "in", 9)
     for number in (1, 4):
         store.write(f"ir/{number:04d}.png", b"<html>")
-    wanted = options(tmp_path / "in", tmp_path / "out", address=ray_address)
+    wanted = run_options(tmp_path / "in", tmp_path / "out", address=ray_address)
     with pytest.raises(RunFailedError, match=r"2 of 9 pairs failed \(2 at decode\).*10%"):
         jobs.run(wanted)
     assert [row["status"] for row in read_rows(tmp_path / "out")].count("ok") == 7
@@ -362,7 +340,7 @@ def test_a_run_that_fails_wholesale_stops_early(ray_address: str, tmp_path: Path
         store.write(f"ir/{number:04d}.png", data)
         store.write(f"vis/{number:04d}.png", b"")
     with pytest.raises(RunFailedError, match=r"Stopped: .* at decode"):
-        jobs.run(options(tmp_path / "in", tmp_path / "out", address=ray_address, shard_size=20))
+        jobs.run(run_options(tmp_path / "in", tmp_path / "out", address=ray_address, shard_size=20))
     assert len(Store(str(tmp_path / "out")).entries("shards")) < 20
 
 
@@ -430,9 +408,11 @@ def test_the_published_pictures_and_means_come_out_on_s3_as_on_disk(
         "address": ray_address,
         "shard_size": None,
     }
-    jobs.run(options(shared_reference / "tno", tmp_path, **wanted))
+    jobs.run(run_options(shared_reference / "tno", tmp_path, **wanted))
     jobs.run(
-        options(source.url, f"{bucket}/out", storage_options=s3_seaweed.storage_options, **wanted)
+        run_options(
+            source.url, f"{bucket}/out", storage_options=s3_seaweed.storage_options, **wanted
+        )
     )
     rows = read_rows(tmp_path)
     remote = read_rows(f"{bucket}/out", s3_seaweed.storage_options)

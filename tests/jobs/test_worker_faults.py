@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.cli import RunningCommand, run_cli, start_cli
-from support.collections import read_rows, stable, write_pairs
+from support.cli import RunningCommand, start_cli
+from support.collections import PAIRS, SHARD_SIZE, read_rows, run_command, stable
 from support.processes import is_alive, session_members, wait_until
 from support.ray_head import add_node, prepare_nodes
 from support.ray_processes import job_workers, kill, kill_node, raylets
@@ -17,28 +17,8 @@ from support.services import Services
 
 from cluster.storage import Store
 
-PAIRS = 60
 WAIT_S = 240.0
-SHARD_SIZE = 3
 WORKER = "FusionWorker"
-
-
-@pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("collection")
-    write_pairs(folder, PAIRS, scale=3)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    collection: Path, ray_address: str, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A finished run of the collection."""
-    out = tmp_path_factory.mktemp("undisturbed")
-    result = run_cli(*command(collection, out, ray_address), timeout=WAIT_S)
-    assert result.returncode == 0, result.stderr
-    return out
 
 
 @pytest.fixture
@@ -51,13 +31,6 @@ def nodes(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         yield services.get("nodes", prepare_nodes)["address"], folder / "nodes"
     finally:
         services.end()
-
-
-def command(collection: Path, out: Path, address: str, *more: object) -> list[str]:
-    options = ["--weights", "random:0", "--shard-size", SHARD_SIZE, "--workers", 2]
-    return [
-        str(a) for a in ("run", collection, "--out", out, "--address", address, *options, *more)
-    ]
 
 
 def shards(out: Path) -> int:
@@ -84,7 +57,7 @@ def assert_same(out: Path, undisturbed: Path) -> None:
 def test_workers_that_are_killed_cost_no_pair(
     collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
 ) -> None:
-    with start_cli(*command(collection, tmp_path, ray_address)) as driver:
+    with start_cli(*run_command(collection, tmp_path, ray_address)) as driver:
         starting = wait_until(
             lambda: job_workers(ray_address, driver.pid, WORKER), timeout=WAIT_S, what="a worker"
         )
@@ -103,7 +76,7 @@ def test_workers_that_are_killed_cost_no_pair(
 def test_workers_that_stop_answering_are_replaced_and_do_no_harm_when_they_wake(
     collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
 ) -> None:
-    arguments = command(collection, tmp_path, ray_address, "--pair-timeout", 10)
+    arguments = run_command(collection, tmp_path, ray_address, "--pair-timeout", 10)
     with start_cli(*arguments) as driver:
         wait_for_shards(driver, tmp_path, 2)
         stopped = job_workers(ray_address, driver.pid, WORKER)
@@ -136,7 +109,7 @@ def test_nodes_that_are_lost_with_shards_in_work_cost_no_pair(
         workers = job_workers(address, driver.pid, "process_pair")
         return workers[0].parent() if workers else None
 
-    with start_cli(*command(collection, out, address)) as driver:
+    with start_cli(*run_command(collection, out, address)) as driver:
         wait_for_shards(driver, out, 1)
         before = raylets(address)
         kill(job_workers(address, driver.pid, WORKER)[0])
@@ -158,7 +131,7 @@ def test_a_driver_that_is_terminated_says_how_to_go_on_and_leaves_no_worker(
     collection: Path, ray_address: str, tmp_path: Path, own_ray: bool
 ) -> None:
     address = "local" if own_ray else ray_address
-    with start_cli(*command(collection, tmp_path, address)) as driver:
+    with start_cli(*run_command(collection, tmp_path, address)) as driver:
         wait_for_shards(driver, tmp_path, 1)
         workers = (
             session_members(driver.pid) if own_ray else job_workers(ray_address, driver.pid, WORKER)

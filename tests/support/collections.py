@@ -9,7 +9,11 @@ import pyarrow.parquet as pq
 from cluster.storage import Store
 from fusion_core.imaging import encode_png
 from fusion_core.synthetic import synthetic_pair
+from jobs.options import RunOptions
 
+PAIRS = 60
+"""Of the collection that most tests of whole runs take."""
+SHARD_SIZE = 3
 SIZES = ((48, 64), (33, 57), (64, 48))
 _VOLATILE = ("attempt", "node", "read_ms", "decode_ms", "fuse_ms", "score_ms", "encode_ms")
 
@@ -45,3 +49,16 @@ def read_rows(
 def stable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Leave out what may differ between two computations of the same row."""
     return [{k: v for k, v in row.items() if k not in _VOLATILE} for row in rows]
+
+
+def run_options(source: object, out: object, **changed: Any) -> RunOptions:
+    """Return the options of a small run with untrained weights."""
+    settings = {"weights": "random:0", "shard_size": SHARD_SIZE, "workers": 2, **changed}
+    return RunOptions(source=str(source), out=str(out), **settings)
+
+
+def run_command(source: object, out: object, address: str, *more: object) -> list[str]:
+    """Return the command line of the same run."""
+    options = ["--weights", "random:0", "--shard-size", SHARD_SIZE, "--workers", 2]
+    command = ["run", source, "--out", out, "--address", address, *options, *more]
+    return [str(part) for part in command]

@@ -1,0 +1,27 @@
+"""What the tests of whole runs share: a collection, and a run that nothing happened to."""
+
+from pathlib import Path
+
+import pytest
+from support.collections import PAIRS, run_options, write_pairs
+
+import jobs
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs large enough that something can happen to a run of them."""
+    folder = tmp_path_factory.mktemp("collection")
+    write_pairs(folder, PAIRS, scale=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    collection: Path, ray_address: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished run of the collection."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    result = jobs.run(run_options(collection, out, address=ray_address))
+    assert (result.rows, result.failed, result.computed) == (PAIRS, 0, PAIRS)
+    return out
