@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 _BOOTSTRAP_SEED = 20190519
 _BOOTSTRAP_DRAWS = 50_000_000
 _MOST_RESAMPLES, _LEAST_RESAMPLES = 2000, 200
-_BLOCK_PAIRS = 1 << 16
+_BLOCK_PAIRS = 1 << 14
 
 
 class Column(Protocol):
@@ -49,11 +49,15 @@ def describe(
     defined = values[~np.isnan(values)]
     if not len(defined):
         return Statistics(count=0)
-    q25, median, q75 = (float(q) for q in np.quantile(defined, (0.25, 0.5, 0.75)))
+    mean, std = float(defined.mean()), float(defined.std(ddof=1)) if len(defined) > 1 else None
+    # Last, because it sorts them where they are.
+    q25, median, q75 = (
+        float(q) for q in np.quantile(defined, (0.25, 0.5, 0.75), overwrite_input=True)
+    )
     return Statistics(
         count=len(defined),
-        mean=float(defined.mean()),
-        std=float(defined.std(ddof=1)) if len(defined) > 1 else None,
+        mean=mean,
+        std=std,
         min=float(defined.min()),
         q25=q25,
         median=median,
@@ -87,13 +91,14 @@ def bootstrap_intervals(columns: Sequence[Column]) -> list[tuple[float, float] |
     for start, drawn in _draws_of_blocks(pairs, resamples, generator):
         block = np.stack([column[start : start + _BLOCK_PAIRS] for column in columns], axis=1)
         defined = ~np.isnan(block)
-        filled = np.where(defined, block, 0.0)
+        block[~defined] = 0.0
         known += defined.sum(axis=0)
+        gaps = (~defined).astype(np.float64) if not defined.all() else None
         for index, number in enumerate(drawn):
             places = generator.integers(0, len(block), number)
             weights = np.bincount(places, minlength=len(block)).astype(np.float64)
-            sums[index] += weights @ filled
-            counts[index] += weights @ defined
+            sums[index] += weights @ block
+            counts[index] += number if gaps is None else number - weights @ gaps
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     return [
         (float(low), float(high)) if known[column] > 1 else None

@@ -6,20 +6,22 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedRandom
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 _BYTES = 8
+_ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class StoredColumn:
     """One metric over consecutive rows; read anew whenever a slice is asked for."""
 
-    _file: IO[bytes]
+    _file: BufferedRandom
     _start: int
     _stop: int
 
@@ -29,7 +31,9 @@ class StoredColumn:
     def __getitem__(self, part: slice, /) -> NDArray[np.float64]:
         first, end, _ = part.indices(len(self))
         self._file.seek((self._start + first) * _BYTES)
-        return np.frombuffer(self._file.read((end - first) * _BYTES), dtype=np.float64)
+        values = np.empty(end - first)
+        self._file.readinto(values.data)
+        return values
 
 
 class ScoreTable:
@@ -37,10 +41,7 @@ class ScoreTable:
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._open = ExitStack()
-        self._files = {
-            metric: self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-            for metric in metrics
-        }
+        self._files = {metric: self._new_file() for metric in metrics}
         self._rows = 0
 
     def __enter__(self) -> Self:
@@ -57,18 +58,22 @@ class ScoreTable:
     def __len__(self) -> int:
         return self._rows
 
+    def _new_file(self) -> BufferedRandom:
+        return self._open.enter_context(tempfile.TemporaryFile())
+
     def append(self, rows: int, values: Mapping[str, NDArray[np.float64]]) -> None:
         """Add rows: a column for each metric."""
         self._rows += rows
         for metric, file in self._files.items():
-            file.write(np.ascontiguousarray(values[metric], dtype=np.float64).tobytes())
+            file.write(np.ascontiguousarray(values[metric], dtype=np.float64).data)
 
     def reorder(self, order: NDArray[np.int64]) -> None:
         """Put the row `order[i]` into place `i`."""
         for metric, file in self._files.items():
             values = self.columns()[metric][:]
             file.seek(0)
-            file.write(values[order].tobytes())
+            for first in range(0, self._rows, _ROWS_AT_ONCE):
+                file.write(values[order[first : first + _ROWS_AT_ONCE]].data)
 
     def columns(self, start: int = 0, stop: int | None = None) -> dict[str, StoredColumn]:
         """Return the rows from `start` to before `stop`, a column a metric."""

@@ -269,8 +269,8 @@ def _csv_line(cells: Iterable[object]) -> str:
 
 def _summarize_groups(method: str, scores: ScoreTable, counts: _Counts) -> list[GroupSummary]:
     members = counts.members()
-    scores.reorder(np.argsort(members, kind="stable"))
     ends = np.cumsum(np.bincount(members, minlength=len(counts.groups)))
+    scores.reorder(np.argsort(members, kind="stable"))
     starts = ends - np.diff(ends, prepend=0)
     return [
         _summarize_group(
