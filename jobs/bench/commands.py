@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter
+from pydantic import BaseModel
 
 from fusion_core.errors import InvalidValueError, RunFailedError
 from jobs.arguments import parse_key_values
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+AnyReport = TypeVar("AnyReport", bound=BaseModel)
+JsonOutput = Annotated[bool, Parameter(name="--json", negative=())]
 
 bench = App(name="bench", help="Measure this machine, against a baseline in the same run.")
 
@@ -21,7 +29,7 @@ def bench_metrics(
     reference: bool = True,
     device: Literal["cpu", "cuda"] = "cpu",
     batch: int = 1,
-    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure the metrics with one CPU thread, or on a GPU, against plain NumPy.
 
@@ -34,8 +42,6 @@ def bench_metrics(
         batch: Pairs computed at once; more than one for a GPU.
         json_output: Print JSON instead of the table.
     """
-    from rich.console import Console
-
     from jobs.bench import metrics as measuring
     from jobs.bench.tables import print_metrics_report
 
@@ -49,10 +55,7 @@ def bench_metrics(
         device=device,
         batch=batch,
     )
-    if json_output:
-        print(report.model_dump_json(indent=2))
-    else:
-        print_metrics_report(Console(), report)
+    _show(report, print_metrics_report, as_json=json_output)
 
 
 @bench.command(name="methods")
@@ -65,7 +68,7 @@ def bench_methods(
     repeats: int = 5,
     device: Literal["cpu", "cuda"] = "cpu",
     batch: int = 1,
-    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure the methods with one CPU thread, or on a GPU, beside their network alone.
 
@@ -79,8 +82,6 @@ def bench_methods(
         batch: Pairs computed at once; more than one for a GPU.
         json_output: Print JSON instead of the table.
     """
-    from rich.console import Console
-
     from jobs.bench import methods as measuring
     from jobs.bench.tables import print_methods_report
 
@@ -97,10 +98,7 @@ def bench_methods(
         device=device,
         batch=batch,
     )
-    if json_output:
-        print(report.model_dump_json(indent=2))
-    else:
-        print_methods_report(Console(), report)
+    _show(report, print_methods_report, as_json=json_output)
 
 
 @bench.command(name="train")
@@ -113,7 +111,7 @@ def bench_train(
     workers: int = 1,
     batch: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
-    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure training: steps a second, and what share is not forward and backward passes.
 
@@ -127,8 +125,6 @@ def bench_train(
         device: Where to compute.
         json_output: Print JSON instead of the table.
     """
-    from rich.console import Console
-
     from fusion_core.training import AUTOENCODERS
     from jobs.bench import training as measuring
     from jobs.bench.tables import print_training_report
@@ -145,17 +141,14 @@ def bench_train(
             device=device,
             progress=progress,
         )
-    if json_output:
-        print(report.model_dump_json(indent=2))
-    else:
-        print_training_report(Console(), report)
+    _show(report, print_training_report, as_json=json_output)
 
 
 @bench.command(name="growth")
 def bench_growth(
     *,
     rows: str = "1000,10000,100000,1000000",
-    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure plan, resume, time a pair and driver memory as the number of pairs grows.
 
@@ -163,18 +156,13 @@ def bench_growth(
         rows: Numbers of pairs, separated by commas; a million takes some ten minutes.
         json_output: Print JSON instead of the table.
     """
-    from rich.console import Console
-
     from jobs.bench import growth
     from jobs.bench.tables import print_growth_report
     from jobs.progress import terminal_progress
 
     with terminal_progress() as progress:
         report = growth.bench_growth(_parse_counts(rows), progress)
-    if json_output:
-        print(report.model_dump_json(indent=2))
-    else:
-        print_growth_report(Console(), report)
+    _show(report, print_growth_report, as_json=json_output)
 
 
 @bench.command(name="overhead")
@@ -185,7 +173,7 @@ def bench_overhead(
     workers: int | None = None,
     repeats: int = 3,
     device: Literal["cpu", "cuda"] = "cpu",
-    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure the job against a bare loop over the same pairs in plain processes, by turns.
 
@@ -197,8 +185,6 @@ def bench_overhead(
         device: Where to compute.
         json_output: Print JSON instead of the table.
     """
-    from rich.console import Console
-
     from jobs.bench import overhead
     from jobs.bench.tables import print_overhead_report
     from jobs.progress import terminal_progress
@@ -214,10 +200,7 @@ def bench_overhead(
             device=device,
             progress=progress,
         )
-    if json_output:
-        print(report.model_dump_json(indent=2))
-    else:
-        print_overhead_report(Console(), report)
+    _show(report, print_overhead_report, as_json=json_output)
 
 
 @bench.command(name="soak")
@@ -228,7 +211,7 @@ def bench_soak(
     kill_every: str = "15s",
     workers: int = 2,
     seed: int = 0,
-    json_output: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Run a job while its workers and drivers are killed at random, and check every row.
 
@@ -242,8 +225,6 @@ def bench_soak(
         seed: Of the choice of victims.
         json_output: Print JSON instead of the table.
     """
-    from rich.console import Console
-
     from jobs.bench import soak
     from jobs.bench.tables import print_soak_report
     from jobs.progress import terminal_progress
@@ -257,12 +238,20 @@ def bench_soak(
             seed=seed,
             progress=progress,
         )
-    if json_output:
-        print(report.model_dump_json(indent=2))
-    else:
-        print_soak_report(Console(), report)
+    _show(report, print_soak_report, as_json=json_output)
     if not report.flawless:
         raise RunFailedError("Rows were lost, doubled or wrong")
+
+
+def _show(
+    report: AnyReport, print_report: Callable[[Console, AnyReport], None], *, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_report(Console(), report)
 
 
 def _parse_seconds(text: str) -> float:

@@ -19,7 +19,7 @@ from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
 from fusion_core.imaging import encode_png
 from fusion_core.synthetic import synthetic_pair
-from jobs.bench.measuring import describe_machine, peak_memory_mb, versions
+from jobs.bench.measuring import Report, describe_machine, peak_memory_mb, versions
 from jobs.execution import score
 from jobs.options import ScoreOptions
 from jobs.progress import Progress, SilentProgress
@@ -47,15 +47,9 @@ class GrowthPoint(BaseModel):
     """Largest resident memory of the driver, its libraries and the final statistics included."""
 
 
-class GrowthReport(BaseModel):
+class GrowthReport(Report):
     """What `irfuse bench growth` measured."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    machine: str
-    """Processor and operating system."""
-    versions: dict[str, str]
-    """Of irfuse and what it computes with."""
     points: list[GrowthPoint]
     """One for each number of rows."""
 

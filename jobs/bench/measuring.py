@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 from threadpoolctl import threadpool_limits
 
 from fusion_core.errors import InvalidValueError
@@ -22,6 +23,17 @@ from fusion_core.synthetic import synthetic_pair
 
 _NOISE = 6.0
 """Standard deviation of the noise on the made-up images, in gray levels: no camera has none."""
+
+
+class Report(BaseModel):
+    """What every measurement tells."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    machine: str
+    """Processor and operating system, or GPU."""
+    versions: dict[str, str]
+    """Of irfuse and what it computes with."""
 
 
 def check_setting(smallest: int, device: str) -> None:

@@ -19,6 +19,7 @@ from fusion_core.methods import FuseBatch, build_method, get_method
 from fusion_core.parameters import Precision
 from fusion_core.weights import Weights
 from jobs.bench.measuring import (
+    Report,
     check_setting,
     describe_machine,
     noisy_pair,
@@ -92,15 +93,9 @@ class MethodTiming(BaseModel):
         return self.gigaflops / self.matmul_gigaflops
 
 
-class MethodsReport(BaseModel):
+class MethodsReport(Report):
     """What `irfuse bench methods` measured."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    machine: str
-    """Processor and operating system, or GPU."""
-    versions: dict[str, str]
-    """Of irfuse and what it computes with."""
     width: int
     """Pixels."""
     height: int

@@ -20,6 +20,7 @@ from fusion_core.metrics import METRICS, select_metrics
 from fusion_core.metrics.base import Images
 from fusion_core.metrics.reference import REFERENCE_METRICS
 from jobs.bench.measuring import (
+    Report,
     check_setting,
     describe_machine,
     memory_mb,
@@ -67,15 +68,9 @@ class MetricTiming(BaseModel):
         return self.reference_seconds_per_megapixel / self.seconds_per_megapixel
 
 
-class MetricsReport(BaseModel):
+class MetricsReport(Report):
     """What `irfuse bench metrics` measured."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    machine: str
-    """Processor and operating system, or GPU."""
-    versions: dict[str, str]
-    """Of irfuse and what it computes with."""
     width: int
     """Pixels."""
     height: int

@@ -29,6 +29,7 @@ from fusion_core.methods import build_method, get_method
 from fusion_core.metrics import select_metrics
 from fusion_core.scoring import prepare_metrics, score_images
 from jobs.bench.measuring import (
+    Report,
     check_setting,
     describe_machine,
     environment,
@@ -71,15 +72,9 @@ class Round(BaseModel):
         return self.job_pairs_per_second / self.bare_pairs_per_second
 
 
-class OverheadReport(BaseModel):
+class OverheadReport(Report):
     """What `irfuse bench overhead` measured."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    machine: str
-    """Processor and operating system, or GPU."""
-    versions: dict[str, str]
-    """Of irfuse and what it computes with."""
     width: int
     """Pixels."""
     height: int

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import BaseModel, ConfigDict
 
 from cluster.ledger import RUN_KEY, Ledger, RunRecord, read_run
 from cluster.manifest import MANIFEST_KEY, PairRow
@@ -27,7 +26,7 @@ from fusion_core.errors import InvalidValueError, RunFailedError
 from fusion_core.imaging import encode_png
 from fusion_core.methods import get_method
 from fusion_core.synthetic import synthetic_pair
-from jobs.bench.measuring import describe_machine, one_thread, versions
+from jobs.bench.measuring import Report, describe_machine, one_thread, versions
 from jobs.bench.processes import find_workers
 from jobs.progress import Progress, SilentProgress
 from jobs.summary import SUMMARY_CSV_KEY, SUMMARY_KEY
@@ -41,15 +40,9 @@ _LOOK_EVERY_S = 0.1
 _STUCK_S = 900.0
 
 
-class SoakReport(BaseModel):
+class SoakReport(Report):
     """What `irfuse bench soak` found."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    machine: str
-    """Processor and operating system."""
-    versions: dict[str, str]
-    """Of irfuse and what it computes with."""
     pairs: int
     """Of the collection."""
     seconds: float

@@ -12,7 +12,7 @@ from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
 from fusion_core.imaging import encode_png
 from fusion_core.training import AUTOENCODERS
-from jobs.bench.measuring import describe_machine, noisy_pair, to_levels, versions
+from jobs.bench.measuring import Report, describe_machine, noisy_pair, to_levels, versions
 from jobs.options import TrainOptions
 from jobs.progress import Progress
 from jobs.training import train
@@ -36,15 +36,9 @@ class TrainingTiming(BaseModel):
     """Of that time, spent outside forward and backward passes."""
 
 
-class TrainingReport(BaseModel):
+class TrainingReport(Report):
     """What `irfuse bench train` measured."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    machine: str
-    """Processor and operating system, or GPU."""
-    versions: dict[str, str]
-    """Of irfuse and what it computes with."""
     crop: int
     """Side of the crops."""
     precision: str
