@@ -13,13 +13,12 @@ from fusion_core.errors import StorageError
 
 LOCAL_PROTOCOLS = (None, "file", "local")
 REMOTE_PROTOCOLS = (
-    "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "hf", "hdfs", "webhdfs",
-    "http", "https",
+    "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "hf", "http", "https",
 )  # fmt: skip
 """Protocols that never reach the file system of the machine that reads them."""
 
-_WEB_PROTOCOLS = ("http", "https")
-_ACCOUNT_PROTOCOLS = ("abfs", "abfss")
+WEB_PROTOCOLS = ("http", "https")
+_ACCOUNT_PROTOCOLS = ("az", "abfs", "abfss")
 _HIDDEN = "..."
 # An AWS secret may hold slashes, so that the name of the host need not be where it seems to be.
 _USER_AND_SECRET = re.compile(r"(?!arn:)[^/@:\[]+:(?!\d+(?:/|\Z))[^@]*@")
@@ -61,7 +60,8 @@ def check_no_secret(location: str) -> None:
 
 def split_query(location: str) -> tuple[str, str]:
     """Split a web address before its `?` or `#`; other locations have nothing after it."""
-    if protocol_of(location) in _WEB_PROTOCOLS:
+    protocol = location.partition("://")[0].rpartition("::")[2]
+    if protocol.lower() in WEB_PROTOCOLS:
         found = re.search(r"[?#]", location)
         if found:
             return location[: found.start()], location[found.start() :]

@@ -106,6 +106,7 @@ def _read_csv(store: Store, name: str) -> Iterator[pa.RecordBatch]:
                 read_options=pyarrow.csv.ReadOptions(
                     block_size=_CSV_BLOCK_BYTES, use_threads=False
                 ),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types={column: pa.string() for column in header},
                     strings_can_be_null=False,

@@ -23,6 +23,7 @@ import fsspec
 
 from cluster.locations import (
     LOCAL_PROTOCOLS,
+    WEB_PROTOCOLS,
     check_no_secret,
     is_local,
     protocol_of,
@@ -120,7 +121,7 @@ class Store:
 
     def _require_container(self) -> None:
         """Tell a bucket that does not exist from an empty prefix, where the store can say."""
-        if self.is_local or "/" not in self._root:
+        if self.is_local or "/" not in self._root or "://" in self._root:
             return
         try:
             self._fs.info(self._root.split("/", 1)[0])  # exists() takes any fault for absence
@@ -298,8 +299,8 @@ def _split_at_container(uri: str) -> tuple[str, str]:
 def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: ANN401
     protocol = protocol_of(url) or "file"
     options = dict(storage_options)
-    if protocol in LOCAL_PROTOCOLS:
-        options = {}
+    if protocol in (*LOCAL_PROTOCOLS, *WEB_PROTOCOLS):
+        options = {}  # they are those of the object store that the other locations are in
     elif protocol in ("s3", "s3a"):
         config = {
             "connect_timeout": _CONNECT_TIMEOUT_S,

@@ -99,10 +99,11 @@ def bootstrap_intervals(columns: Sequence[Column]) -> list[tuple[float, float] |
             weights = np.bincount(places, minlength=len(block)).astype(np.float64)
             sums[index] += weights @ block
             counts[index] += number if gaps is None else number - weights @ gaps
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    # Resamples without any value have no mean.
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     return [
         (float(low), float(high)) if known[column] > 1 else None
-        for column, (low, high) in enumerate(np.quantile(means, (0.025, 0.975), axis=0).T)
+        for column, (low, high) in enumerate(np.nanquantile(means, (0.025, 0.975), axis=0).T)
     ]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BufferedRandom
 from types import TracebackType
@@ -12,6 +12,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fusion_core.errors import StorageError
 
 _BYTES = 8
 _ROWS_AT_ONCE = 1 << 16
@@ -36,8 +38,23 @@ class StoredColumn:
         return values
 
 
+@contextmanager
+def _room_needed() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"Cannot keep the scores in {tempfile.gettempdir()} while they are summed up: "
+            f"{error.strerror or error}; make room there, or name another folder with TMPDIR"
+        ) from error
+
+
 class ScoreTable:
-    """Rows with one value a metric, kept in temporary files; a context manager."""
+    """Rows with one value a metric, kept in temporary files; a context manager.
+
+    Raises:
+        StorageError: There is no room for them.
+    """
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._open = ExitStack()
@@ -64,16 +81,18 @@ class ScoreTable:
     def append(self, rows: int, values: Mapping[str, NDArray[np.float64]]) -> None:
         """Add rows: a column for each metric."""
         self._rows += rows
-        for metric, file in self._files.items():
-            file.write(np.ascontiguousarray(values[metric], dtype=np.float64).data)
+        with _room_needed():
+            for metric, file in self._files.items():
+                file.write(np.ascontiguousarray(values[metric], dtype=np.float64).data)
 
     def reorder(self, order: NDArray[np.int64]) -> None:
         """Put the row `order[i]` into place `i`."""
         for metric, file in self._files.items():
-            values = self.columns()[metric][:]
-            file.seek(0)
-            for first in range(0, self._rows, _ROWS_AT_ONCE):
-                file.write(values[order[first : first + _ROWS_AT_ONCE]].data)
+            with _room_needed():
+                values = self.columns()[metric][:]
+                file.seek(0)
+                for first in range(0, self._rows, _ROWS_AT_ONCE):
+                    file.write(values[order[first : first + _ROWS_AT_ONCE]].data)
 
     def columns(self, start: int = 0, stop: int | None = None) -> dict[str, StoredColumn]:
         """Return the rows from `start` to before `stop`, a column a metric."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
@@ -53,6 +53,7 @@ class GrowthReport(Report):
     points: list[GrowthPoint]
     """One for each number of rows."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def memory_growth_mb(self) -> float:
         """What the largest run's driver took more than the smallest one's."""

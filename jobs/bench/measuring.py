@@ -43,9 +43,7 @@ def check_setting(smallest: int, device: str) -> None:
         InvalidValueError: A number is below 1, or there is no such device.
     """
     if smallest < 1:
-        raise InvalidValueError(
-            f"Expected a size, repeats and a batch of at least 1, but got {smallest}"
-        )
+        raise InvalidValueError(f"Expected sizes and numbers of at least 1, but got {smallest}")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise InvalidValueError(f"Expected cpu, or cuda where there is a GPU, but got {device}")
 

@@ -43,6 +43,7 @@ from jobs.weights import find_stored_weights
 
 _METHOD = "densefuse"
 _DISTINCT_PAIRS = 16
+_LONGEST_START_S = 600.0
 
 
 class Round(BaseModel):
@@ -127,7 +128,7 @@ def bench_overhead(
         InvalidValueError: A number is below 1, fewer pairs than workers, or no such device.
         RunFailedError: The job failed.
     """
-    count = workers or (1 if device == "cuda" else usable_cpus())
+    count = (1 if device == "cuda" else usable_cpus()) if workers is None else workers
     check_setting(min(width, height, pairs, count, repeats), device)
     if pairs < count:
         raise InvalidValueError(f"Expected at least a pair for each of {count} workers")
@@ -199,7 +200,7 @@ def _work_alone(
     prepare_metrics(metrics, device)
     reader, out = Reader(), Store(f"{folder}/bare")
     shard_size = default_shard_size(pairs)
-    everyone.wait()
+    everyone.wait(_LONGEST_START_S)
     started = time.time()
     for first in range(0, len(numbers), shard_size):
         records = []
@@ -230,7 +231,7 @@ def _job_round(folder: Path, number: int, workers: int, device: str, bare: float
     with subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        cpu, gpu = CpuWatch(process.pid), GpuWatch()
+        cpu, gpu = CpuWatch(process.pid), GpuWatch(workers)
         with repeatedly(cpu.look), repeatedly(gpu.look):
             output = process.communicate()[0]
     if process.returncode:

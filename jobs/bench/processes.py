@@ -19,6 +19,7 @@ Role = Literal["driver", "workers", "ray"]
 ROLES: tuple[Role, ...] = ("driver", "workers", "ray")
 
 _EVERY_S = 0.5
+_LONGEST_LOOK_S = 5.0
 
 
 def find_workers(root: int) -> list[psutil.Process]:
@@ -81,9 +82,10 @@ class CpuWatch:
 
 
 class GpuWatch:
-    """Share of time in which a GPU computes, as the driver of NVIDIA's GPUs tells it."""
+    """Share of time in which the busiest GPUs compute, as the driver of NVIDIA's GPUs tells it."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: int = 1) -> None:
+        self._gpus = gpus
         self._program = shutil.which("nvidia-smi")
         self._busy: list[tuple[float, float]] = []
 
@@ -92,10 +94,14 @@ class GpuWatch:
         if self._program is None:
             return
         query = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-        result = subprocess.run([self._program, *query], capture_output=True, text=True)
-        numbers = [float(line) for line in result.stdout.split() if line.isdecimal()]
-        if numbers:
-            self._busy.append((time.time(), sum(numbers) / len(numbers) / 100))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            result = subprocess.run(
+                [self._program, *query], capture_output=True, text=True, timeout=_LONGEST_LOOK_S
+            )
+            numbers = sorted(float(line) for line in result.stdout.split() if line.isdecimal())
+            if numbers:
+                busiest = numbers[-self._gpus :]
+                self._busy.append((time.time(), sum(busiest) / len(busiest) / 100))
 
     def between(self, start: float, stop: float) -> float | None:
         """Return the mean share between two moments; None if nothing was seen."""

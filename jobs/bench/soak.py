@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import computed_field
 
 from cluster.ledger import RUN_KEY, Ledger, RunRecord, read_run
 from cluster.manifest import MANIFEST_KEY, PairRow
@@ -60,6 +63,7 @@ class SoakReport(Report):
     strays: list[str]
     """Objects at the output location that belong to no run."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def flawless(self) -> bool:
         """Whether every pair has its one right row, and nothing else is there."""
@@ -90,7 +94,7 @@ def bench_soak(
         RunFailedError: A driver ended by itself with an error, or nothing moved for a quarter of an
             hour.
     """
-    if min(pairs, side, workers) < 1 or kill_every <= 0:
+    if min(pairs, side, workers) < 1 or not 0 < kill_every < math.inf:
         raise InvalidValueError("Expected at least one pair, pixel and worker, and some seconds")
     progress = progress or SilentProgress()
     with tempfile.TemporaryDirectory(prefix="irfuse-soak-") as name:
@@ -100,7 +104,14 @@ def bench_soak(
         started = time.monotonic()
         with ray_session(ClusterOptions(address="local", workers=workers)) as address:
             kills = _Killing(
-                source, out, address, workers, kill_every, random.Random(seed), progress
+                source=source,
+                out=out,
+                address=address,
+                workers=workers,
+                every=kill_every,
+                chance=random.Random(seed),
+                errors=Path(name) / "errors.txt",
+                progress=progress,
             )
             kills.run_until_done()
         seconds = time.monotonic() - started
@@ -149,23 +160,21 @@ class _Killing:
     workers: int
     every: float
     chance: random.Random
+    errors: Path
+    """Where the driver writes what it has to say."""
     progress: Progress
     killed: Counter[str] = field(default_factory=Counter)
 
     def run_until_done(self) -> None:
-        """Start drivers until one comes to the end of the run by itself."""
+        """Start drivers until one comes to an end by itself."""
         next_kill = time.monotonic() + self.every
         moved_at, done = time.monotonic(), -1
         driver = self._start()
         try:
-            while driver.poll() != 0:
-                if driver.poll() is not None:
-                    if driver.returncode > 0:
-                        _, errors = driver.communicate()
-                        raise RunFailedError(f"A driver failed: {errors.strip()[-1000:]}")
-                    driver = self._start()
+            while driver.poll() is None:
                 if time.monotonic() >= next_kill:
-                    self._kill_one(driver)
+                    if self._kill_one(driver):
+                        driver = self._start()
                     next_kill = time.monotonic() + self.every
                     now_done = len(self.out.entries(SHARDS_PREFIX))
                     if now_done != done:
@@ -179,21 +188,31 @@ class _Killing:
                 time.sleep(_LOOK_EVERY_S)
         finally:
             driver.kill()
-            driver.communicate()
+            driver.wait()
+        if driver.returncode:
+            raise RunFailedError(
+                f"A driver ended by itself with status {driver.returncode}: "
+                f"{self.errors.read_text().strip()[-1000:]}"
+            )
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "jobs.cli", "run", self.source.url, "--out", self.out.url]
         options = ["--address", self.address, "--workers", str(self.workers), "--device", "cpu"]
-        return subprocess.Popen(
-            [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        with self.errors.open("wb") as errors:
+            return subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=errors)
 
-    def _kill_one(self, driver: subprocess.Popen[str]) -> None:
-        victims = [psutil.Process(driver.pid), *find_workers(os.getpid())]
-        victim = self.chance.choice(victims)
+    def _kill_one(self, driver: subprocess.Popen[bytes]) -> bool:
+        """Kill a worker or the driver; returns whether it was the driver."""
+        victim = self.chance.choice([None, *find_workers(os.getpid())])
+        if victim is None:
+            driver.kill()
+            killed = driver.wait() == -signal.SIGKILL  # it may have ended by itself just before
+            self.killed["driver"] += killed
+            return killed
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
-            self.killed["driver" if victim.pid == driver.pid else "worker"] += 1
+            self.killed["worker"] += 1
+        return False
 
 
 @dataclass

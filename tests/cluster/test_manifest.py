@@ -89,6 +89,14 @@ def test_relative_locations_are_relative_to_the_manifest(tmp_path: Path) -> None
     ]
 
 
+def test_many_cells_with_line_breaks_are_read(tmp_path: Path) -> None:
+    lines = [f'{n}.png,{n}.png,"two\nlines"' for n in range(100_000)]
+    (tmp_path / "list.csv").write_text("\n".join(["ir_uri,vis_uri,note", *lines]))
+    batches = list(read_user_manifest(Store(str(tmp_path)), "list.csv"))
+    notes = {note for batch in batches for note in batch.column("note").to_pylist()}
+    assert (sum(len(batch) for batch in batches), notes) == (100_000, {"two\nlines"})
+
+
 def test_each_location_is_made_absolute_by_itself(tmp_path: Path) -> None:
     uris = ["a.png", "/a.png", "x/a.png", "x/../b.png", "x/..", "/x/a.png", "s3://x/a.png", "x/a:b"]
     (tmp_path / "list.csv").write_text("\n".join(["ir_uri,vis_uri", *(f"{u},{u}" for u in uris)]))

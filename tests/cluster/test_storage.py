@@ -3,6 +3,9 @@
 import errno
 import os
 import stat
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -95,6 +98,16 @@ def test_a_full_url_is_read_by_the_reader(store: Store, request: pytest.FixtureR
 def test_local_paths_and_file_urls_name_the_same_object(tmp_path: Path, form: str) -> None:
     (tmp_path / "a b.bin").write_bytes(b"content")
     assert Reader().read(form.format(tmp_path / "a b.bin")) == b"content"
+
+
+def test_a_web_address_is_read_beside_the_options_of_an_object_store(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"content")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        reader = Reader({"endpoint_url": "http://127.0.0.1:1", "key": "k", "secret": "s"})
+        assert reader.read(f"http://127.0.0.1:{server.server_port}/a.png") == b"content"
+        server.shutdown()
 
 
 def test_objects_open_for_random_reads(store: Store) -> None:

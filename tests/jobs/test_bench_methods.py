@@ -90,7 +90,7 @@ def test_the_number_of_threads_is_put_back() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 0}, "size, repeats and a batch of at least 1, but got 0"),
+        ({"width": 0}, "numbers of at least 1, but got 0"),
         ({"device": "tpu"}, "Expected cpu, or cuda where there is a GPU, but got tpu"),
         ({"variants": []}, "Expected at least one method and one precision"),
         ({"precisions": []}, "Expected at least one method and one precision"),

@@ -125,7 +125,7 @@ def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 0}, "size, repeats and a batch of at least 1, but got 0"),
+        ({"width": 0}, "numbers of at least 1, but got 0"),
         ({"height": -1}, "of at least 1, but got -1"),
         ({"repeats": 0}, "of at least 1, but got 0"),
         ({"batch": 0}, "of at least 1, but got 0"),

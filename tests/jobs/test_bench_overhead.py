@@ -64,11 +64,11 @@ def test_a_gpus_share_is_the_mean_of_what_its_driver_tells(
 ) -> None:
     program = f"{tmp_path}/nvidia-smi"
     with open(program, "w") as file:
-        file.write("#!/bin/sh\necho 80\necho 60\n")
+        file.write("#!/bin/sh\necho 80\necho 5\necho 60\n")
     os.chmod(program, 0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     started = time.time()
-    watch = GpuWatch()
+    watch = GpuWatch(2)
     watch.look()
     assert watch.between(started, time.time()) == pytest.approx(0.7)
     assert watch.between(0.0, 1.0) is None

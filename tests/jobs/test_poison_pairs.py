@@ -65,7 +65,6 @@ def failed_rows(
     return failed
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_pairs_that_kill_or_hang_their_worker_are_isolated(
     collection: Store, poisoned: Store, undisturbed: list[dict[str, Any]], tmp_path: Path

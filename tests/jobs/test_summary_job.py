@@ -1,6 +1,7 @@
 """Statistics and status, from shards that are written by hand."""
 
 import csv
+import errno
 import io
 import json
 from pathlib import Path
@@ -144,6 +145,24 @@ def test_undefined_values_are_left_out_of_the_interval() -> None:
     low, high = bootstrap_intervals([with_gaps])[0] or (0.0, 0.0)
     assert low < values.mean() < high
     assert high - low < 1.5
+
+
+def test_a_metric_that_hardly_a_pair_has_gets_no_interval_from_resamples_without_it() -> None:
+    values = np.full(1000, np.nan)
+    values[[3, 800]] = 100.0, 101.0
+    assert bootstrap_intervals([values]) == [(100.0, 101.0)]
+
+
+def test_scores_for_which_there_is_no_room_are_a_clear_error(
+    out: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    with pytest.raises(StorageError, match=r"No space left on device; make room.* TMPDIR"):
+        summarize(out.url)
 
 
 def test_one_value_has_no_interval() -> None:
