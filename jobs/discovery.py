@@ -15,10 +15,9 @@ from cluster.manifest import (
     ROW_GROUP_ROWS,
     FrozenInfo,
     freeze,
-    is_manifest,
-    read_user_manifest,
 )
 from cluster.storage import Store, split_object_url
+from cluster.user_manifest import is_manifest, read_user_manifest
 from fusion_core.errors import ManifestError
 
 _HEAD_BYTES = 64

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from cluster.ledger import RUN_KEY, Ledger, RunRecord, check_same_run, find_run, read_run
 from cluster.locations import redact
-from cluster.manifest import MANIFEST_KEY, FrozenInfo, freeze, is_manifest
+from cluster.manifest import MANIFEST_KEY, FrozenInfo, freeze
 from cluster.session import ClusterOptions, ray_session
 from cluster.shards import default_shard_size
 from cluster.stages import WorkerConfig
 from cluster.storage import Store, split_object_url
+from cluster.user_manifest import is_manifest
 from cluster.worker import ShardReport, ShardTask
 from fusion_core.errors import RunFailedError
 from fusion_core.methods import build_method, get_method

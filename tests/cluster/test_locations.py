@@ -13,10 +13,11 @@ import pytest
 from support.collections import read_rows
 
 from cluster.locations import redact, redact_text
-from cluster.manifest import MANIFEST_KEY, FrozenManifest, freeze, read_user_manifest
+from cluster.manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.shards import ShardPlan
 from cluster.stages import WorkerConfig
 from cluster.storage import Reader, Store, split_object_url
+from cluster.user_manifest import read_user_manifest
 from cluster.worker import ShardProcessor, ShardTask
 from fusion_core.errors import AccessDeniedError, ManifestError, StorageError
 from fusion_core.imaging import encode_png

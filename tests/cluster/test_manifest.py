@@ -12,9 +12,9 @@ from cluster.manifest import (
     ROW_GROUP_ROWS,
     FrozenManifest,
     freeze,
-    read_user_manifest,
 )
 from cluster.storage import Store
+from cluster.user_manifest import read_user_manifest
 from fusion_core.errors import ManifestError
 
 

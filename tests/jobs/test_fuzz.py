@@ -20,10 +20,11 @@ from PIL import Image
 from support.collections import read_rows
 from support.reference_files import deep_png, noise, pillow_file, save_pillow, tiff_file
 
-from cluster.manifest import MANIFEST_KEY, FrozenManifest, freeze, read_user_manifest
+from cluster.manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.shards import STAGES, ShardPlan
 from cluster.stages import WorkerConfig
 from cluster.storage import Reader, Store
+from cluster.user_manifest import read_user_manifest
 from cluster.worker import ShardProcessor, ShardTask
 from fusion_core.errors import IrfuseError
 from fusion_core.weights import Weights

@@ -11,10 +11,11 @@ from support.collections import write_pairs
 
 from cluster.layouts import Discovery
 from cluster.ledger import RUN_KEY, RunRecord
-from cluster.manifest import MANIFEST_KEY, freeze, read_user_manifest
+from cluster.manifest import MANIFEST_KEY, freeze
 from cluster.shards import ShardPlan
 from cluster.stages import WorkerConfig
 from cluster.storage import Store
+from cluster.user_manifest import read_user_manifest
 from cluster.worker import ShardProcessor, ShardTask
 from fusion_core.errors import IrfuseError
 from fusion_core.weights import Weights
