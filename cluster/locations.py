@@ -1,6 +1,7 @@
 """What a location may be and what of it may be shown: no secret is repeated, no store is guessed.
 
-Only `http://` and `https://` URLs have a query; everywhere else `?` is a character of a name.
+Only `http://` and `https://` URLs have a query; everywhere else `?` is a character of a name,
+though what looks like a signature behind it is not shown there either.
 """
 
 from __future__ import annotations

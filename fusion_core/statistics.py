@@ -99,12 +99,16 @@ def bootstrap_intervals(columns: Sequence[Column]) -> list[tuple[float, float] |
             weights = np.bincount(places, minlength=len(block)).astype(np.float64)
             sums[index] += weights @ block
             counts[index] += number if gaps is None else number - weights @ gaps
-    # Resamples without any value have no mean.
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    return [
-        (float(low), float(high)) if known[column] > 1 else None
-        for column, (low, high) in enumerate(np.nanquantile(means, (0.025, 0.975), axis=0).T)
-    ]
+    intervals: list[tuple[float, float] | None] = []
+    for column, values in enumerate(known):
+        if values < 2:
+            intervals.append(None)
+            continue
+        usable = counts[:, column] > 0  # a resample without any value has no mean
+        means = sums[usable, column] / counts[usable, column]
+        low, high = np.quantile(means, (0.025, 0.975))
+        intervals.append((float(low), float(high)))
+    return intervals
 
 
 def _draws_of_blocks(

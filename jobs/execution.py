@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -239,20 +239,8 @@ def _compute(
         pair_timeout_s=options.pair_timeout,
         start_timeout_s=options.start_timeout,
     )
-    config = WorkerConfig(
-        out_url=Store(options.out, options.storage_options).url,
-        plan=record.plan,
-        manifest_digest=record.manifest_digest,
-        fingerprint=record.fingerprint,
-        label=record.method,
-        metrics=record.metrics,
-        method=record.method if record.kind == "run" else None,
-        parameters=record.parameters if record.kind == "run" else {},
-        weights=weights,
-        sixteen_bit=record.parameters["sixteen_bit"],
-        max_pixels=record.max_pixels,
-        keep_images=record.keep_images,
-        storage_options=options.storage_options,
+    config = worker_config(
+        record, Store(options.out, options.storage_options).url, weights, options.storage_options
     )
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
@@ -266,6 +254,31 @@ def _compute(
             on_commit=_stop_when_failing(1.0 if options.retry_failed else options.max_failure_rate),
             on_progress=progress.update,
         )
+
+
+def worker_config(
+    record: RunRecord,
+    out_url: str,
+    weights: Weights | None,
+    storage_options: Mapping[str, Any],
+) -> WorkerConfig:
+    """Return what the workers of a run are told."""
+    fuses = record.kind == "run"
+    return WorkerConfig(
+        out_url=out_url,
+        plan=record.plan,
+        manifest_digest=record.manifest_digest,
+        fingerprint=record.fingerprint,
+        label=record.method,
+        metrics=record.metrics,
+        method=record.method if fuses else None,
+        parameters=record.parameters if fuses else {},
+        weights=weights,
+        sixteen_bit=record.parameters["sixteen_bit"],
+        max_pixels=record.max_pixels,
+        keep_images=record.keep_images,
+        storage_options=storage_options,
+    )
 
 
 def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]:

@@ -23,7 +23,7 @@ from cluster.ledger import RUN_KEY, Ledger, RunRecord, read_run
 from cluster.manifest import MANIFEST_KEY, PairRow
 from cluster.session import ClusterOptions, ray_session
 from cluster.shards import SHARDS_PREFIX, TIMED_STAGES, shard_key
-from cluster.stages import PairStages, WorkerConfig
+from cluster.stages import PairStages
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError, RunFailedError
 from fusion_core.imaging import encode_png
@@ -31,6 +31,7 @@ from fusion_core.methods import get_method
 from fusion_core.synthetic import synthetic_pair
 from jobs.bench.measuring import Report, describe_machine, one_thread, versions
 from jobs.bench.processes import find_workers
+from jobs.execution import worker_config
 from jobs.progress import Progress, SilentProgress
 from jobs.summary import SUMMARY_CSV_KEY, SUMMARY_KEY
 from jobs.weights import find_stored_weights
@@ -185,7 +186,8 @@ class _Killing:
                         f"{done} shards, {self.killed['worker']} workers and "
                         f"{self.killed['driver']} drivers killed"
                     )
-                time.sleep(_LOOK_EVERY_S)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    driver.wait(_LOOK_EVERY_S)
         finally:
             driver.kill()
             driver.wait()
@@ -255,20 +257,8 @@ def _compute_alone(
 ) -> list[dict[str, Any]]:
     """Return the rows of the first pairs, without what differs between two computations."""
     parameters = get_method(_METHOD).parameters.parse(record.parameters)
-    config = WorkerConfig(
-        out_url=out.url,
-        plan=record.plan,
-        manifest_digest=record.manifest_digest,
-        fingerprint=record.fingerprint,
-        label=record.method,
-        metrics=record.metrics,
-        method=record.method,
-        parameters=record.parameters,
-        weights=find_stored_weights(_METHOD, parameters, None, None, SilentProgress()),
-        sixteen_bit=record.parameters["sixteen_bit"],
-        max_pixels=record.max_pixels,
-        keep_images=record.keep_images,
-    )
+    weights = find_stored_weights(_METHOD, parameters, None, None, SilentProgress())
+    config = worker_config(record, out.url, weights, {})
     rows = {
         number: PairRow(
             pair_id=str(number),

@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,13 @@ def test_a_metric_that_hardly_a_pair_has_gets_no_interval_from_resamples_without
     values = np.full(1000, np.nan)
     values[[3, 800]] = 100.0, 101.0
     assert bootstrap_intervals([values]) == [(100.0, 101.0)]
+
+
+def test_a_metric_that_no_pair_has_goes_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = bootstrap_intervals([np.full(10, np.nan), np.ones(10)])
+    assert found == [None, (1.0, 1.0)]
 
 
 def test_scores_for_which_there_is_no_room_are_a_clear_error(
