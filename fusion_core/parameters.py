@@ -6,9 +6,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fusion_core.colour import Colour
 from fusion_core.errors import InvalidValueError
-from fusion_core.imaging import OutputRange, SixteenBit
+from fusion_core.images.bit_depth import (
+    OutputRange,
+    SixteenBit,
+)
+from fusion_core.images.colour import Colour
 
 Precision = Literal["fp32", "bf16"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.storage import Store
-from fusion_core.imaging import encode_png
-from fusion_core.synthetic import synthetic_pair
+from cluster.storage.store import Store
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
+from jobs.console.progress import Progress
 from jobs.execution import RunResult, run
 from jobs.options import RunOptions
-from jobs.progress import Progress
 
 DEMO_SIZES = ((240, 320), (256, 256), (180, 321), (200, 150))
 DEMO_PAIRS = 12

@@ -11,24 +11,55 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.ledger import RUN_KEY, Ledger, RunRecord, check_same_run, find_run, read_run
-from cluster.locations import redact
-from cluster.manifest import MANIFEST_KEY, FrozenInfo, freeze
-from cluster.session import ClusterOptions, ray_session
-from cluster.shards import default_shard_size
-from cluster.stages import WorkerConfig
-from cluster.storage import Store, split_object_url
-from cluster.user_manifest import is_manifest
-from cluster.worker import ShardReport, ShardTask
+from cluster.collections.discovery import manifest_batches
+from cluster.collections.frozen_manifest import (
+    MANIFEST_KEY,
+    FrozenInfo,
+    freeze,
+)
+from cluster.collections.fused_images import (
+    FusedImages,
+    require_fused,
+)
+from cluster.collections.user_manifest import is_manifest
+from cluster.runs.ledger import Ledger
+from cluster.runs.plan import default_shard_size
+from cluster.runs.record import (
+    RUN_KEY,
+    RunRecord,
+    check_same_run,
+    find_run,
+    read_run,
+)
+from cluster.runs.stages import WorkerConfig
+from cluster.runs.worker import (
+    ShardReport,
+    ShardTask,
+)
+from cluster.session.ray_session import (
+    ClusterOptions,
+    ray_session,
+)
+from cluster.storage.locations import redact
+from cluster.storage.reader import split_object_url
+from cluster.storage.store import Store
+from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import RunFailedError
 from fusion_core.methods import build_method, get_method
 from fusion_core.metrics import select_metrics
-from fusion_core.weights import Weights
-from jobs.discovery import FusedImages, manifest_batches, require_fused
+from fusion_core.networks.weights import Weights
+from jobs.console.progress import (
+    Progress,
+    SilentProgress,
+)
 from jobs.options import JobOptions, RunOptions, ScoreOptions
-from jobs.progress import Progress, SilentProgress
-from jobs.summary import SUMMARY_KEY, Summary, find_summary, summarize_run, write_summary
-from jobs.weights import find_stored_weights
+from jobs.summarize import (
+    SUMMARY_KEY,
+    Summary,
+    find_summary,
+    summarize_run,
+    write_summary,
+)
 
 _ROWS_BEFORE_STOPPING = 200
 """A run stops early for failing wholesale only after this many rows."""
@@ -245,7 +276,7 @@ def _compute(
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
         # Imported here because Ray is only when there is work: a finished run answers at once.
-        from cluster.runtime import run_shards
+        from cluster.runs.driver import run_shards
 
         run_shards(
             tasks,

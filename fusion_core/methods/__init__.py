@@ -9,10 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusion_core.backbones import Layers
-from fusion_core.devices import full_precision
 from fusion_core.errors import InvalidValueError, WeightsError
-from fusion_core.imagenet import imagenet_variant, read_imagenet_weights
 from fusion_core.methods.densefuse import DenseFuseParameters, build_densefuse
 from fusion_core.methods.res2netfuse import Res2NetFuseParameters, build_res2netfuse
 from fusion_core.methods.resnet152 import Resnet152Parameters, build_resnet152, resnet152_layers
@@ -22,8 +19,18 @@ from fusion_core.methods.vgg_multilayer import (
     build_vgg_multilayer,
     vgg_layers,
 )
+from fusion_core.networks.backbones import Layers
+from fusion_core.networks.devices import full_precision
+from fusion_core.networks.imagenet import (
+    imagenet_variant,
+    read_imagenet_weights,
+)
+from fusion_core.networks.weights import (
+    Weights,
+    parse_random_weights,
+    read_pretrained,
+)
 from fusion_core.parameters import MethodParameters
-from fusion_core.weights import Weights, parse_random_weights, read_pretrained
 
 FuseBatch = Callable[[Tensor], Tensor]
 """`(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)` float32, each image by itself."""

@@ -11,13 +11,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fusion_core import strategies
-from fusion_core.convolution import speed_up_pointwise
-from fusion_core.devices import without_initial_values
-from fusion_core.imaging import OutputRange
+from fusion_core.images.bit_depth import OutputRange
+from fusion_core.methods import strategies
+from fusion_core.networks.convolution import speed_up_pointwise
+from fusion_core.networks.devices import without_initial_values
+from fusion_core.networks.tiling import tiles
+from fusion_core.networks.weights import (
+    Weights,
+    load_weights,
+)
 from fusion_core.parameters import MethodParameters
-from fusion_core.tiling import tiles
-from fusion_core.weights import Weights, load_weights
 
 _GROUPS = 4
 _REACH = 8 + 4

@@ -12,15 +12,19 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.activity import l1_norm
-from fusion_core.backbones import FeatureExtractor, InputScale, Layers
-from fusion_core.decomposition import mean_filter
-from fusion_core.devices import constant
 from fusion_core.errors import InvalidValueError
+from fusion_core.methods.activity import l1_norm
+from fusion_core.methods.decomposition import mean_filter
+from fusion_core.methods.resizing import bilinear
+from fusion_core.methods.strategies import normalise
+from fusion_core.networks.backbones import (
+    FeatureExtractor,
+    InputScale,
+    Layers,
+)
+from fusion_core.networks.devices import constant
+from fusion_core.networks.weights import Weights
 from fusion_core.parameters import MethodParameters
-from fusion_core.resizing import bilinear
-from fusion_core.strategies import normalise
-from fusion_core.weights import Weights
 
 _LAYERS = Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"))
 _KERNEL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)

@@ -13,13 +13,21 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fusion_core.activity import Norm, activity_norm
-from fusion_core.backbones import FeatureExtractor, InputScale, Layers, VggOutput
+from fusion_core.methods.activity import (
+    Norm,
+    activity_norm,
+)
+from fusion_core.methods.resizing import bicubic
+from fusion_core.methods.strategies import normalise
+from fusion_core.methods.whitening import whiten
+from fusion_core.networks.backbones import (
+    FeatureExtractor,
+    InputScale,
+    Layers,
+    VggOutput,
+)
+from fusion_core.networks.weights import Weights
 from fusion_core.parameters import MethodParameters
-from fusion_core.resizing import bicubic
-from fusion_core.strategies import normalise
-from fusion_core.weights import Weights
-from fusion_core.whitening import whiten
 
 _VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 _RESNET_LAYERS = ("conv2", "conv3", "conv4", "conv5")

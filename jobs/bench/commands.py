@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from pydantic import BaseModel
 
 from fusion_core.errors import InvalidValueError, RunFailedError
-from jobs.arguments import parse_key_values
+from jobs.console.arguments import parse_key_values
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,10 +125,10 @@ def bench_train(
         device: Where to compute.
         json_output: Print JSON instead of the table.
     """
-    from fusion_core.training import AUTOENCODERS
+    from fusion_core.training.parameters import AUTOENCODERS
     from jobs.bench import training as measuring
     from jobs.bench.tables import print_training_report
-    from jobs.progress import terminal_progress
+    from jobs.console.progress import terminal_progress
 
     with terminal_progress() as progress:
         report = measuring.bench_training(
@@ -158,7 +158,7 @@ def bench_growth(
     """
     from jobs.bench import growth
     from jobs.bench.tables import print_growth_report
-    from jobs.progress import terminal_progress
+    from jobs.console.progress import terminal_progress
 
     with terminal_progress() as progress:
         report = growth.bench_growth(_parse_counts(rows), progress)
@@ -187,7 +187,7 @@ def bench_overhead(
     """
     from jobs.bench import overhead
     from jobs.bench.tables import print_overhead_report
-    from jobs.progress import terminal_progress
+    from jobs.console.progress import terminal_progress
 
     width, height = _parse_size(size)
     with terminal_progress() as progress:
@@ -227,7 +227,7 @@ def bench_soak(
     """
     from jobs.bench import soak
     from jobs.bench.tables import print_soak_report
-    from jobs.progress import terminal_progress
+    from jobs.console.progress import terminal_progress
 
     with terminal_progress() as progress:
         report = soak.bench_soak(

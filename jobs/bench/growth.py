@@ -15,15 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from cluster.storage import Store
+from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError
-from fusion_core.imaging import encode_png
-from fusion_core.synthetic import synthetic_pair
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
 from jobs.bench.measuring import Report, describe_machine, peak_memory_mb, versions
+from jobs.console.progress import (
+    Progress,
+    SilentProgress,
+)
 from jobs.execution import score
 from jobs.options import ScoreOptions
-from jobs.progress import Progress, SilentProgress
-from jobs.summary import status
+from jobs.status import status
 
 _SIDE = 16
 _BATCH_ROWS = 4096
@@ -99,7 +102,7 @@ def _measure(folder: Path, rows: int) -> GrowthPoint:
     rate = status(out, failures=0).pairs_per_second
     started = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "jobs.cli", "score", manifest, *_arguments(out)],
+        [sys.executable, "-m", "irfuse", "score", manifest, *_arguments(out)],
         check=True,
         capture_output=True,
     )

@@ -35,7 +35,7 @@ from jobs.bench.measuring import (
 _WARM_UPS = 2
 _REFERENCE_REPEATS = 3
 _COMPILE = (
-    "import sys, time; from fusion_core.scoring import prepare_metrics; "
+    "import sys, time; from fusion_core.metrics.scoring import prepare_metrics; "
     "start = time.perf_counter(); prepare_metrics(sys.argv[1:]); "
     "print(time.perf_counter() - start)"
 )

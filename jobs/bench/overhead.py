@@ -18,16 +18,35 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from cluster.ledger import Ledger, read_run
-from cluster.session import WORKER_ENVIRONMENT, usable_cpus
-from cluster.shards import TIMED_STAGES, ResultRow, default_shard_size, encode_shard, shard_key
-from cluster.storage import Reader, Store
+from cluster.runs.ledger import Ledger
+from cluster.runs.plan import (
+    default_shard_size,
+    shard_key,
+)
+from cluster.runs.record import read_run
+from cluster.runs.rows import (
+    TIMED_STAGES,
+    ResultRow,
+    encode_shard,
+)
+from cluster.session.ray_session import (
+    WORKER_ENVIRONMENT,
+    usable_cpus,
+)
+from cluster.storage.reader import Reader
+from cluster.storage.store import Store
+from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import InvalidValueError, RunFailedError
-from fusion_core.fusion import fuse_images
-from fusion_core.imaging import decode_image, encode_png, to_eight_bit
+from fusion_core.images.bit_depth import to_eight_bit
+from fusion_core.images.decoding import decode_image
+from fusion_core.images.encoding import encode_png
 from fusion_core.methods import build_method, get_method
+from fusion_core.methods.fusion import fuse_images
 from fusion_core.metrics import select_metrics
-from fusion_core.scoring import prepare_metrics, score_images
+from fusion_core.metrics.scoring import (
+    prepare_metrics,
+    score_images,
+)
 from jobs.bench.measuring import (
     Report,
     check_setting,
@@ -38,8 +57,10 @@ from jobs.bench.measuring import (
     versions,
 )
 from jobs.bench.processes import CpuWatch, GpuWatch, repeatedly
-from jobs.progress import Progress, SilentProgress
-from jobs.weights import find_stored_weights
+from jobs.console.progress import (
+    Progress,
+    SilentProgress,
+)
 
 _METHOD = "densefuse"
 _DISTINCT_PAIRS = 16
@@ -225,7 +246,15 @@ def _work_alone(
 
 def _job_round(folder: Path, number: int, workers: int, device: str, bare: float) -> Round:
     out = str(folder / f"run-{number}")
-    command = [sys.executable, "-m", "jobs.cli", "run", str(folder / "pairs"), "--out", out]
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.console.commands",
+        "run",
+        str(folder / "pairs"),
+        "--out",
+        out,
+    ]
     options = ["--workers", str(workers), "--device", device, "--address", "local"]
     started = time.time()
     with subprocess.Popen(

@@ -13,7 +13,7 @@ from typing import Literal
 
 import psutil
 
-from cluster.actor import LocalFusionWorker
+from cluster.runs.actor import LocalFusionWorker
 
 Role = Literal["driver", "workers", "ray"]
 ROLES: tuple[Role, ...] = ("driver", "workers", "ray")

@@ -19,22 +19,43 @@ from typing import Any
 import psutil
 from pydantic import computed_field
 
-from cluster.ledger import RUN_KEY, Ledger, RunRecord, read_run
-from cluster.manifest import MANIFEST_KEY, PairRow
-from cluster.session import ClusterOptions, ray_session
-from cluster.shards import SHARDS_PREFIX, TIMED_STAGES, shard_key
-from cluster.stages import PairStages
-from cluster.storage import Store
+from cluster.collections.frozen_manifest import (
+    MANIFEST_KEY,
+    PairRow,
+)
+from cluster.runs.ledger import Ledger
+from cluster.runs.plan import (
+    SHARDS_PREFIX,
+    shard_key,
+)
+from cluster.runs.record import (
+    RUN_KEY,
+    RunRecord,
+    read_run,
+)
+from cluster.runs.rows import TIMED_STAGES
+from cluster.runs.stages import PairStages
+from cluster.session.ray_session import (
+    ClusterOptions,
+    ray_session,
+)
+from cluster.storage.store import Store
+from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import InvalidValueError, RunFailedError
-from fusion_core.imaging import encode_png
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.methods import get_method
-from fusion_core.synthetic import synthetic_pair
 from jobs.bench.measuring import Report, describe_machine, one_thread, versions
 from jobs.bench.processes import find_workers
+from jobs.console.progress import (
+    Progress,
+    SilentProgress,
+)
 from jobs.execution import worker_config
-from jobs.progress import Progress, SilentProgress
-from jobs.summary import SUMMARY_CSV_KEY, SUMMARY_KEY
-from jobs.weights import find_stored_weights
+from jobs.summarize import (
+    SUMMARY_CSV_KEY,
+    SUMMARY_KEY,
+)
 
 _METHOD = "densefuse"
 _DISTINCT_PAIRS = 97
@@ -198,7 +219,15 @@ class _Killing:
             )
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "jobs.cli", "run", self.source.url, "--out", self.out.url]
+        command = [
+            sys.executable,
+            "-m",
+            "jobs.console.commands",
+            "run",
+            self.source.url,
+            "--out",
+            self.out.url,
+        ]
         options = ["--address", self.address, "--workers", str(self.workers), "--device", "cpu"]
         with self.errors.open("wb") as errors:
             return subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=errors)

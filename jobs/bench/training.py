@@ -8,14 +8,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from cluster.storage import Store
+from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError
-from fusion_core.imaging import encode_png
-from fusion_core.training import AUTOENCODERS
+from fusion_core.images.encoding import encode_png
+from fusion_core.training.parameters import AUTOENCODERS
 from jobs.bench.measuring import Report, describe_machine, noisy_pair, to_levels, versions
+from jobs.console.progress import Progress
 from jobs.options import TrainOptions
-from jobs.progress import Progress
-from jobs.training import train
+from jobs.train import train
 
 _IMAGES = 32
 _HEIGHT, _WIDTH = 480, 640
@@ -76,7 +76,7 @@ def bench_training(
 
     Raises:
         InvalidValueError: An unknown method, or a number below 1.
-        IrfuseError: As `jobs.training.train`.
+        IrfuseError: As `jobs.train.train`.
     """
     if iterations < 2:
         raise InvalidValueError(f"Expected at least 2 iterations, but got {iterations}")

@@ -23,7 +23,10 @@ from fusion_core.errors import (
     PairMismatchError,
     WeightsError,
 )
-from fusion_core.imaging import SixteenBit, to_eight_bit
+from fusion_core.images.bit_depth import (
+    SixteenBit,
+    to_eight_bit,
+)
 
 
 def noise(seed: int, *shape: int, dtype: type = np.uint8) -> NDArray[Any]:
@@ -287,7 +290,7 @@ def test_import_of_the_package_and_its_errors_is_free_of_torch_and_numpy() -> No
 
 def test_core_knows_neither_ray_nor_storage() -> None:
     code = (
-        "import sys, fusion_core.api, fusion_core.synthetic; "
+        "import sys, fusion_core.api, fusion_core.images.synthetic; "
         "print({'ray', 'fsspec', 'pyarrow', 's3fs', 'cluster', 'jobs'} & set(sys.modules))"
     )
     assert python(code) == "set()"

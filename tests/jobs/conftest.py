@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.collections import PAIRS, run_options, write_pairs
 
-import jobs
+import irfuse
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,6 @@ def undisturbed(
 ) -> Path:
     """A finished run of the collection."""
     out = tmp_path_factory.mktemp("undisturbed")
-    result = jobs.run(run_options(collection, out, address=ray_address))
+    result = irfuse.run(run_options(collection, out, address=ray_address))
     assert (result.rows, result.failed, result.computed) == (PAIRS, 0, PAIRS)
     return out

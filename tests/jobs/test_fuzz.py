@@ -20,15 +20,24 @@ from PIL import Image
 from support.collections import read_rows
 from support.reference_files import deep_png, noise, pillow_file, save_pillow, tiff_file
 
-from cluster.manifest import MANIFEST_KEY, FrozenManifest, freeze
-from cluster.shards import STAGES, ShardPlan
-from cluster.stages import WorkerConfig
-from cluster.storage import Reader, Store
-from cluster.user_manifest import read_user_manifest
-from cluster.worker import ShardProcessor, ShardTask
+from cluster.collections.discovery import discover
+from cluster.collections.frozen_manifest import (
+    MANIFEST_KEY,
+    FrozenManifest,
+    freeze,
+)
+from cluster.collections.user_manifest import read_user_manifest
+from cluster.runs.plan import ShardPlan
+from cluster.runs.rows import STAGES
+from cluster.runs.stages import WorkerConfig
+from cluster.runs.worker import (
+    ShardProcessor,
+    ShardTask,
+)
+from cluster.storage.reader import Reader
+from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError
-from fusion_core.weights import Weights
-from jobs.discovery import discover
+from fusion_core.networks.weights import Weights
 
 # Pillow and tifffile warn of damaged tags before they give up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -23,13 +23,18 @@ from safetensors.torch import save
 from support.cli import CommandResult, run_cli
 from support.collections import SIZES, read_rows, write_pairs
 
-import jobs
+import irfuse
 from fusion_core import fuse
 from fusion_core.errors import InvalidValueError, RunConflictError, WeightsError
-from fusion_core.imaging import SixteenBit, decode_image, to_eight_bit
+from fusion_core.images.bit_depth import (
+    SixteenBit,
+    to_eight_bit,
+)
+from fusion_core.images.decoding import decode_image
+from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.methods import METHODS
-from fusion_core.synthetic import synthetic_pair
-from jobs import RunOptions, cli
+from irfuse import RunOptions
+from jobs.console import commands as cli
 
 PAIRS = 3
 HEIGHT, WIDTH = 26, 37
@@ -245,7 +250,7 @@ def res2net_run(
 ) -> FinishedRun:
     """`res2netfuse` with random weights."""
     out = tmp_path_factory.mktemp("res2net")
-    jobs.run(options(collection, out, method="res2netfuse", address=ray_address))
+    irfuse.run(options(collection, out, method="res2netfuse", address=ray_address))
     return FinishedRun(out)
 
 
@@ -269,7 +274,7 @@ def zca_run(
 ) -> FinishedRun:
     """`resnet_zca` with the weights of a file."""
     out = tmp_path_factory.mktemp("zca")
-    jobs.run(options(collection, out, weights=resnet50, address=ray_address, **ZCA))
+    irfuse.run(options(collection, out, weights=resnet50, address=ray_address, **ZCA))
     return FinishedRun(out)
 
 
@@ -358,7 +363,7 @@ def test_a_run_is_not_resumed_with_other_weights(
     other.write_bytes(random_resnet50(2))
     here = hashlib.sha256(other.read_bytes()).hexdigest()
     with pytest.raises(RunConflictError, match=f"weights_sha256: '{there}' there, '{here}' now"):
-        jobs.run(options(collection, zca_run.out, weights=other, **ZCA))
+        irfuse.run(options(collection, zca_run.out, weights=other, **ZCA))
 
 
 def test_a_run_is_not_resumed_with_random_weights_in_place_of_trained_ones(
@@ -366,7 +371,7 @@ def test_a_run_is_not_resumed_with_random_weights_in_place_of_trained_ones(
 ) -> None:
     forbid_ray(monkeypatch)
     with pytest.raises(RunConflictError, match="weights_trained: True there, False now"):
-        jobs.run(options(collection, zca_run.out, **ZCA))
+        irfuse.run(options(collection, zca_run.out, **ZCA))
 
 
 def test_a_run_is_resumed_with_the_same_weights_at_another_place(
@@ -379,7 +384,7 @@ def test_a_run_is_resumed_with_the_same_weights_at_another_place(
     forbid_ray(monkeypatch)
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(resnet50.read_bytes())
-    result = jobs.run(options(collection, zca_run.out, weights=copy, **ZCA))
+    result = irfuse.run(options(collection, zca_run.out, weights=copy, **ZCA))
     assert (result.rows, result.computed) == (PAIRS, 0)
 
 
@@ -415,7 +420,7 @@ def test_weights_that_were_changed_are_told_before_anything_starts(
     place.parent.mkdir(parents=True)
     place.write_bytes(random_resnet50(1, BEGINNING))
     with pytest.raises(WeightsError) as caught:
-        jobs.run(options(collection, tmp_path / "out", weights=None, **ZCA))
+        irfuse.run(options(collection, tmp_path / "out", weights=None, **ZCA))
     message = str(caught.value)
     assert message.startswith(f"{place} is damaged or was changed: its SHA-256 begins with ")
     assert message.endswith(f"not with 0676ba61; delete it, and it is downloaded again from {URL}")
@@ -444,7 +449,7 @@ def test_wrong_weights_are_told_before_anything_starts(
 ) -> None:
     forbid_ray(monkeypatch)
     with pytest.raises(WeightsError, match=message):
-        jobs.run(options(collection, tmp_path / "out", **changed))
+        irfuse.run(options(collection, tmp_path / "out", **changed))
     assert not (tmp_path / "out").exists()
 
 
@@ -453,7 +458,7 @@ def test_a_file_of_another_network_is_told_before_anything_starts(
 ) -> None:
     forbid_ray(monkeypatch)
     with pytest.raises(WeightsError, match="holds weights of another network"):
-        jobs.run(options(collection, tmp_path / "out", method="resnet152", weights=resnet50))
+        irfuse.run(options(collection, tmp_path / "out", method="resnet152", weights=resnet50))
     assert not (tmp_path / "out").exists()
 
 

@@ -12,7 +12,7 @@ from support.cli import RunningCommand, run_cli, start_cli
 from support.collections import PAIRS, read_rows, run_command, stable
 from support.processes import wait_until
 
-from cluster.storage import Store
+from cluster.storage.store import Store
 
 WAIT_S = 240.0
 Remount = Callable[[str], bool]
@@ -135,7 +135,7 @@ def test_an_out_without_rights_is_named_before_anything_is_computed(
 ) -> None:
     tmp_path.chmod(0o500)
     arguments = run_command(collection, tmp_path / "out", "local")
-    python = [sys.executable, "-m", "jobs.cli", *arguments]
+    python = [sys.executable, "-m", "irfuse", *arguments]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("the superuser may write everywhere, and there is no setpriv")

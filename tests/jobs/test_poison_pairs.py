@@ -8,7 +8,7 @@ import pytest
 from support.cli import run_cli
 from support.collections import read_rows, stable, write_pairs
 
-from cluster.storage import Store
+from cluster.storage.store import Store
 
 PAIRS = 24
 WAIT_S = 280.0

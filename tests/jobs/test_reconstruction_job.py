@@ -6,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from support.cli import run_cli
 
-from cluster.storage import Store
+from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError, NotFoundError, WeightsError
-from fusion_core.imaging import encode_png
-from fusion_core.synthetic import synthetic_pair
-from jobs.reconstruction import reconstruct
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
+from jobs.reconstruct import reconstruct
 
 
 @pytest.fixture(scope="module")

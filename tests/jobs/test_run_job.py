@@ -13,8 +13,8 @@ from support.collections import PAIRS, read_rows, run_options, stable, write_pai
 from support.processes import wait_until
 from support.s3 import S3Server
 
-import jobs
-from cluster.storage import Store
+import irfuse
+from cluster.storage.store import Store
 from fusion_core.errors import (
     InvalidValueError,
     ManifestError,
@@ -22,10 +22,11 @@ from fusion_core.errors import (
     RunFailedError,
     WeightsError,
 )
-from fusion_core.imaging import decode_image, encode_png
+from fusion_core.images.decoding import decode_image
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.metrics import METRICS
-from fusion_core.synthetic import synthetic_pair
-from jobs import ScoreOptions
+from irfuse import ScoreOptions
 
 
 def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +54,7 @@ def test_a_run_summarizes_every_metric_by_default(
     collection: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)
-    (group,) = jobs.run(run_options(collection, undisturbed)).summary.groups
+    (group,) = irfuse.run(run_options(collection, undisturbed)).summary.groups
     assert {n: m.count for n, m in group.metrics.items()} == dict.fromkeys(METRICS, PAIRS)
 
 
@@ -73,7 +74,7 @@ def test_fused_images_made_elsewhere_get_only_the_chosen_scores(
     ray_address: str, tmp_path: Path
 ) -> None:
     store = write_pairs(tmp_path / "in", 2)
-    jobs.score(
+    irfuse.score_collection(
         ScoreOptions(
             source=store.url, fused=f"{store.url}/ir", name="ir", out=str(tmp_path / "out"),
             metrics=("EN", "SSIM_a"), address=ray_address, workers=1,
@@ -91,7 +92,7 @@ def test_a_pair_too_small_for_some_metrics_is_an_ok_row_with_nulls_and_reasons(
     ir, vis = synthetic_pair(5, 5, seed=1)
     store.write("ir/five.png", encode_png(ir))
     store.write("vis/five.png", encode_png(vis))
-    result = jobs.run(run_options(tmp_path / "in", tmp_path / "out", address=ray_address))
+    result = irfuse.run(run_options(tmp_path / "in", tmp_path / "out", address=ray_address))
     large, five = read_rows(tmp_path / "out")
     assert (result.failed, five["pair_id"], five["status"]) == (0, "five", "ok")
     assert [metric for metric in METRICS if five[metric] is None] == ["MS_SSIM"]
@@ -104,7 +105,7 @@ def test_a_finished_run_answers_without_ray(
     collection: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)
-    result = jobs.run(run_options(collection, undisturbed))
+    result = irfuse.run(run_options(collection, undisturbed))
     assert (result.rows, result.computed) == (PAIRS, 0)
     assert result.summary.groups[0].metrics["EN"].count == PAIRS
 
@@ -113,7 +114,7 @@ def test_other_settings_in_the_same_place_are_refused_by_name(
     collection: Path, undisturbed: Path
 ) -> None:
     with pytest.raises(RunConflictError, match=r"parameters: .*l1_norm.*metrics: "):
-        jobs.run(
+        irfuse.run(
             run_options(
                 collection, undisturbed, params={"strategy": "l1_norm"}, metrics=("EN", "SCD")
             )
@@ -123,7 +124,7 @@ def test_other_settings_in_the_same_place_are_refused_by_name(
 def test_another_source_in_the_same_place_is_refused(undisturbed: Path, tmp_path: Path) -> None:
     write_pairs(tmp_path, PAIRS)
     with pytest.raises(RunConflictError, match="manifest_digest"):
-        jobs.run(run_options(tmp_path, undisturbed))
+        irfuse.run(run_options(tmp_path, undisturbed))
 
 
 def test_what_is_added_to_the_folder_later_is_not_part_of_the_run(
@@ -131,16 +132,16 @@ def test_what_is_added_to_the_folder_later_is_not_part_of_the_run(
 ) -> None:
     write_pairs(tmp_path / "in", 4)
     wanted = run_options(tmp_path / "in", tmp_path / "out", address=ray_address)
-    jobs.run(wanted)
+    irfuse.run(wanted)
     write_pairs(tmp_path / "in", 6)
-    assert jobs.run(wanted).rows == 4
+    assert irfuse.run(wanted).rows == 4
 
 
 def test_a_run_that_was_killed_before_its_manifest_was_written_goes_on(
     collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
 ) -> None:
     (tmp_path / "run.json").write_bytes((undisturbed / "run.json").read_bytes())
-    jobs.run(run_options(collection, tmp_path, address=ray_address))
+    irfuse.run(run_options(collection, tmp_path, address=ray_address))
     assert stable(read_rows(tmp_path)) == stable(read_rows(undisturbed))
 
 
@@ -151,10 +152,10 @@ def test_an_edited_manifest_file_is_noticed(
     lines = [f"{n},{collection}/ir/{n:04d}.png,{collection}/vis/{n:04d}.png" for n in range(4)]
     manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines]))
     wanted = run_options(manifest, tmp_path / "out", address=ray_address)
-    assert jobs.run(wanted).rows == 4
+    assert irfuse.run(wanted).rows == 4
     manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines[:3]]))
     with pytest.raises(RunConflictError, match="rows: 4 there, 3 now"):
-        jobs.run(wanted)
+        irfuse.run(wanted)
 
 
 def test_a_manifest_file_that_is_as_it_was_is_not_frozen_again(
@@ -163,13 +164,13 @@ def test_a_manifest_file_that_is_as_it_was_is_not_frozen_again(
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"ir_uri,vis_uri\n{collection}/ir/0000.png,{collection}/vis/0000.png\n")
     wanted = run_options(manifest, tmp_path / "out", address=ray_address)
-    assert jobs.run(wanted).computed == 1
+    assert irfuse.run(wanted).computed == 1
 
     def refuse(batches: object) -> None:
         raise AssertionError("The manifest must not be frozen again")
 
     monkeypatch.setattr("jobs.execution.freeze", refuse)
-    assert jobs.run(wanted).computed == 0
+    assert irfuse.run(wanted).computed == 0
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_mistakes_are_told_before_anything_starts(
 ) -> None:
     forbid_ray(monkeypatch)
     with pytest.raises(error, match=message):
-        jobs.run(run_options(collection, tmp_path / "out", **changed))
+        irfuse.run(run_options(collection, tmp_path / "out", **changed))
     assert not (tmp_path / "out" / "run.json").exists()
 
 
@@ -249,7 +250,7 @@ def test_a_run_on_s3_gives_the_same_rows(
     wanted = run_options(
         f"{bucket}/in", f"{bucket}/out", address=ray_address, storage_options=s3.storage_options
     )
-    assert jobs.run(wanted).failed == 0
+    assert irfuse.run(wanted).failed == 0
     rows = read_rows(f"{bucket}/out", s3.storage_options)
     there = f"{bucket}/in"
     moved = [
@@ -257,7 +258,7 @@ def test_a_run_on_s3_gives_the_same_rows(
         for row in stable(rows)
     ]
     assert moved == stable(read_rows(undisturbed))
-    found = jobs.status(f"{bucket}/out", storage_options=s3.storage_options)
+    found = irfuse.status(f"{bucket}/out", storage_options=s3.storage_options)
     assert (found.ok, found.rows_left) == (PAIRS, 0)
     record = Store(f"{bucket}/out", s3.storage_options).read("run.json").decode()
     assert s3.storage_options["secret"] not in record
@@ -268,11 +269,11 @@ def test_failed_rows_can_be_retried_alone(ray_address: str, tmp_path: Path) -> N
     picture = store.read("vis/0005.png")
     store.write("vis/0005.png", b"")
     wanted = run_options(tmp_path / "in", tmp_path / "out", address=ray_address)
-    assert jobs.run(wanted).failed == 1
+    assert irfuse.run(wanted).failed == 1
     before = read_rows(tmp_path / "out")
     store.write("vis/0005.png", picture)
-    assert jobs.run(wanted).computed == 0
-    result = jobs.run(wanted.model_copy(update={"retry_failed": True}))
+    assert irfuse.run(wanted).computed == 0
+    result = irfuse.run(wanted.model_copy(update={"retry_failed": True}))
     after = read_rows(tmp_path / "out")
     assert (result.failed, result.computed) == (0, 1)
     assert [b for b, a in zip(before, after, strict=True) if b != a] == [before[5]]
@@ -288,7 +289,7 @@ def test_an_old_summary_does_not_outlive_an_interrupted_retry(
     wanted = run_options(
         tmp_path / "in", tmp_path / "out", address=ray_address, max_failure_rate=0.5
     )
-    assert jobs.run(wanted).failed == 1
+    assert irfuse.run(wanted).failed == 1
     store.write("vis/0005.png", picture)
 
     def interrupt(*_: object) -> None:
@@ -297,8 +298,8 @@ def test_an_old_summary_does_not_outlive_an_interrupted_retry(
     with monkeypatch.context() as patch:
         patch.setattr("jobs.execution.summarize_run", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            jobs.run(wanted.model_copy(update={"retry_failed": True}))
-    assert jobs.run(wanted).failed == 0
+            irfuse.run(wanted.model_copy(update={"retry_failed": True}))
+    assert irfuse.run(wanted).failed == 0
 
 
 def test_a_retry_goes_on_although_all_that_is_left_fails_again(
@@ -312,10 +313,10 @@ def test_a_retry_goes_on_although_all_that_is_left_fails_again(
     wanted = run_options(
         tmp_path / "in", tmp_path / "out", address=ray_address, shard_size=60, max_failure_rate=1.0
     )
-    jobs.run(wanted)
+    irfuse.run(wanted)
     again = wanted.model_copy(update={"retry_failed": True, "max_failure_rate": 0.1})
     with pytest.raises(RunFailedError, match=r"240 of 240 pairs failed"):
-        jobs.run(again)
+        irfuse.run(again)
     assert {row["attempt"] for row in read_rows(tmp_path / "out")} == {2}
 
 
@@ -327,10 +328,10 @@ def test_too_many_failures_are_an_error_but_everything_is_committed(
         store.write(f"ir/{number:04d}.png", b"<html>")
     wanted = run_options(tmp_path / "in", tmp_path / "out", address=ray_address)
     with pytest.raises(RunFailedError, match=r"2 of 9 pairs failed \(2 at decode\).*10%"):
-        jobs.run(wanted)
+        irfuse.run(wanted)
     assert [row["status"] for row in read_rows(tmp_path / "out")].count("ok") == 7
     lenient = wanted.model_copy(update={"max_failure_rate": 0.5})
-    assert jobs.run(lenient).failed == 2
+    assert irfuse.run(lenient).failed == 2
 
 
 def test_a_run_that_fails_wholesale_stops_early(ray_address: str, tmp_path: Path) -> None:
@@ -340,7 +341,9 @@ def test_a_run_that_fails_wholesale_stops_early(ray_address: str, tmp_path: Path
         store.write(f"ir/{number:04d}.png", data)
         store.write(f"vis/{number:04d}.png", b"")
     with pytest.raises(RunFailedError, match=r"Stopped: .* at decode"):
-        jobs.run(run_options(tmp_path / "in", tmp_path / "out", address=ray_address, shard_size=20))
+        irfuse.run(
+            run_options(tmp_path / "in", tmp_path / "out", address=ray_address, shard_size=20)
+        )
     assert len(Store(str(tmp_path / "out")).entries("shards")) < 20
 
 
@@ -351,7 +354,7 @@ def test_fused_images_made_elsewhere_get_the_scores_of_the_run(
     expected = read_rows(undisturbed)
     for row in expected[:-1]:
         fused.write(f"{row['pair_id']}.png", row["fused"]["bytes"])
-    result = jobs.score(
+    result = irfuse.score_collection(
         ScoreOptions(
             source=str(collection),
             fused=fused.url,
@@ -378,7 +381,7 @@ def test_fused_images_that_the_manifest_names_get_their_scores(
     lines = ["ir_uri,vis_uri,fused_uri", f"{pair},{collection}/ir/0001.png"]
     lines.append(f"{pair.replace('0001', '0002')},")
     (tmp_path / "list.csv").write_text("\n".join(lines))
-    result = jobs.score(
+    result = irfuse.score_collection(
         ScoreOptions(
             source=str(tmp_path / "list.csv"), name="infrared", out=str(tmp_path / "out"),
             metrics=("EN",), address=ray_address, max_failure_rate=0.5,
@@ -392,7 +395,9 @@ def test_fused_images_that_the_manifest_names_get_their_scores(
 
 def test_fused_images_that_nobody_names_are_asked_for(collection: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"--fused, or a manifest with the column fused_uri"):
-        jobs.score(ScoreOptions(source=str(collection), name="theirs", out=str(tmp_path)))
+        irfuse.score_collection(
+            ScoreOptions(source=str(collection), name="theirs", out=str(tmp_path))
+        )
 
 
 def test_the_published_pictures_and_means_come_out_on_s3_as_on_disk(
@@ -408,8 +413,8 @@ def test_the_published_pictures_and_means_come_out_on_s3_as_on_disk(
         "address": ray_address,
         "shard_size": None,
     }
-    jobs.run(run_options(shared_reference / "tno", tmp_path, **wanted))
-    jobs.run(
+    irfuse.run(run_options(shared_reference / "tno", tmp_path, **wanted))
+    irfuse.run(
         run_options(
             source.url, f"{bucket}/out", storage_options=s3_seaweed.storage_options, **wanted
         )

@@ -21,10 +21,10 @@ from support.s3_proxy import (
     slow_down,
 )
 
-import jobs
-from cluster.storage import Store
+import irfuse
+from cluster.storage.store import Store
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
-from jobs import RunOptions
+from irfuse import RunOptions
 
 PAIRS = 12
 SHARD_SIZE = 3
@@ -46,7 +46,7 @@ def undisturbed(
 ) -> list[dict[str, Any]]:
     """The rows of a run without faults, on disk."""
     out = tmp_path_factory.mktemp("undisturbed")
-    assert jobs.run(options(collection, out, {}, address=ray_address)).failed == 0
+    assert irfuse.run(options(collection, out, {}, address=ray_address)).failed == 0
     return placeless(read_rows(out), collection)
 
 
@@ -122,7 +122,7 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
             address=ray_address,
             workers=2,
         )
-        result = jobs.run(wanted)
+        result = irfuse.run(wanted)
     assert [fault for fault in faults if fault.met < fault.times] == []
     assert (result.rows, result.failed) == (PAIRS, 0)
     assert placeless(read_rows(out, s3.storage_options), f"{bucket}/in") == undisturbed
@@ -142,10 +142,10 @@ def test_images_that_stay_unreadable_are_failed_rows_until_they_are_retried(
         wanted = options(
             f"{bucket}/in", out, proxy.s3.storage_options, address=ray_address, max_failure_rate=0.5
         )
-        assert jobs.run(wanted).failed == 2
+        assert irfuse.run(wanted).failed == 2
         failed = [row for row in read_rows(out, s3_moto.storage_options) if row["error_stage"]]
         proxy.mend()
-        retried = jobs.run(wanted.model_copy(update={"retry_failed": True}))
+        retried = irfuse.run(wanted.model_copy(update={"retry_failed": True}))
     assert [(row["pair_id"], row["error_stage"], row["error_type"]) for row in failed] == [
         ("0004", "read", "StorageError"),
         ("0007", "read", "AccessDeniedError"),
@@ -169,10 +169,10 @@ def test_a_shard_that_cannot_be_written_ends_the_run_and_a_later_one_finishes_it
         wanted = options(f"{bucket}/in", out, proxy.s3.storage_options, address=ray_address)
         reason = rf"Cannot write {out}/{SHARDS[2]}: it failed .*SlowDown.*check that the store is"
         with pytest.raises(StorageError, match=reason) as caught:
-            jobs.run(wanted)
+            irfuse.run(wanted)
         left = keys_at(out, s3_seaweed)
         proxy.mend()
-        assert jobs.run(wanted).failed == 0
+        assert irfuse.run(wanted).failed == 0
     assert s3_seaweed.secret_key not in str(caught.value)
     assert SHARDS[2] not in left
     assert placeless(read_rows(out, s3_seaweed.storage_options), f"{bucket}/in") == undisturbed
@@ -190,7 +190,7 @@ def test_wrong_credentials_are_told_without_them(
     source, out = (there, tmp_path / "out") if place == "source" else (collection, there)
     s3 = replace(s3_seaweed, **wrong)
     with pytest.raises(AccessDeniedError, match=rf"{there}.*access denied.*credentials") as caught:
-        jobs.run(options(source, out, s3.storage_options))
+        irfuse.run(options(source, out, s3.storage_options))
     assert s3.secret_key not in str(caught.value)
 
 
@@ -201,7 +201,7 @@ def test_a_place_that_may_only_be_read_is_told_before_anything_starts(
     reader = s3_seaweed.read_only
     reason = rf"Cannot write {bucket}/out/run\.json: access denied .*rights"
     with pytest.raises(AccessDeniedError, match=reason) as caught:
-        jobs.run(options(f"{bucket}/in", f"{bucket}/out", reader.storage_options))
+        irfuse.run(options(f"{bucket}/in", f"{bucket}/out", reader.storage_options))
     assert reader.secret_key not in str(caught.value)
     assert keys_at(f"{bucket}/out", s3_seaweed) == []
 
@@ -209,14 +209,14 @@ def test_a_place_that_may_only_be_read_is_told_before_anything_starts(
 def test_an_absent_bucket_of_the_source_is_told(s3: S3Server, tmp_path: Path) -> None:
     source = "s3://no-such-bucket-here/in"
     with pytest.raises(NotFoundError, match=rf"{source}: its bucket does not exist; .*URL"):
-        jobs.run(options(source, tmp_path / "out", s3.storage_options))
+        irfuse.run(options(source, tmp_path / "out", s3.storage_options))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_absent_bucket_of_the_results_is_told(s3_moto: S3Server, collection: Path) -> None:
     out = "s3://no-such-bucket-here/out"
     with pytest.raises(NotFoundError, match=rf"{out}/run\.json: its bucket does not exist; .*URL"):
-        jobs.run(options(collection, out, s3_moto.storage_options))
+        irfuse.run(options(collection, out, s3_moto.storage_options))
 
 
 @pytest.mark.parametrize("place", ["source", "out"])
@@ -229,5 +229,5 @@ def test_a_server_that_refuses_connections_is_told(
         proxy.down()
         reason = rf"{there}.*{proxy.s3.endpoint_url}.*check that the store is up"
         with pytest.raises(StorageError, match=reason) as caught:
-            jobs.run(options(source, out, proxy.s3.storage_options))
+            irfuse.run(options(source, out, proxy.s3.storage_options))
     assert s3_moto.secret_key not in str(caught.value)

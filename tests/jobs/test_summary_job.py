@@ -11,12 +11,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cluster.ledger import RunRecord
-from cluster.shards import ResultRow, encode_shard, shard_key
-from cluster.storage import Store
+from cluster.runs.plan import shard_key
+from cluster.runs.record import RunRecord
+from cluster.runs.rows import (
+    ResultRow,
+    encode_shard,
+)
+from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, StorageError
-from fusion_core.statistics import bootstrap_intervals, describe
-from jobs.summary import ALL_GROUPS, status, summarize
+from fusion_core.statistics.bootstrap import bootstrap_intervals
+from fusion_core.statistics.description import describe
+from jobs.status import status
+from jobs.summarize import (
+    ALL_GROUPS,
+    summarize,
+)
 
 METRICS = ["EN", "SCD"]
 RECORD = RunRecord(

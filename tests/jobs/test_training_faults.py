@@ -10,12 +10,18 @@ from support.cli import RunningCommand, run_cli, start_cli
 from support.processes import wait_until
 from support.ray_processes import job_workers, kill
 
-from cluster.checkpoints import CHECKPOINT_KEY, find_checkpoint
-from cluster.ledger import find_record
-from cluster.storage import Store
-from fusion_core.imaging import encode_png
-from fusion_core.synthetic import synthetic_pair
-from jobs.training import TRAIN_KEY, TrainRecord
+from cluster.runs.record import find_record
+from cluster.storage.store import Store
+from cluster.training.checkpoints import (
+    CHECKPOINT_KEY,
+    find_checkpoint,
+)
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
+from jobs.train import (
+    TRAIN_KEY,
+    TrainRecord,
+)
 
 STEPS = 120
 WAIT_S = 240.0

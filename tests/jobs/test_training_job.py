@@ -19,8 +19,8 @@ from support.processes import wait_until
 from support.s3 import S3Server
 
 import fusion_core
-from cluster.checkpoints import CHECKPOINT_KEY
-from cluster.storage import Store
+from cluster.storage.store import Store
+from cluster.training.checkpoints import CHECKPOINT_KEY
 from fusion_core.errors import (
     InvalidValueError,
     NotFoundError,
@@ -28,10 +28,10 @@ from fusion_core.errors import (
     RunFailedError,
     StorageError,
 )
-from fusion_core.imaging import encode_png
-from fusion_core.synthetic import synthetic_pair
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
 from jobs.options import TrainOptions
-from jobs.training import train
+from jobs.train import train
 
 STEPS = 24
 IMAGES = 5
@@ -79,7 +79,7 @@ def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Iterator[None]:
         raise AssertionError("Ray must not be started")
 
-    monkeypatch.setattr("jobs.training.ray_session", refuse)
+    monkeypatch.setattr("jobs.train.ray_session", refuse)
 
 
 def test_training_leaves_weights_that_fuse(trained: Path) -> None:
@@ -273,7 +273,7 @@ def test_the_papers_settings_are_the_defaults(
     def stop(*_: object) -> None:
         raise RuntimeError("planned")
 
-    monkeypatch.setattr("jobs.training._compute", stop)
+    monkeypatch.setattr("jobs.train._compute", stop)
     with pytest.raises(RuntimeError, match="planned"):
         train(TrainOptions(method="densefuse", images=str(images), out=str(tmp_path)))
     record = json.loads((tmp_path / "train.json").read_text())

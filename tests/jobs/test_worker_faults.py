@@ -15,7 +15,7 @@ from support.ray_head import add_node, prepare_nodes
 from support.ray_processes import job_workers, kill, kill_node, raylets
 from support.services import Services
 
-from cluster.storage import Store
+from cluster.storage.store import Store
 
 WAIT_S = 240.0
 WORKER = "FusionWorker"

@@ -95,7 +95,7 @@ class RunningCommand:
 
 def start_cli(*args: str | Path, env: dict[str, str] | None = None) -> RunningCommand:
     """Start `irfuse ARGS`; use the result as a context manager."""
-    return RunningCommand([sys.executable, "-m", "jobs.cli", *map(str, args)], env=env)
+    return RunningCommand([sys.executable, "-m", "irfuse", *map(str, args)], env=env)
 
 
 def run_cli(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from cluster.storage import Store
-from fusion_core.imaging import encode_png
-from fusion_core.synthetic import synthetic_pair
+from cluster.storage.store import Store
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
 from jobs.options import RunOptions
 
 PAIRS = 60

@@ -1,0 +1,1 @@
+"""Collections: file names, layouts, manifests, and fused images made elsewhere."""

@@ -1,0 +1,184 @@
+"""The manifest: which pairs a run works on, normalised, frozen and known by its digest.
+
+A manifest is streamed in record batches from wherever it comes (a discovery, CSV, Parquet) into the
+run's frozen copy, so that a million rows need no more memory than a thousand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cluster.storage.store import Store
+from fusion_core.errors import ManifestError
+
+MANIFEST_KEY = "manifest.parquet"
+ROW_GROUP_ROWS = 4096
+FUSED_COLUMN = "fused_uri"
+TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "group", FUSED_COLUMN)
+_DIGEST_KEY = b"irfuse.digest"
+_END = "\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """One manifest row as a worker needs it."""
+
+    pair_id: str
+    ir_uri: str
+    vis_uri: str
+    group: str
+    fused_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenInfo:
+    """Size and identity of a frozen manifest."""
+
+    rows: int
+    digest: str
+
+
+def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
+    """Build the frozen manifest, checked, with its digest inside.
+
+    Returns:
+        Size and identity, and the Parquet object.
+
+    Raises:
+        ManifestError: There is no row, or a `pair_id` is empty or not unique.
+    """
+    digest = _Digest()
+    ids = _UniqueIds()
+    buffer = io.BytesIO()
+    writer: pq.ParquetWriter | None = None
+    for batch in _rechunk(batches):
+        writer = writer or pq.ParquetWriter(buffer, batch.schema, compression="zstd")
+        digest.add(batch)
+        ids.add(batch.column("pair_id").to_pylist())
+        writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
+    if writer is None:
+        raise ManifestError("The manifest has no pair; see what `irfuse pairs SOURCE` finds")
+    ids.check()
+    writer.add_key_value_metadata({_DIGEST_KEY: digest.hex().encode()})
+    writer.close()
+    return FrozenInfo(rows=ids.count, digest=digest.hex()), buffer.getvalue()
+
+
+def _rechunk(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Cut and join batches to whole row groups."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows < ROW_GROUP_ROWS:
+            continue
+        table = _join(waiting)
+        whole = rows - rows % ROW_GROUP_ROWS
+        yield from table.slice(0, whole).to_batches(max_chunksize=ROW_GROUP_ROWS)
+        waiting, rows = table.slice(whole).to_batches(), rows - whole
+    if rows:
+        yield from _join(waiting).to_batches()
+
+
+def _join(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    try:
+        return pa.Table.from_batches(batches).combine_chunks()
+    except pa.ArrowInvalid as error:
+        raise ManifestError(f"The manifest's columns change their type midway: {error}") from None
+
+
+class _Digest:
+    """SHA-256 over names and values, whatever the batches' boundaries."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, hashlib._Hash] = {}
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        for name in batch.schema.names:
+            hasher = self._columns.setdefault(name, hashlib.sha256())
+            values = _to_python(batch.column(name), name)
+            hasher.update(f"{_END.join(map(str, values))}{_END}".encode("utf-8", "replace"))
+
+    def hex(self) -> str:
+        whole = hashlib.sha256()
+        for name in sorted(self._columns):
+            whole.update(f"{name}\x00{self._columns[name].hexdigest()}\x00".encode())
+        return whole.hexdigest()
+
+
+def _to_python(column: pa.Array, name: str) -> list[object]:
+    """Return a column's values, as text where Python has none like them (the year 20000)."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        try:
+            return list(column.cast(pa.string()).to_pylist())
+        except pa.ArrowException:
+            raise ManifestError(f"Column {name!r} holds values that cannot be read") from None
+
+
+class _UniqueIds:
+    """Finds repeated ids with eight bytes a row; the chance of a false alarm is about n^2/2^65."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._hashes: list[NDArray[np.int64]] = []
+
+    def add(self, pair_ids: list[str]) -> None:
+        if not all(pair_ids):
+            row = self.count + pair_ids.index("") + 1
+            raise ManifestError(f"Row {row} of the manifest has an empty pair_id")
+        self.count += len(pair_ids)
+        # Python's own hash of text is keyed at random: nobody can choose ids that collide.
+        self._hashes.append(np.fromiter(map(hash, pair_ids), np.int64, len(pair_ids)))
+
+    def check(self) -> None:
+        hashes = np.concatenate(self._hashes)
+        self._hashes.clear()
+        hashes.sort()
+        repeated = int((hashes[1:] == hashes[:-1]).sum())
+        if repeated:
+            raise ManifestError(
+                f"{repeated} rows of the manifest repeat the pair_id of another row; every row "
+                "needs its own"
+            )
+
+
+class FrozenManifest:
+    """Random access to the frozen manifest of a run; one row group is kept in memory."""
+
+    def __init__(self, out: Store) -> None:
+        self._file = pq.ParquetFile(out.open(MANIFEST_KEY))
+        metadata = self._file.schema_arrow.metadata or self._file.metadata.metadata or {}
+        self.rows: int = self._file.metadata.num_rows
+        file_metadata = self._file.metadata.metadata or {}
+        self.digest = (file_metadata.get(_DIGEST_KEY) or metadata.get(_DIGEST_KEY, b"")).decode()
+        self._columns = [c for c in TEXT_COLUMNS if c in self._file.schema_arrow.names]
+        self._cached: tuple[int, pa.Table] | None = None
+        self._lock = threading.Lock()
+
+    def read(self, start: int, stop: int) -> list[PairRow]:
+        """Return the rows from `start` to before `stop`."""
+        rows: list[PairRow] = []
+        for group in range(start // ROW_GROUP_ROWS, (stop - 1) // ROW_GROUP_ROWS + 1):
+            first = group * ROW_GROUP_ROWS
+            table = self._row_group(group)
+            part = table.slice(max(0, start - first), stop - max(start, first))
+            rows += [PairRow(**values) for values in part.to_pylist()]
+        return rows
+
+    def _row_group(self, group: int) -> pa.Table:
+        with self._lock:
+            if self._cached is None or self._cached[0] != group:
+                self._cached = (group, self._file.read_row_group(group, columns=self._columns))
+            return self._cached[1]

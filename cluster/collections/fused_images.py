@@ -1,0 +1,76 @@
+"""Fused images that were made elsewhere, matched to pairs by their names."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.collections.frozen_manifest import (
+    FUSED_COLUMN,
+)
+from cluster.storage.store import Store
+from fusion_core.errors import ManifestError
+
+
+def require_fused(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pass batches on that say themselves where the fused images are.
+
+    Raises:
+        ManifestError: They do not.
+    """
+    for batch in batches:
+        if FUSED_COLUMN not in batch.schema.names:
+            raise ManifestError(
+                "Nothing says where the fused images are: give their folder with --fused, or a "
+                f"manifest with the column {FUSED_COLUMN}"
+            )
+        yield batch
+
+
+class FusedImages:
+    """Fused images made elsewhere, found by what they are called."""
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self._store = Store(url, storage_options)
+        keys = [entry.key for entry in self._store.entries() if _is_image(entry.key)]
+        if not keys:
+            raise ManifestError(f"{self._store.url} holds no images; check the path or URL")
+        self._by_path = {posixpath.splitext(key)[0].casefold(): key for key in keys}
+        self._by_stem: dict[str, list[str]] = {}
+        for key in keys:
+            stem = posixpath.splitext(posixpath.basename(key))[0].casefold()
+            self._by_stem.setdefault(stem, []).append(key)
+
+    def add_to(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Add the column of fused images; it is empty where none matches."""
+        for batch in batches:
+            rows = zip(
+                *(batch.column(name).to_pylist() for name in ("pair_id", "ir_uri", "vis_uri")),
+                strict=True,
+            )
+            found = [self._find(*row) for row in rows]
+            columns = {name: batch.column(name) for name in batch.schema.names}
+            yield pa.RecordBatch.from_pydict(
+                {**columns, FUSED_COLUMN: pa.array(found, pa.string())}
+            )
+
+    def _find(self, pair_id: str, ir_uri: str, vis_uri: str) -> str:
+        """Match by the whole pair_id, then by a stem that only one fused image has."""
+        key = self._by_path.get(pair_id.casefold())
+        stems = [posixpath.basename(pair_id)]
+        stems += [posixpath.splitext(posixpath.basename(uri))[0] for uri in (ir_uri, vis_uri)]
+        stems += [f"{prefix}{stems[0]}" for prefix in ("fused", "fused_", "fusion_", "f")]
+        for stem in stems:
+            if key is None:
+                candidates = self._by_stem.get(stem.casefold(), [])
+                key = candidates[0] if len(candidates) == 1 else None
+        return self._store.uri(key) if key else ""
+
+
+def _is_image(key: str) -> bool:
+    return posixpath.splitext(key)[1].lower() in {
+        ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".ppm", ".pgm",
+    }  # fmt: skip

@@ -1,0 +1,207 @@
+"""Manifests as people write them, CSV or Parquet, normalised and with all locations absolute."""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from cluster.collections.frozen_manifest import (
+    FUSED_COLUMN,
+    ROW_GROUP_ROWS,
+    TEXT_COLUMNS,
+)
+from cluster.storage.locations import (
+    LOCAL_PROTOCOLS,
+    REMOTE_PROTOCOLS,
+    check_no_secret,
+    protocol_of,
+    redact,
+    split_query,
+)
+from cluster.storage.store import Store
+from fusion_core.errors import ManifestError, StorageError
+
+REQUIRED_COLUMNS = ("ir_uri", "vis_uri")
+_HEADER_BYTES = 65536
+_CSV_BLOCK_BYTES = 1024 * 1024
+_MOST_FOLDERS = 4096
+_TELLING = re.compile("[:@~]")
+"""What makes a name more than one: the end of a protocol, of a password, a home."""
+
+
+def is_manifest(url: str) -> bool:
+    """Whether a source names a manifest file rather than a folder of images."""
+    return url.lower().endswith((".csv", ".parquet", ".pq"))
+
+
+def read_user_manifest(
+    store: Store, name: str, *, allow_local_files: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Stream a CSV or Parquet manifest in normalised batches.
+
+    Relative locations are taken relative to the manifest. A missing `pair_id` is made from the
+    infrared location, a missing `group` is empty, further columns are carried along.
+
+    A manifest may name object stores, web addresses, and what lies on its own kind of storage.
+
+    Raises:
+        ManifestError: A required column is missing, or a location holds a password or is of another
+            kind, as local files are on remote storage unless `allow_local_files`.
+        StorageError: The manifest cannot be read.
+    """
+    batches = (
+        _read_csv(store, name) if name.lower().endswith(".csv") else _read_parquet(store, name)
+    )
+    locator = _Locator(store, allow_local_files)
+    for batch in batches:
+        yield _normalise(batch, store, name, locator)
+
+
+def _read_csv(store: Store, name: str) -> Iterator[pa.RecordBatch]:
+    with store.open(name) as file:
+        try:
+            # The cut may fall inside a character.
+            head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="ignore")
+            file.seek(0)
+            header = next(csv.reader(io.StringIO(head)), [])
+            yield from pyarrow.csv.open_csv(
+                file,
+                read_options=pyarrow.csv.ReadOptions(
+                    block_size=_CSV_BLOCK_BYTES, use_threads=False
+                ),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types={column: pa.string() for column in header},
+                    strings_can_be_null=False,
+                ),
+            )
+        except (pa.ArrowException, csv.Error) as error:
+            raise ManifestError(f"{store.uri(name)} is not a CSV manifest: {error}") from None
+
+
+def _read_parquet(store: Store, name: str) -> Iterator[pa.RecordBatch]:
+    with store.open(name) as file:
+        try:
+            parquet = pq.ParquetFile(file, pre_buffer=False)
+            # One thread: each one more keeps some memory of its own, and none is waited for.
+            for batch in parquet.iter_batches(batch_size=ROW_GROUP_ROWS, use_threads=False):
+                batch.validate(full=True)  # text that is not UTF-8 is not noticed before it is used
+                yield batch
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise ManifestError(f"{store.uri(name)} is not a Parquet manifest: {error}") from None
+
+
+def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator) -> pa.RecordBatch:
+    try:
+        names = batch.schema.names
+    except UnicodeDecodeError:
+        raise ManifestError(f"{store.uri(name)} has column names that are not UTF-8") from None
+    repeated = [column for column, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ManifestError(f"{store.uri(name)} has several columns {repeated[0]!r}")
+    missing = [column for column in REQUIRED_COLUMNS if column not in names]
+    if missing:
+        raise ManifestError(
+            f"{store.uri(name)} has no column {missing[0]!r}; a manifest needs ir_uri and vis_uri, "
+            f"and may have pair_id and group, but this one has: {', '.join(names)}"
+        )
+    columns: dict[str, pa.Array] = {}
+    for column in TEXT_COLUMNS:
+        if column in names:
+            columns[column] = _as_text(batch.column(column), column)
+    for column in ("ir_uri", "vis_uri", FUSED_COLUMN):
+        if column in columns:
+            columns[column] = pa.array(locator.locate(columns[column].to_pylist()), pa.string())
+    if "pair_id" not in columns:
+        paths = [split_query(uri)[0] for uri in columns["ir_uri"].to_pylist()]
+        stems = [posixpath.splitext(path)[0] for path in paths]
+        columns["pair_id"] = pa.array([_below(stem, store.url) for stem in stems], pa.string())
+    if "group" not in columns:
+        columns["group"] = pa.array([""] * batch.num_rows, pa.string())
+    ordered = {column: columns[column] for column in TEXT_COLUMNS if column in columns}
+    extra = {c: batch.column(c) for c in names if c not in ordered}
+    return pa.RecordBatch.from_pydict({**ordered, **extra})
+
+
+def _as_text(column: pa.Array, name: str) -> pa.Array:
+    try:
+        return column.cast(pa.string()).fill_null("")
+    except pa.ArrowException:
+        raise ManifestError(f"Column {name!r} must hold text, but holds {column.type}") from None
+
+
+def _below(path: str, root: str) -> str:
+    return path[len(root) + 1 :] if path.startswith(f"{root}/") else path
+
+
+class _Locator:
+    """Makes a manifest's locations absolute, or refuses them; each folder is looked at once."""
+
+    def __init__(self, store: Store, allow_local_files: bool) -> None:
+        self._store = store
+        self._allow_local_files = allow_local_files
+        self._folders: dict[str, str] = {}
+
+    def locate(self, uris: Iterable[str]) -> list[str]:
+        """Return the locations, absolute.
+
+        Raises:
+            ManifestError: One may not be named.
+        """
+        located = []
+        for uri in uris:
+            name = uri.rpartition("/")[2]
+            folder = uri.removesuffix(name)
+            plain = name and name not in (".", "..") and not _TELLING.search(name)
+            if not plain:
+                located.append(_locate(uri, self._store, self._allow_local_files))
+                continue
+            if folder not in self._folders:
+                if len(self._folders) == _MOST_FOLDERS:
+                    self._folders.clear()
+                whole = _locate(uri, self._store, self._allow_local_files)
+                self._folders[folder] = whole.removesuffix(name)
+            located.append(self._folders[folder] + name)
+        return located
+
+
+def _locate(uri: str, store: Store, allow_local_files: bool) -> str:
+    """Make a manifest's location absolute, or refuse it."""
+    if not uri:
+        return uri
+    protocol = protocol_of(uri)
+    if protocol is None and not uri.startswith(("/", "~")):
+        return _absolute(uri, store)
+    try:
+        check_no_secret(uri)
+    except StorageError as error:
+        raise ManifestError(f"The manifest at {store.url}: {error}") from None
+    if protocol in LOCAL_PROTOCOLS:
+        if not store.is_local and not allow_local_files:
+            raise ManifestError(
+                f"The manifest at {store.url} names the local file {uri}; allow that with "
+                "--allow-local-files if every worker sees the same file system"
+            )
+    elif protocol not in (*REMOTE_PROTOCOLS, protocol_of(store.url)):
+        raise ManifestError(
+            f"The manifest at {store.url} names {redact(uri)}, but a manifest may name only local "
+            f"files, relative locations and URLs that begin with {', '.join(REMOTE_PROTOCOLS)}"
+        )
+    return uri
+
+
+def _absolute(uri: str, store: Store) -> str:
+    path = posixpath.normpath(uri)
+    if store.is_local:
+        return posixpath.normpath(store.uri(path))
+    if path == ".." or path.startswith("../"):
+        raise ManifestError(f"The manifest at {store.url} points above itself: {uri}")
+    return store.uri(path)

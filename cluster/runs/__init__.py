@@ -1,0 +1,1 @@
+"""Runs: plan, rows, ledger, stages, workers, and the driver loop."""

@@ -1,0 +1,124 @@
+"""The Ray actor that holds a loaded method."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import ray
+import torch
+from ray.util.metrics import Counter
+
+from cluster.runs.stages import (
+    Failure,
+    Records,
+    WorkerConfig,
+)
+from cluster.runs.worker import (
+    ShardProcessor,
+    ShardReport,
+    ShardTask,
+)
+from fusion_core.networks.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What a worker says of itself once it is ready."""
+
+    version: str
+    node: str
+    node_id: str
+
+
+_LOST_DEVICE_STATUS = 70
+
+
+@contextmanager
+def _lost_device_ends_process() -> Iterator[None]:
+    """End the process on an error of the GPU that all later calls would meet too.
+
+    The driver then replaces the worker, and looks closely at the shards it had in work.
+    """
+    try:
+        yield
+    except torch.AcceleratorError:
+        os._exit(_LOST_DEVICE_STATUS)
+
+
+_OPTIONS: dict[str, Any] = {
+    "max_restarts": 0,
+    "max_task_retries": 0,
+    "max_concurrency": 2,
+    "concurrency_groups": {"watch": 1},
+}
+
+
+class LocalFusionWorker:
+    """Computes shards; two may be in work at once, and `progress` is answered beside them."""
+
+    def __init__(self) -> None:
+        self._processor: ShardProcessor | None = None
+        self._pairs = Counter("irfuse_pairs", "Pairs with a committed row", tag_keys=("status",))
+
+    def start(self, config: WorkerConfig, weights: Weights | None) -> WorkerInfo:
+        """Load the method.
+
+        Raises:
+            IrfuseError: The weights, the parameters or the output location do not work here.
+        """
+        torch.set_num_threads(1)
+        torch.backends.cudnn.allow_tf32 = False  # single precision means single precision
+        self._processor = ShardProcessor(replace(config, weights=weights))
+        node_id = ray.get_runtime_context().get_node_id()
+        return WorkerInfo(version("irfuse"), socket.gethostname(), node_id)
+
+    def process(self, task: ShardTask) -> ShardReport:
+        """Compute and commit a shard."""
+        with _lost_device_ends_process():
+            report = self._loaded.process(task)
+        failed = sum(report.failed.values())
+        for status, count in (("ok", report.rows - failed), ("failed", failed)):
+            if count:
+                self._pairs.inc(count, tags={"status": status})
+        return report
+
+    def offsets(self, task: ShardTask) -> list[int]:
+        """Return the offsets of a shard's rows that are to be computed."""
+        return self._loaded.offsets(task)
+
+    @ray.method(num_returns=2)
+    def process_pair(self, task: ShardTask, offset: int) -> tuple[int, Records]:
+        """Compute one row of a shard; the first result is small, to see that it is done."""
+        with _lost_device_ends_process():
+            return offset, self._loaded.process_pair(task, offset)
+
+    def commit(
+        self, task: ShardTask, rows: dict[int, Any], failures: dict[int, Failure]
+    ) -> ShardReport:
+        """Commit a shard from references to single rows and the reasons of those that crashed."""
+        records: Records = {}
+        for part in ray.get(list(rows.values())):
+            records.update(part)
+        for offset, failure in failures.items():
+            records.update(self._loaded.failed_row(task, offset, failure))
+        return self._loaded.commit(task, records)
+
+    @ray.method(concurrency_group="watch")
+    def progress(self) -> tuple[int, int]:
+        """Return steps taken and pairs done since the start."""
+        return self._processor.progress if self._processor else (0, 0)
+
+    @property
+    def _loaded(self) -> ShardProcessor:
+        if self._processor is None:
+            raise RuntimeError("start() comes first")
+        return self._processor
+
+
+FusionWorker: Any = ray.remote(**_OPTIONS)(LocalFusionWorker)

@@ -1,0 +1,86 @@
+"""What a run is and how far it has come, read from its output location alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cluster.runs.plan import (
+    SHARDS_PREFIX,
+    parse_shard_key,
+    shard_key,
+)
+from cluster.runs.record import RunRecord
+from cluster.runs.rows import shard_facts
+from cluster.storage.store import Store
+from fusion_core.errors import StorageError
+
+_READERS = 16
+_READ_AHEAD = 64
+"""Shards that are read before they are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardContent:
+    """One committed shard: its facts and, where columns were asked for, its rows."""
+
+    shard: int
+    facts: Mapping[str, str]
+    rows: int
+    table: pa.Table | None
+
+
+class Ledger:
+    """Which shards of a run are committed, and what is in them."""
+
+    def __init__(self, out: Store, record: RunRecord) -> None:
+        self._out = out
+        self._record = record
+
+    def finished(self) -> set[int]:
+        """Return the committed shards: one listing."""
+        shards = (parse_shard_key(entry.key) for entry in self._out.entries(SHARDS_PREFIX))
+        count = self._record.plan.count
+        return {shard for shard in shards if shard is not None and shard < count}
+
+    def contents(self, columns: Sequence[str] = ()) -> Iterator[ShardContent]:
+        """Read the committed shards in order, with only the columns that are asked for.
+
+        Raises:
+            StorageError: A shard cannot be read, or belongs to another run.
+        """
+        read = self._reader(columns)
+        with ThreadPoolExecutor(_READERS) as pool:
+            ahead: deque[Future[ShardContent]] = deque()
+            for shard in sorted(self.finished()):
+                ahead.append(pool.submit(read, shard))
+                if len(ahead) == _READ_AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def _reader(self, columns: Sequence[str]) -> Callable[[int], ShardContent]:
+        def read(shard: int) -> ShardContent:
+            key = shard_key(shard)
+            with self._out.open(key) as file:
+                try:
+                    parquet = pq.ParquetFile(file)
+                    facts = shard_facts(parquet.schema_arrow.metadata)
+                    table = parquet.read(columns=list(columns)) if columns else None
+                except (pa.ArrowException, OSError) as error:
+                    raise StorageError(
+                        f"{self._out.uri(key)} is damaged ({error}); delete it and run again"
+                    ) from None
+            if facts.get("fingerprint") != self._record.fingerprint:
+                raise StorageError(
+                    f"{self._out.uri(key)} was written by a run with other settings; delete it and "
+                    "run again"
+                )
+            return ShardContent(shard, facts, parquet.metadata.num_rows, table)
+
+        return read

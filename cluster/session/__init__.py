@@ -1,0 +1,1 @@
+"""Ray: starting it or connecting to it, and what it offers."""

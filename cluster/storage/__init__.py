@@ -1,0 +1,1 @@
+"""Storage: objects below a URL, published whole, with retries."""

@@ -1,0 +1,176 @@
+"""What a training learns from: crops of images, each a pure function of the seed and its number."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cluster.storage.images import read_gray
+from cluster.storage.store import Store
+from fusion_core.errors import ImageDecodeError, NotFoundError, StorageError
+from fusion_core.training.crops import crop_image
+from fusion_core.training.parameters import TrainingParameters
+
+IMAGES_KEY = "images.parquet"
+
+_READERS = 8
+_BATCHES_AHEAD = 4
+_SUBSTITUTES = 20
+"""Images that are tried in the place of one that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """What the workers are told."""
+
+    out_url: str
+    images_url: str
+    parameters: TrainingParameters
+    steps: int
+    checkpoint_every: int
+    fingerprint: str
+    max_pixels: int
+    middle: bool = False
+    """Train on the middle of one image, always the same."""
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def out(self) -> Store:
+        """Where it is kept."""
+        return Store(self.out_url, self.storage_options)
+
+
+@dataclass(frozen=True)
+class SamplePlan:
+    """Which image each sample is cut from, and where: a pure function of the seed."""
+
+    images: int
+    seed: int
+
+    def image(self, sample: int) -> int:
+        """Return the image's number: every epoch takes each image once, in an order of its own."""
+        epoch, place = divmod(sample, self.images)
+        return int(_order(self.images, self.seed, epoch)[place])
+
+    def generator(self, sample: int) -> np.random.Generator:
+        """Return the generator that places a sample's crop."""
+        return np.random.default_rng([self.seed, 1, sample])
+
+
+@functools.lru_cache(maxsize=4)
+def _order(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, 0, epoch]).permutation(images)
+
+
+def write_images(out: Store, keys: list[str]) -> None:
+    """Freeze the list of a training's images."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table({"image": pa.array(keys, pa.string())}), buffer)
+    out.write(IMAGES_KEY, buffer.getvalue().to_pybytes())
+
+
+def read_images(out: Store) -> list[str]:
+    """Return the list of a training's images.
+
+    Raises:
+        StorageError: It is missing or damaged.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(out.read(IMAGES_KEY)), columns=["image"])
+    except pa.ArrowException as error:
+        raise StorageError(f"{out.uri(IMAGES_KEY)} is damaged: {error}") from None
+    return cast(list[str], table.column("image").to_pylist())
+
+
+class _Samples:
+    """Reads samples; several threads may."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._job = job
+        self._store = Store(job.images_url, job.storage_options)
+        self._keys = read_images(job.out)
+        self._plan = SamplePlan(len(self._keys), job.parameters.seed)
+
+    def read(self, sample: int) -> tuple[NDArray[np.uint8], str]:
+        """Return a sample's crop, and the image that could not be read in its place if any.
+
+        Raises:
+            StorageError: The store cannot be read, or none of many images is there.
+            ImageDecodeError: None of many images can be decoded.
+        """
+        side = self._job.parameters.crop
+        first = self._plan.image(sample)
+        unreadable = ""
+        for attempt in range(min(_SUBSTITUTES, len(self._keys))):
+            key = self._keys[(first + attempt) % len(self._keys)]
+            try:
+                image = read_gray(self._store, key, self._job.max_pixels)
+            except (NotFoundError, ImageDecodeError) as error:
+                unreadable, last = unreadable or key, error
+                continue
+            generator = None if self._job.middle else self._plan.generator(sample)
+            return crop_image(image, side, generator), unreadable
+        raise last
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which samples one worker of several gets, from a step on."""
+
+    first_step: int
+    batch: int
+    rank: int
+    world: int
+
+    @property
+    def size(self) -> int:
+        """Samples a step."""
+        return self.batch // self.world
+
+    def sample(self, number: int) -> int:
+        """Return the worker's n-th sample."""
+        steps, place = divmod(number, self.size)
+        return (self.first_step + steps) * self.batch + self.rank * self.size + place
+
+
+def read_batches(job: TrainingJob, share: Share) -> Iterator[tuple[Tensor, list[str]]]:
+    """Yield a worker's batches `(B, 1, H, W)` uint8, with the images that could not be read.
+
+    Threads read ahead, a bounded number of samples. Not Ray Data: its tasks need a place beside the
+    workers, and with two workers on two CPUs it waits for one for ever.
+    """
+    steps = job.steps - share.first_step
+    samples = _Samples(job)
+    if job.middle:
+        crop, _ = samples.read(0)
+        images = torch.from_numpy(crop)[None, None].expand(share.size, -1, -1, -1)
+        yield from ((images, []) for _ in range(steps))
+        return
+    ahead = share.size * _BATCHES_AHEAD + _READERS
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
+        numbers = iter(range(steps * share.size))
+
+        def read(number: int) -> Future[tuple[NDArray[np.uint8], str]]:
+            return pool.submit(samples.read, share.sample(number))
+
+        pending = deque(read(number) for number in itertools.islice(numbers, ahead))
+        try:
+            for _ in range(steps):
+                found = [pending.popleft().result() for _ in range(share.size)]
+                pending.extend(read(number) for number in itertools.islice(numbers, share.size))
+                crops = torch.from_numpy(np.stack([crop for crop, _ in found])).unsqueeze(1)
+                yield crops, [name for _, name in found if name]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

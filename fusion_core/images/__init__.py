@@ -1,0 +1,1 @@
+"""Images as arrays: decoding, encoding, colour, bit depth, and synthetic pairs."""

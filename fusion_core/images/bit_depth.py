@@ -1,0 +1,68 @@
+"""Bit depth: 16-bit sources to 8 bits, and the output of a method into 0..255."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusion_core.errors import InvalidValueError
+from fusion_core.images.decoding import Pixels
+
+OutputRange = Literal["clip", "minmax"]
+SixteenBit = Literal["percentile", "full"]
+_FLAT = 1e-4
+"""Span relative to the largest value under which a float32 image counts as flat."""
+_LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0
+
+
+def to_eight_bit(image: Pixels, rule: SixteenBit = "percentile") -> NDArray[np.uint8]:
+    """Bring an image to 8 bits; 8-bit images pass unchanged.
+
+    Args:
+        image: `(H, W)` or `(H, W, 3)`, uint8 or uint16.
+        rule: `percentile` maps the image's own 1st and 99th percentiles (over all channels
+            together, so that colours stay) linearly to 0 and 255; `full` maps 0..65535 to 0..255.
+
+    Raises:
+        InvalidValueError: The dtype is neither uint8 nor uint16.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        raise InvalidValueError(f"Expected an image of uint8 or uint16, but got {image.dtype}")
+    low, high = 0.0, 65535.0
+    if rule == "percentile":
+        low, high = (float(v) for v in np.percentile(image, (_LOW_PERCENTILE, _HIGH_PERCENTILE)))
+        if high <= low:
+            low, high = float(image.min()), float(image.max())
+    if high <= low:
+        return np.full(image.shape, round(low / 257.0), dtype=np.uint8)
+    scaled = (image.astype(np.float64) - low) * (255.0 / (high - low))
+    return np.floor(np.clip(scaled, 0.0, 255.0) + 0.5).astype(np.uint8)
+
+
+def apply_output_range(fused: Tensor, output_range: OutputRange) -> Tensor:
+    """Bring a method's output into 0..255, each image by itself.
+
+    Args:
+        fused: `(B, 1, H, W)` float32, any range.
+        output_range: `clip` cuts at 0 and 255; `minmax` maps each image's own minimum and maximum
+            to 0 and 255, as the published autoencoders print their results. An image that is flat
+            but for rounding is clipped instead: its noise is not to be stretched.
+
+    Returns:
+        `(B, 1, H, W)` float32 in 0..255, not rounded.
+    """
+    clipped = fused.clamp(0.0, 255.0)
+    if output_range == "clip":
+        return clipped
+    low = fused.amin(dim=(1, 2, 3), keepdim=True)
+    high = fused.amax(dim=(1, 2, 3), keepdim=True)
+    span = high - low
+    flat = span <= _FLAT * torch.maximum(high.abs(), low.abs())
+    scaled = (fused - low) * (255.0 / span.masked_fill(flat, 1.0))
+    return clipped.where(flat, scaled.clamp(0.0, 255.0))

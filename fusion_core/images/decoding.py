@@ -1,0 +1,223 @@
+"""Image bytes to arrays and back: decoding, bit depth, and the 8-bit output range."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from fusion_core.errors import ImageDecodeError
+
+Pixels = NDArray[Any]
+"""An image: `(H, W)` gray or `(H, W, 3)` RGB, dtype uint8 or uint16."""
+DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
+READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
+_DECODER_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, RuntimeError,
+    TypeError, AttributeError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+"""What the decoders raise on damaged files."""
+_MOST_CHANNELS = 4
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_MIN_IS_WHITE = 0
+_TIFF_COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
+"""None, LZW, deflate, PackBits, deflate, LZMA and Zstandard, which are unpacked as far as the tags
+say. The others hold a whole image of their own, of any size."""
+_TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
+
+
+def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
+    """Decode one image file.
+
+    Palettes and CMYK become RGB, one-bit images become 0/255, an alpha channel is dropped, an EXIF
+    rotation is not applied (registration is a matter of stored pixels), and of several pages the
+    first is read.
+
+    Args:
+        data: The whole file.
+        max_pixels: Largest accepted width x height, checked before anything is unpacked.
+
+    Returns:
+        `(H, W)` or `(H, W, 3)`, uint8, or uint16 where the file holds more than 8 bits.
+
+    Raises:
+        ImageDecodeError: The bytes are empty, truncated, too large or not a readable image.
+    """
+    image = _decode(data, max_pixels)
+    if image.ndim == 3:
+        image = image[..., 0] if image.shape[2] <= 2 else image[..., :3]
+    return np.ascontiguousarray(image)
+
+
+def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Pixels, ...]:
+    """Decode one file whose first three channels are the visible and the fourth the infrared image.
+
+    This is how the MFNet collection is stored.
+
+    Returns:
+        Infrared `(H, W)` and visible `(H, W, 3)`.
+
+    Raises:
+        ImageDecodeError: As `decode_image`, or the image has not four channels.
+    """
+    image = _decode(data, max_pixels)
+    if image.ndim != 3 or image.shape[2] != 4:
+        found = 1 if image.ndim == 2 else image.shape[2]
+        raise ImageDecodeError(
+            f"Expected 4 channels (RGB and infrared) in one image, but got {found}"
+        )
+    return np.ascontiguousarray(image[..., 3]), np.ascontiguousarray(image[..., :3])
+
+
+def _decode(data: bytes, max_pixels: int) -> Pixels:
+    """Return all channels that the file stores: `(H, W)` or `(H, W, C)`."""
+    if not data:
+        raise ImageDecodeError("The file is empty (0 bytes)")
+    try:
+        image = _open(data)
+        if image is None or _needs_tifffile(image):
+            return _decode_tiff(data, max_pixels)
+        _check_pixel_count(image.width, image.height, max_pixels)
+        if image.format == "TIFF":
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            _check_tiles(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1), max_pixels)
+        if _is_deep_png(data):
+            return np.asarray(imagecodecs.png_decode(data))
+        if image.format == "JPEG2000":
+            return _checked(imagecodecs.jpeg2k_decode(data))
+        _refuse_deep_ppm(image)
+        return _pillow_pixels(image)
+    except ImageDecodeError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
+    except _DECODER_ERRORS as error:
+        raise ImageDecodeError(
+            f"The image is damaged or truncated: {str(error) or type(error).__name__}"
+        ) from None
+
+
+def _open(data: bytes) -> Image.Image | None:
+    """Read a file's header; None for a TIFF of a flavour that Pillow does not know."""
+    try:
+        return Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
+    except UnidentifiedImageError:
+        if data.startswith(_TIFF_SIGNATURES):
+            return None
+        raise ImageDecodeError(_describe_unreadable(data)) from None
+
+
+def _needs_tifffile(image: Image.Image) -> bool:
+    """Whether a TIFF holds what Pillow would cut to 8 bits or to 3 channels."""
+    if image.format != "TIFF" or image.mode == "CMYK":
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits, samples = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLES_PER_PIXEL, 1)
+    return bool(max(bits) > 8 or samples > 3)
+
+
+def _refuse_deep_ppm(image: Image.Image) -> None:
+    """Refuse a 16-bit colour PPM, which Pillow would cut to 8 bits."""
+    if image.format != "PPM" or image.mode != "RGB":
+        return
+    tile = image.tile[0]  # type: ignore[attr-defined]
+    if tile.codec_name != "raw" and tile.args[-1] > 255:  # args of the others end in the top level
+        raise ImageDecodeError(
+            "Expected 8 bits a channel in a colour PPM, but got 16; convert the image to 16-bit "
+            "PNG or TIFF"
+        )
+
+
+def _pillow_pixels(image: Image.Image) -> Pixels:
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image)
+        if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
+            raise ImageDecodeError("Expected 8 or 16 bits a pixel, but got 32-bit integers")
+        return pixels.astype(np.uint16)
+    if image.mode == "F":
+        raise ImageDecodeError(
+            "Expected 8 or 16 bits a pixel, but got 32-bit floats; convert the image to 16 bits"
+        )
+    if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
+        image = image.convert("RGB")
+    elif image.mode in ("1", "La"):
+        image = image.convert("L")
+    return np.asarray(image)
+
+
+def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
+    """Decode TIFF flavours beyond Pillow, such as 16-bit RGB."""
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = tiff.pages.first
+        width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
+        _check_pixel_count(width, height, max_pixels)
+        _check_tiles(page.tilewidth, page.tilelength, max_pixels)
+        if samples > _MOST_CHANNELS:
+            raise ImageDecodeError(f"Expected 1 to 4 channels, but got {samples}")
+        if page.dtype not in (np.uint8, np.uint16):
+            raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {page.dtype}")
+        if page.compression not in _TIFF_COMPRESSIONS:
+            raise ImageDecodeError(
+                "Expected a TIFF without compression or with LZW, deflate, PackBits, LZMA or "
+                f"Zstandard, but got compression {int(page.compression)}"
+            )
+        if page.axes not in ("YX", "YXS", "SYX"):
+            raise ImageDecodeError(f"Expected a TIFF with one flat image, but got axes {page.axes}")
+        pixels = np.asarray(page.asarray())
+        if page.photometric == _MIN_IS_WHITE:
+            pixels = np.iinfo(pixels.dtype).max - pixels
+    if page.axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.shape[:2] != (height, width):
+        raise ImageDecodeError("The image is damaged: its size is not that of its pixels")
+    return _checked(pixels)
+
+
+def _checked(pixels: Pixels) -> Pixels:
+    """Refuse what is not 8 or 16 bits."""
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {pixels.dtype}")
+    return pixels
+
+
+def _check_pixel_count(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageDecodeError(f"The image is damaged: it says it is {width}x{height}")
+    if width * height > max_pixels:
+        raise ImageDecodeError(
+            f"The image says it is {width}x{height}, over the limit of {max_pixels} pixels; "
+            "raise --max-pixels if it is meant to be that large"
+        )
+
+
+def _check_tiles(width: int, height: int, max_pixels: int) -> None:
+    """Refuse tiles that are larger than an image may be; a tile is unpacked whole."""
+    if width * height > max_pixels:
+        raise ImageDecodeError(
+            f"The image has tiles of {width}x{height}, over the limit of {max_pixels} pixels"
+        )
+
+
+def _is_deep_png(data: bytes) -> bool:
+    """Whether a PNG holds 16 bits in several channels, which Pillow would cut to 8."""
+    return data.startswith(_PNG_SIGNATURE) and data[24] == 16 and data[25] in _PNG_MANY_CHANNELS
+
+
+def _describe_unreadable(data: bytes) -> str:
+    head = data[:512].lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "The file is HTML or XML, not an image (a web page saved in its place?)"
+    return (
+        f"The file is not an image in a known format ({', '.join(READABLE_FORMATS)}); "
+        f"it starts with {data[:12]!r}"
+    )

@@ -1,0 +1,16 @@
+"""Encode images as files."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from fusion_core.images.decoding import Pixels
+
+
+def encode_png(image: Pixels, *, compress_level: int = 3) -> bytes:
+    """Encode `(H, W)` or `(H, W, 3)` uint8 as PNG, without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", compress_level=compress_level)
+    return buffer.getvalue()

@@ -1,0 +1,63 @@
+"""Two-scale decomposition: what an image is made of, as a smooth base and the detail on it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fusion_core.methods.resizing import mirrored_indices
+
+
+def tikhonov(images: Tensor, *, smoothness: float = 5.0, padding: int = 16) -> Tensor:
+    """Return the base that minimises `|I - B|^2 + smoothness (|gx * B|^2 + |gy * B|^2)`.
+
+    Li, Wu & Kittler, "Infrared and Visible Image Fusion using a Deep Learning Framework", 2018,
+    Eq. 1, with the gradients `gx = [-1 1]` and `gy` its transpose. The minimum has a closed form in
+    the Fourier domain if the image is periodic; it is made so by mirroring a border of pixels.
+
+    Args:
+        images: `(..., H, W)` float32, any H and W.
+        smoothness: lambda of Eq. 1.
+        padding: Mirrored pixels on each side (the paper's code: 16).
+
+    Returns:
+        `(..., H, W)` float32. The detail (Eq. 2) is `images` less this.
+    """
+    height, width = images.shape[-2:]
+    rows = mirrored_indices(-padding, height + padding, height, images.device)
+    columns = mirrored_indices(-padding, width + padding, width, images.device)
+    padded = images.index_select(-2, rows).index_select(-1, columns)
+    spectrum = torch.fft.rfft2(padded)
+    vertical = _gradient_power(padded.shape[-2], padded.shape[-2], images.device).unsqueeze(-1)
+    horizontal = _gradient_power(padded.shape[-1], spectrum.shape[-1], images.device)
+    smooth: Tensor = torch.fft.irfft2(
+        spectrum / (1.0 + smoothness * (vertical + horizontal)), s=padded.shape[-2:]
+    )
+    return smooth[..., padding : padding + height, padding : padding + width]
+
+
+def _gradient_power(length: int, count: int, device: torch.device) -> Tensor:
+    """Return `|DFT([-1 1])|^2` at the first `count` of `length` frequencies."""
+    frequencies = torch.arange(count, device=device, dtype=torch.float32)
+    return 2.0 - 2.0 * torch.cos(frequencies * (2.0 * math.pi / length))
+
+
+def mean_filter(images: Tensor, *, size: int = 31) -> Tensor:
+    """Average over square blocks; beyond the border the border pixel is repeated.
+
+    Zhang et al., "An infrared and visible image fusion algorithm based on ResNet-152", 2022, Eq. 1.
+    The paper does not say what the filter sees beyond the border.
+
+    Args:
+        images: `(K, B, H, W)` float32, any H and W.
+        size: Side of the block, odd.
+
+    Returns:
+        `(K, B, H, W)` float32.
+    """
+    reach = size // 2
+    padded = functional.pad(images, (reach,) * 4, mode="replicate")
+    return functional.avg_pool2d(functional.avg_pool2d(padded, (size, 1), 1), (1, size), 1)

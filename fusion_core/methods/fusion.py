@@ -1,0 +1,100 @@
+"""From 8-bit images to 8-bit fused images: colour, the method, the output range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusion_core.errors import InvalidValueError, PairMismatchError
+from fusion_core.images import colour
+from fusion_core.images.bit_depth import apply_output_range
+from fusion_core.images.decoding import Pixels
+from fusion_core.methods import FuseBatch
+from fusion_core.parameters import MethodParameters
+
+EightBit = NDArray[np.uint8]
+
+
+def check_registered(ir: Pixels, vis: Pixels, fused: Pixels | None = None) -> None:
+    """Check that the sources of a pair, and their fused image if given, have one size.
+
+    Raises:
+        PairMismatchError: They have not.
+    """
+    if ir.shape[:2] != vis.shape[:2]:
+        raise PairMismatchError(
+            f"The infrared image is {ir.shape[1]}x{ir.shape[0]} but the visible image is "
+            f"{vis.shape[1]}x{vis.shape[0]}; the sources of a pair must be registered to one size"
+        )
+    if fused is not None and fused.shape[:2] != ir.shape[:2]:
+        raise PairMismatchError(
+            f"The fused image is {fused.shape[1]}x{fused.shape[0]} but its sources are "
+            f"{ir.shape[1]}x{ir.shape[0]}"
+        )
+
+
+@torch.inference_mode()
+def fuse_images(
+    fuse_batch: FuseBatch,
+    ir: Sequence[EightBit],
+    vis: Sequence[EightBit],
+    parameters: MethodParameters,
+    device: torch.device | str = "cpu",
+) -> list[EightBit]:
+    """Fuse pairs of one shape.
+
+    Args:
+        fuse_batch: A built method.
+        ir: Infrared images `(H, W)` or `(H, W, 3)` (reduced to luma).
+        vis: Visible images, all `(H, W)` or all `(H, W, 3)`.
+        parameters: The method's parameters; colour and output range are applied here.
+        device: Where the method was built.
+
+    Returns:
+        Fused images `(H, W)`, or `(H, W, 3)` where colour is kept, rounded half up.
+
+    Raises:
+        InvalidValueError: No pair, or shapes differ.
+    """
+    sizes = {image.shape[:2] for image in (*ir, *vis)}
+    if len(ir) != len(vis) or len(sizes) != 1 or len({image.ndim for image in vis}) != 1:
+        raise InvalidValueError(
+            f"Expected as many infrared as visible images, all of one size, but got {len(ir)} and "
+            f"{len(vis)} of sizes {sorted(sizes)}"
+        )
+    infrared = _planes([colour.luma(image) for image in ir], device)
+    keep_colour = vis[0].ndim == 3 and parameters.colour != "gray"
+    if not keep_colour:
+        visible = _planes([colour.luma(image) for image in vis], device)
+        fused = _fuse_gray(fuse_batch, infrared, visible, parameters)
+    elif parameters.colour == "luma":
+        y, cb, cr = colour.rgb_to_ycbcr(_planes(vis, device))
+        fused = colour.ycbcr_to_rgb(_fuse_gray(fuse_batch, infrared, y, parameters), cb, cr)
+    else:
+        channels = _planes(vis, device).flatten(0, 1).unsqueeze(1)
+        repeated = infrared.repeat_interleave(3, dim=0)
+        fused = _fuse_gray(fuse_batch, repeated, channels, parameters).unflatten(0, (-1, 3))
+        fused = fused.squeeze(2)
+    rounded = (fused + 0.5).floor().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return [_to_image(planes) for planes in rounded]
+
+
+def _fuse_gray(
+    fuse_batch: FuseBatch, ir: Tensor, vis: Tensor, parameters: MethodParameters
+) -> Tensor:
+    return apply_output_range(fuse_batch(torch.stack((ir, vis))), parameters.output_range)
+
+
+def _planes(images: Sequence[EightBit], device: torch.device | str) -> Tensor:
+    """Stack images to `(B, C, H, W)` float32 in 0..255."""
+    stacked = np.stack([image if image.ndim == 3 else image[..., None] for image in images])
+    return torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2).float()
+
+
+def _to_image(planes: EightBit) -> EightBit:
+    """Turn `(C, H, W)` into `(H, W)` or `(H, W, 3)`."""
+    return planes[0] if len(planes) == 1 else np.ascontiguousarray(np.moveaxis(planes, 0, -1))

@@ -1,0 +1,1 @@
+"""Networks: ImageNet backbones, weight files, convolutions, tiles and devices."""

@@ -1,0 +1,374 @@
+"""ImageNet networks as feature extractors, as deep as is needed and no deeper."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fusion_core.errors import InvalidValueError
+from fusion_core.networks.convolution import speed_up_pointwise
+from fusion_core.networks.devices import constant
+from fusion_core.networks.tiling import tiles
+from fusion_core.networks.weights import (
+    Weights,
+    check_tensors,
+    pack_tensors,
+    read_tensors,
+)
+from fusion_core.parameters import Precision
+
+BackboneName = Literal["vgg19", "resnet50", "resnet101", "resnet152"]
+InputScale = Literal["published", "imagenet"]
+VggOutput = Literal["convolution", "relu"]
+
+_MEAN = (0.485, 0.456, 0.406)
+_STANDARD_DEVIATION = (0.229, 0.224, 0.225)
+
+_VGG19_CONVOLUTIONS = {"relu1_1": 0, "relu2_1": 5, "relu3_1": 10, "relu4_1": 19}
+"""Index in torchvision's `features` of the convolution before each activation."""
+
+_HEADS = ("classifier.", "fc.")
+"""What classifies, and may be missing in a file."""
+
+_LONGEST_SIDE = {"cpu": 1024, "cuda": 2048}
+"""Images are cut into tiles beyond this many pixels a side."""
+_SMALLEST_TILE = 256
+_FARTHEST_LOOK = 64
+"""Only stages that look no farther than this many pixels are computed in tiles. Each tile needs as
+wide a border, which for all of ResNet-152 would be 700 pixels; and the maps of later stages are
+small enough to be held whole."""
+_BATCH_PIXELS = {"cpu": 1, "cuda": 4 * 1024 * 1024}
+"""Images are extracted in groups of at most so many pixels, but at least singly."""
+
+_GROWTH = 0.25
+"""Random weights: gain of a residual branch, which keeps 50 blocks from growing without bound."""
+_SPREAD = 0.1
+"""Random weights: standard deviation of biases and means."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Which layers of which network; what weights must hold follows from it.
+
+    Names: `relu1_1` to `relu4_1` of VGG-19; of the ResNets `conv1` (with its activation), `conv2`
+    to `conv5` (a whole stage) and `conv2_1` to `conv5_1` (its first block).
+    """
+
+    backbone: BackboneName
+    names: tuple[str, ...]
+    vgg_output: VggOutput = "convolution"
+
+    def pack(self, weights: Weights) -> Weights:
+        """Return the same weights without what these layers do not need.
+
+        Raises:
+            WeightsError: The file is damaged, or of another network.
+        """
+        if weights.data is None:
+            return weights
+        network = _empty_network(self.backbone)
+        needed = _needed_names(network, _stages(network, self))
+        return pack_tensors(weights, _read(network, needed, weights))
+
+
+class FeatureExtractor:
+    """A backbone's layers with their weights, on a device.
+
+    Batch normalisation is folded into the convolutions, and tensors lie channels-last.
+
+    Args:
+        layers: What to extract.
+        weights: State dict in torchvision's names; more than is needed is ignored.
+        device: Where to compute.
+        precision: Of the network; what comes out is float32 or bfloat16 accordingly.
+        input_scale: See `scale_input`.
+        detail: Whether inputs are detail rather than images.
+
+    Raises:
+        WeightsError: The weights are damaged, or of another network.
+    """
+
+    def __init__(
+        self,
+        layers: Layers,
+        weights: Weights,
+        device: torch.device,
+        *,
+        precision: Precision = "fp32",
+        input_scale: InputScale = "published",
+        detail: bool = False,
+    ) -> None:
+        stages = _load(layers, weights)
+        looks = _geometry([module for _, module in stages])
+        self.strides = [look.stride for look, (name, _) in zip(looks, stages, strict=True) if name]
+        self.reach = looks[-1].reach
+        self._tiled = sum(look.reach <= _FARTHEST_LOOK for look in looks)
+        self._tiled_look = looks[self._tiled - 1]
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._stages = [
+            (name, module.to(device, dtype).to(memory_format=torch.channels_last))
+            for name, module in stages
+        ]
+        for _, module in self._stages:
+            speed_up_pointwise(module.requires_grad_(False))
+        self._dtype = dtype
+        self._scale = functools.partial(scale_input, input_scale=input_scale, detail=detail)
+        self._longest = _LONGEST_SIDE.get(device.type, _LONGEST_SIDE["cpu"])
+        self._batch_pixels = _BATCH_PIXELS.get(device.type, 1)
+
+    def extract(self, images: Tensor) -> Iterator[Tensor]:
+        """Run images through the network.
+
+        Args:
+            images: `(N, 1, H, W)` float32 in 0..255 (detail: of no fixed range).
+
+        Yields:
+            Feature maps `(N, C, ceil(H / stride), ceil(W / stride))` of each wanted layer. One is
+            overwritten when the next is asked for.
+        """
+        for name, features in self._run(self._first(images), self._stages):
+            if name is not None:
+                yield features
+
+    def _first(self, images: Tensor) -> Tensor:
+        return self._scale(images).to(self._dtype, memory_format=torch.channels_last)
+
+    @staticmethod
+    def _run(features: Tensor, stages: Sequence[_Stage]) -> Iterator[tuple[str | None, Tensor]]:
+        for name, module in stages:
+            features = module(features)
+            yield name, features
+
+    def reduce(
+        self, images: Tensor, reduction: Callable[[Tensor], Tensor], *, reach: int = 0
+    ) -> list[Tensor]:
+        """Run images through the network in bounded memory, and keep a reduction of each layer.
+
+        Args:
+            images: `(N, 1, H, W)` float32 in 0..255 (detail: of no fixed range).
+            reduction: Maps features `(n, C, h, w)` to `(n, D, h, w)`.
+            reach: How many feature pixels away the reduction looks.
+
+        Returns:
+            The reduction of each layer, `(N, D, ceil(H / stride), ceil(W / stride))`.
+        """
+        pixels = images.shape[-2] * images.shape[-1]
+        group = max(1, self._batch_pixels // pixels)
+        parts = [self._reduce_tiled(part, reduction, reach) for part in images.split(group)]
+        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+
+    def _reduce_tiled(
+        self, images: Tensor, reduction: Callable[[Tensor], Tensor], reach: int
+    ) -> list[Tensor]:
+        height, width = images.shape[-2:]
+        if max(height, width) <= self._longest:
+            return [reduction(features) for features in self.extract(images)]
+        shallow, deep = self._stages[: self._tiled], self._stages[self._tiled :]
+        stride = self._tiled_look.stride
+        halo = -(-(self._tiled_look.reach + reach * stride) // stride) * stride
+        side = max(_SMALLEST_TILE, self._longest - 2 * halo) // stride * stride
+        results: dict[str, Tensor] = {}
+        last: Tensor | None = None
+        for tile in tiles(height, width, tile=side, halo=halo, stride=stride, whole=self._longest):
+            strides = iter(self.strides)
+            for name, features in self._run(self._first(tile.crop(images)), shallow):
+                if name is not None:
+                    shrink = next(strides)
+                    reduced = reduction(features)
+                    if name not in results:
+                        results[name] = _empty_maps(reduced, height, width, shrink)
+                    tile.put(reduced, results[name], stride=shrink)
+            if deep:
+                if last is None:
+                    last = _empty_maps(features, height, width, stride)
+                tile.put(features, last, stride=stride)
+        if last is not None:
+            for name, features in self._run(last, deep):
+                if name is not None:
+                    results[name] = reduction(features)
+        return list(results.values())
+
+
+def _empty_maps(like: Tensor, height: int, width: int, stride: int) -> Tensor:
+    """Return maps of a whole image that has so many pixels, for tiles to be put into."""
+    size = -(-height // stride), -(-width // stride)
+    return torch.empty(
+        (*like.shape[:2], *size),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=torch.channels_last,
+    )
+
+
+def scale_input(images: Tensor, *, input_scale: InputScale, detail: bool) -> Tensor:
+    """Bring images to what a network takes.
+
+    Args:
+        images: `(N, 1, H, W)` float32 in 0..255.
+        input_scale: `published` divides by 255 and does no more, as the code that was released with
+            the papers does with networks that expect 0..255 less a mean; `imagenet` subtracts the
+            mean and divides by the standard deviation with which torchvision's networks were
+            trained.
+        detail: Whether the images are detail, whose mean is 0 already: `imagenet` subtracts none.
+
+    Returns:
+        `(N, 3, H, W)` float32, the gray image three times.
+    """
+    scaled = images / 255.0
+    if input_scale == "published":
+        return scaled.expand(-1, 3, -1, -1)
+    mean = constant((0.0,) * 3 if detail else _MEAN, images.device)
+    deviation = constant(_STANDARD_DEVIATION, images.device)
+    return (scaled - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
+
+
+_Stage = tuple[str | None, nn.Module]
+
+
+def _load(layers: Layers, weights: Weights) -> list[_Stage]:
+    """Build the stages with their weights, batch normalisation folded."""
+    network = _empty_network(layers.backbone)
+    stages = _stages(network, layers)
+    needed = _needed_names(network, stages)
+    if weights.seed is None:
+        tensors = _read(network, needed, weights)
+    else:
+        tensors = _draw(network, needed, weights.seed)
+    network.load_state_dict(tensors, assign=True, strict=False)
+    return [(name, _fold(module.eval())) for name, module in stages]
+
+
+def _empty_network(backbone: BackboneName) -> nn.Module:
+    """Return torchvision's network without storage for its parameters."""
+    import torchvision  # type: ignore[import-untyped]
+
+    with torch.device("meta"):
+        network: nn.Module = getattr(torchvision.models, backbone)(weights=None)
+    return network
+
+
+def _stages(network: nn.Module, layers: Layers) -> list[_Stage]:
+    """Cut a network behind each wanted layer, and end it behind the deepest."""
+    is_vgg = layers.backbone == "vgg19"
+    stages: list[_Stage] = []
+    wanted = set(layers.names)
+    for name, module in _vgg19(network, layers.vgg_output) if is_vgg else _resnet(network):
+        stages.append((name if name in wanted else None, module))
+        wanted.discard(name or "")
+        if not wanted:
+            return stages
+    raise InvalidValueError(f"{layers.backbone} has no layer {', '.join(sorted(wanted))}")
+
+
+def _vgg19(network: Any, output: VggOutput) -> Iterator[_Stage]:  # noqa: ANN401
+    offset = 1 if output == "relu" else 0
+    names = {index + offset: name for name, index in _VGG19_CONVOLUTIONS.items()}
+    for index, module in enumerate(network.features):
+        if isinstance(module, nn.MaxPool2d):
+            # A last odd row or column is pooled by itself, as in the published networks: the maps
+            # cover the whole image, and any size will do.
+            yield None, nn.MaxPool2d(2, 2, ceil_mode=True)
+        else:
+            yield names.get(index), module
+
+
+def _resnet(network: Any) -> Iterator[_Stage]:  # noqa: ANN401
+    yield "conv1", nn.Sequential(network.conv1, network.bn1, network.relu)
+    yield None, network.maxpool
+    for stage in range(1, 5):
+        first, *middle, last = getattr(network, f"layer{stage}")
+        yield f"conv{stage + 1}_1", first
+        for block in middle:
+            yield None, block
+        yield f"conv{stage + 1}", last
+
+
+def _needed_names(network: nn.Module, stages: Sequence[_Stage]) -> list[str]:
+    """Return the state dict's names of what the stages compute with, in the network's order."""
+    used = {id(tensor) for _, module in stages for tensor in _tensors(module).values()}
+    return [name for name, tensor in _tensors(network).items() if id(tensor) in used]
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    state = module.state_dict(keep_vars=True)
+    return {name: state[name] for name in state if not name.endswith("num_batches_tracked")}
+
+
+def _read(network: nn.Module, needed: Sequence[str], weights: Weights) -> dict[str, Tensor]:
+    """Read what is needed of a file that holds the whole network, or just that.
+
+    Raises:
+        WeightsError: The file is damaged, or of another network.
+    """
+    tensors = read_tensors(weights)
+    whole = network.state_dict()
+    found = {name for name in tensors if not name.endswith("num_batches_tracked")}
+    body = {name for name in _tensors(network) if not name.startswith(_HEADS)}
+    required = set(needed) if found <= set(needed) else body
+    check_tensors(weights, tensors, whole, required)
+    return {name: tensors[name].float() for name in needed}
+
+
+def _draw(network: nn.Module, needed: Sequence[str], seed: int) -> dict[str, Tensor]:
+    """Draw random weights for what is needed; deeper layers do not change those before them."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {name: tensor.shape for name, tensor in _tensors(network).items()}
+    tensors = {}
+    for name in needed:
+        tensor = torch.empty(shapes[name])
+        if tensor.ndim > 1:
+            tensor.normal_(0.0, (2.0 / tensor[0].numel()) ** 0.5, generator=generator)
+        elif name.endswith(("bias", "running_mean")):
+            tensor.normal_(0.0, _SPREAD, generator=generator)
+        else:
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        tensors[name] = tensor * _GROWTH if name.endswith("bn3.weight") else tensor
+    return tensors
+
+
+def _fold(module: Any) -> nn.Module:  # noqa: ANN401
+    """Fold the batch normalisations of a stage into the convolutions before them."""
+    if isinstance(module, nn.Sequential):
+        parts: list[Any] = list(module)
+        return nn.Sequential(fuse_conv_bn_eval(parts[0], parts[1]), *parts[2:])
+    if hasattr(module, "bn3"):
+        for number in (1, 2, 3):
+            pair = getattr(module, f"conv{number}"), getattr(module, f"bn{number}")
+            setattr(module, f"conv{number}", fuse_conv_bn_eval(*pair))
+            setattr(module, f"bn{number}", nn.Identity())
+        if module.downsample is not None:
+            module.downsample = fuse_conv_bn_eval(*module.downsample)
+    return module  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How a feature pixel sees the image."""
+
+    stride: int
+    reach: int
+    """Pixels that it looks away."""
+
+
+def _geometry(stages: Sequence[nn.Module]) -> list[_Look]:
+    """Return how the pixels behind each stage see the image."""
+    stride, reach = 1, 0
+    looks = []
+    for module in stages:
+        for part_name, part in module.named_modules():
+            if isinstance(part, nn.Conv2d | nn.MaxPool2d) and "downsample" not in part_name:
+                size, step = _side(part.kernel_size), _side(part.stride)
+                reach += size // 2 * stride
+                stride *= step
+        looks.append(_Look(stride, reach))
+    return looks
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]

@@ -1,0 +1,1 @@
+"""Statistics of metrics over many pairs."""

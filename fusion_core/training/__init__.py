@@ -1,0 +1,1 @@
+"""Training of the autoencoders: parameters, losses, crops, and the trainer."""

@@ -1,0 +1,34 @@
+"""The square crops that a training learns from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def crop_image(
+    image: NDArray[np.uint8], side: int, generator: np.random.Generator | None = None
+) -> NDArray[np.uint8]:
+    """Cut a square out of a gray image.
+
+    Args:
+        image: `(H, W)`. One that is smaller than the square is enlarged to fit.
+        side: Of the square.
+        generator: Draws the place; the middle if there is none.
+
+    Returns:
+        `(side, side)`.
+    """
+    height, width = image.shape
+    if min(height, width) < side:
+        scale = side / min(height, width)
+        size = max(side, round(width * scale)), max(side, round(height * scale))
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+        height, width = image.shape
+    if generator is None:
+        top, left = (height - side) // 2, (width - side) // 2
+    else:
+        top = int(generator.integers(height - side + 1))
+        left = int(generator.integers(width - side + 1))
+    return np.ascontiguousarray(image[top : top + side, left : left + side])

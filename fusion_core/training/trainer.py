@@ -1,0 +1,126 @@
+"""Autoencoders trained to reconstruct images, with the fusion layer left out.
+
+Li & Wu, "DenseFuse", 2019, section III-A; Song et al., "Res2NetFuse", 2021, section III-B. Nothing
+here reads or writes: images in, losses and weights out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from fusion_core.errors import InvalidValueError
+from fusion_core.networks.devices import (
+    full_precision,
+)
+from fusion_core.training.autoencoders import Reconstruction, new_network
+from fusion_core.training.losses import Losses, reconstruction_losses
+from fusion_core.training.parameters import TrainingParameters
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam keeps of each parameter beside its own step count."""
+
+
+class Trainer:
+    """A network in training: its weights, its optimiser, and one step after the other.
+
+    Args:
+        parameters: How.
+        device: Where to compute.
+        wrap: Applied to the module, to distribute it over workers for example.
+    """
+
+    def __init__(
+        self,
+        parameters: TrainingParameters,
+        device: torch.device | str = "cpu",
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    ) -> None:
+        self.parameters = parameters
+        self._device = torch.device(device)
+        module = Reconstruction(new_network(parameters)).to(self._device)
+        module = module.to(memory_format=torch.channels_last)
+        self._network = module.network
+        self._module = wrap(module)
+        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=parameters.learning_rate)
+
+    def step(self, images: Tensor) -> Losses:
+        """Change the weights by one batch: `propagate`, then `update`."""
+        losses = self.propagate(images)
+        self.update()
+        return losses
+
+    def propagate(self, images: Tensor) -> Losses:
+        """Compute losses and gradients of a batch.
+
+        Args:
+            images: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
+
+        Returns:
+            The losses, without gradient, on the device: nothing is waited for.
+        """
+        with full_precision(self._device):
+            losses = self._losses(images.to(self._device, torch.float32))
+            self._optimiser.zero_grad(set_to_none=True)
+            losses.total.backward()
+        return Losses(losses.total.detach(), losses.pixel.detach(), losses.ssim.detach())
+
+    def update(self) -> None:
+        """Change the weights by the gradients."""
+        self._optimiser.step()
+
+    def _losses(self, images: Tensor) -> Losses:
+        half = self.parameters.precision == "bf16"
+        kind = self._device.type
+        with torch.autocast(kind, torch.bfloat16) if half else contextlib.nullcontext():
+            outputs = self._module(images)
+        return reconstruction_losses(
+            outputs.float(),
+            images,
+            pixel_norm=self.parameters.pixel_norm,
+            ssim_weight=self.parameters.ssim_weight,
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the network's weights, by the names of its method's weight files."""
+        state = self._network.state_dict()
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return a copy of all that the next step depends on."""
+        found = {f"network.{name}": tensor for name, tensor in self.weights().items()}
+        for name, parameter in self._network.named_parameters():
+            kept = self._optimiser.state.get(parameter, {})
+            for moment in _MOMENTS:
+                if moment in kept:
+                    tensor = kept[moment].detach().cpu().contiguous().clone()
+                    found[f"{moment}.{name}"] = tensor
+        return found
+
+    def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Go back to what `state` returned after so many steps.
+
+        Raises:
+            InvalidValueError: It is the state of another network.
+        """
+        own = self._network.state_dict()
+        named = dict(self._network.named_parameters())
+        wanted = {f"network.{name}" for name in own}
+        if steps:
+            wanted |= {f"{moment}.{name}" for moment in _MOMENTS for name in named}
+        if state.keys() != wanted:
+            raise InvalidValueError("The checkpoint is of another network")
+        self._network.load_state_dict({name: state[f"network.{name}"] for name in own})
+        self._optimiser.state.clear()
+        for name, parameter in named.items():
+            if steps:
+                self._optimiser.state[parameter] = {
+                    "step": torch.tensor(float(steps)),
+                    **{
+                        moment: torch.empty_like(parameter).copy_(state[f"{moment}.{name}"])
+                        for moment in _MOMENTS
+                    },
+                }

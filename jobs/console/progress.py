@@ -1,0 +1,169 @@
+"""The progress line: rich on a terminal, plain lines elsewhere, nothing from Python."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichBar
+
+from jobs.console.printing import printable
+
+if TYPE_CHECKING:
+    from cluster.runs.driver import Snapshot
+
+_PLAIN_EVERY_S = 10.0
+
+
+class Progress(Protocol):
+    """What a job tells while it goes on."""
+
+    def message(self, text: str) -> None:
+        """Say what is happening."""
+
+    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
+        """Say how much there is and how much of it is left."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Take the latest counts."""
+
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Say how far a job is that goes step by step, and what there is to say of it."""
+
+
+class SilentProgress:
+    """Says nothing."""
+
+    def message(self, text: str) -> None:
+        """Say nothing."""
+
+    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
+        """Say nothing."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Say nothing."""
+
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Say nothing."""
+
+
+class _Pace:
+    """Pairs a second since the first one."""
+
+    def __init__(self) -> None:
+        self._since: tuple[float, int] | None = None
+
+    def rate(self, rows: int) -> float:
+        now = time.monotonic()
+        if self._since is None:
+            if rows:
+                self._since = (now, rows)
+            return 0.0
+        spent = now - self._since[0]
+        return (rows - self._since[1]) / spent if spent > 0 else 0.0
+
+
+def _plan_text(rows: int, todo: int, finished: int, shards: int) -> str:
+    if finished:
+        return f"{rows} pairs in {shards} shards; {finished} shards are done, {todo} pairs to do"
+    return f"{rows} pairs in {shards} shards"
+
+
+def _counts(snapshot: Snapshot, rate: float) -> str:
+    parts = [f"{snapshot.failed} failed", f"{rate:.1f} pairs/s", f"{snapshot.workers} workers"]
+    if snapshot.waiting:
+        parts.append(f"{snapshot.waiting} starting")
+    if snapshot.deaths:
+        parts.append(f"{snapshot.deaths} died")
+    return ", ".join(parts)
+
+
+class PlainProgress:
+    """A line every ten seconds, for logs."""
+
+    def __init__(self) -> None:
+        self._todo = 0
+        self._pace = _Pace()
+        self._said_at = time.monotonic()
+
+    def message(self, text: str) -> None:
+        """Print a line."""
+        print(printable(text), file=sys.stderr, flush=True)
+
+    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
+        """Print the plan."""
+        self._todo = todo
+        self.message(_plan_text(rows, todo, finished, shards))
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Print the counts if the last line is old enough."""
+        rate = self._pace.rate(snapshot.rows)
+        if time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
+            self._said_at = time.monotonic()
+            self.message(f"{snapshot.rows}/{self._todo} pairs, {_counts(snapshot, rate)}")
+
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Print the step if the last line is old enough."""
+        if time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
+            self._said_at = time.monotonic()
+            self.message(f"{done}/{total} steps{', ' if text else ''}{text}")
+
+
+class BarProgress:
+    """One line on a terminal that is redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = RichBar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}", markup=False),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._console = console
+        self._task = self._bar.add_task("starting", total=None, counts="")
+        self._pace = _Pace()
+
+    def message(self, text: str) -> None:
+        """Show what is happening in front of the bar."""
+        self._bar.update(self._task, description=printable(text))
+
+    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
+        """Print the plan above the bar and set its length."""
+        self._console.print(_plan_text(rows, todo, finished, shards))
+        self._bar.update(self._task, total=todo)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Redraw the counts."""
+        if snapshot.workers:
+            self._bar.update(self._task, description="pairs")
+        rate = self._pace.rate(snapshot.rows)
+        self._bar.update(self._task, completed=snapshot.rows, counts=_counts(snapshot, rate))
+
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Redraw the step."""
+        self._bar.update(self._task, description="steps", completed=done, total=total, counts=text)
+
+    @contextmanager
+    def shown(self) -> Iterator[Self]:
+        """Show the line for as long as the block lasts."""
+        with self._bar:
+            yield self
+
+
+@contextmanager
+def terminal_progress() -> Iterator[Progress]:
+    """Show progress on standard error, in the way that suits it, for the length of the block."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainProgress()
+        return
+    with BarProgress(console).shown() as bar:
+        yield bar

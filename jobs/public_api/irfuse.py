@@ -1,0 +1,111 @@
+"""Fuse and score registered infrared/visible image pairs, one pair or a whole collection.
+
+The functions for one pair take arrays and return arrays:
+
+* `fuse` fuses a pair, `score` scores a fused image against its sources.
+
+The jobs take one options model each and return one result each; they run on Ray and keep what they
+compute in a folder or object store:
+
+* `run` fuses and scores a collection, `score_collection` scores fused images from elsewhere,
+* `pairs` lists the pairs of a collection, `status` reports the progress of a run, `summarize` its
+  statistics,
+* `train` trains an autoencoder, `reconstruct` measures its reconstructions.
+
+Every exception that irfuse raises on purpose is an `IrfuseError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+_PACKAGES = ("fusion_core", "cluster", "jobs")
+
+
+def _import_own_packages() -> None:
+    """Import irfuse's packages from where they are installed.
+
+    Their names are common words: a file or folder of the same name may be first on the path.
+
+    Raises:
+        ImportError: The process has imported another package of the same name before.
+    """
+    root = next(
+        folder
+        for folder in Path(__file__).resolve().parents
+        if (folder / "fusion_core" / "errors.py").is_file()
+    )
+    for name in _PACKAGES:
+        module = sys.modules.get(name)
+        if module is None:
+            spec = PathFinder.find_spec(name, [str(root)])
+            assert spec is not None
+            assert spec.loader is not None
+            module = sys.modules[name] = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            continue
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        if not any(place and Path(place).resolve().is_relative_to(root) for place in places):
+            raise ImportError(
+                f"irfuse needs its own package {name!r} from {root / name}, but this process has "
+                f"imported {next(filter(None, places), 'another module')} under that name before; "
+                "import irfuse first, or rename that file"
+            )
+
+
+_import_own_packages()
+
+if TYPE_CHECKING:
+    pass
+
+_HOMES = {
+    "IrfuseError": "fusion_core.errors",
+    "ReconstructionReport": "jobs.reconstruct",
+    "RunOptions": "jobs.options",
+    "RunResult": "jobs.execution",
+    "ScoreOptions": "jobs.options",
+    "Status": "jobs.status",
+    "Summary": "jobs.summarize",
+    "TrainOptions": "jobs.options",
+    "TrainResult": "jobs.train",
+    "fuse": "fusion_core.api",
+    "list_methods": "fusion_core.methods",
+    "list_metrics": "fusion_core.metrics",
+    "pairs": "jobs.pairs",
+    "reconstruct": "jobs.reconstruct",
+    "run": "jobs.execution",
+    "score": "fusion_core.api",
+    "score_collection": "jobs.execution:score",
+    "status": "jobs.status",
+    "summarize": "jobs.summarize",
+    "train": "jobs.train",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Import a public name when it is first used: `import irfuse` does not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(home), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return list(_HOMES)
+
+
+def main() -> None:
+    """Run the command line."""
+    from jobs.console.commands import main as run_command
+
+    run_command()
+
+
+if __name__ == "__main__":
+    main()

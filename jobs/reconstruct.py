@@ -1,0 +1,178 @@
+"""How well a trained autoencoder reconstructs images (Song et al., Res2NetFuse, Table III)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from cluster.collections.names import is_image
+from cluster.storage.images import read_gray
+from cluster.storage.reader import split_object_url
+from cluster.storage.store import Store
+from cluster.storage.weights import find_stored_weights
+from fusion_core.errors import (
+    ImageDecodeError,
+    InvalidValueError,
+    NotFoundError,
+    StorageError,
+    WeightsError,
+)
+from fusion_core.methods import get_method
+from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
+from fusion_core.networks.weights import Weights
+from fusion_core.training.autoencoders import (
+    load_autoencoder,
+    reconstruct_image,
+)
+from fusion_core.training.parameters import (
+    AUTOENCODERS,
+    Autoencoder,
+)
+from jobs.console.progress import (
+    Progress,
+    SilentProgress,
+)
+from jobs.options import MAX_PIXELS
+
+_SCHEMA = pa.schema(
+    [
+        ("image", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("method", pa.string()),
+        ("weights", pa.string()),
+        ("status", pa.string()),
+        ("error_message", pa.string()),
+        *((name, pa.float64()) for name in RECONSTRUCTION_METRICS),
+    ]
+)
+
+
+class Spread(BaseModel):
+    """One metric over all images."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    min: float
+    max: float
+
+
+class ReconstructionReport(BaseModel):
+    """What `irfuse reconstruct` measured."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    method: str
+    """Whose autoencoder."""
+    weights: str
+    """SHA-256 of the weights, or `random:SEED`."""
+    trained: bool
+    """Whether the weights were learned."""
+    images: int
+    """Images found."""
+    failed: int
+    """Images that could not be read."""
+    metrics: dict[str, Spread]
+    """Over the others."""
+    output: str
+    """Where the rows are."""
+
+
+def reconstruct(
+    method: Autoencoder,
+    *,
+    images: str,
+    output: str,
+    weights: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> ReconstructionReport:
+    """Encode and decode every image of a folder in gray, and measure what is lost.
+
+    Args:
+        method: `densefuse` or `res2netfuse`.
+        images: Folder (local path, s3://, gs://).
+        output: Parquet file to write: one row an image, in the order of the names.
+        weights: Weight file, or `random:SEED`.
+        params: Parameters of the method, as far as they are the network's.
+        storage_options: Options for fsspec.
+        progress: Where to tell how far it is; silent by default.
+
+    Raises:
+        InvalidValueError: An unknown method or parameter, or an output that is not .parquet.
+        WeightsError: The weights are missing, damaged or of another network.
+        NotFoundError: There are no images.
+        StorageError: The folder cannot be listed, or the output not written.
+    """
+    if method not in AUTOENCODERS:
+        raise InvalidValueError(f"Expected one of {', '.join(AUTOENCODERS)}, but got {method!r}")
+    if not output.endswith(".parquet"):
+        raise InvalidValueError(f"Expected an output that ends in .parquet, but got {output}")
+    progress = progress or SilentProgress()
+    parameters = get_method(method).parameters.parse(dict(params or {}))
+    found = find_stored_weights(method, parameters, weights, storage_options, progress)
+    if found is None:
+        raise WeightsError(f"{method} needs weights: {get_method(method).weights_hint}")
+    network = load_autoencoder(method, found, getattr(parameters, "convolutions", "shared"))
+    store = Store(images, storage_options)
+    keys = [entry.key for entry in store.entries() if is_image(entry.key)]
+    if not keys:
+        raise NotFoundError(f"There are no images in {store.url}")
+    rows = []
+    for number, key in enumerate(keys, start=1):
+        rows.append(_row(store, key, network, method, found))
+        progress.steps(number, len(keys), "")
+    folder, name = split_object_url(output)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), sink)
+    Store(folder, storage_options).write(name, sink.getvalue().to_pybytes())
+    good = [row for row in rows if row["status"] == "ok"]
+    return ReconstructionReport(
+        method=method,
+        weights=found.sha256,
+        trained=found.trained,
+        images=len(rows),
+        failed=len(rows) - len(good),
+        metrics={name: _spread([row[name] for row in good]) for name in RECONSTRUCTION_METRICS}
+        if good
+        else {},
+        output=output,
+    )
+
+
+def _row(
+    store: Store, key: str, network: torch.nn.Module, method: str, weights: Weights
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"image": key, "method": method, "weights": weights.sha256}
+    try:
+        image = read_gray(store, key, MAX_PIXELS)
+    except (StorageError, ImageDecodeError) as error:
+        return {**row, "status": "failed", "error_message": str(error)}
+    height, width = image.shape
+    values = _measure(reconstruct_image(network, image), image)
+    return {**row, "width": width, "height": height, "status": "ok", **values}
+
+
+def _measure(
+    reconstruction: NDArray[np.uint8], original: NDArray[np.uint8]
+) -> dict[str, float | None]:
+    """Compute the metrics; None where one is undefined."""
+    pair = [torch.tensor(image)[None, None] for image in (reconstruction, original)]
+    values = {name: metric.compute(*pair).item() for name, metric in RECONSTRUCTION_METRICS.items()}
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
+
+
+def _spread(values: list[float | None]) -> Spread:
+    known = [value for value in values if value is not None]
+    if not known:
+        return Spread(mean=float("nan"), min=float("nan"), max=float("nan"))
+    return Spread(mean=float(np.mean(known)), min=min(known), max=max(known))

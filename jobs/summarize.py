@@ -1,0 +1,224 @@
+"""Statistics and status of runs, from the shards alone: right after any number of restarts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cluster.runs.ledger import Ledger
+from cluster.runs.record import (
+    RunRecord,
+    read_run,
+)
+from cluster.runs.rows import STAGES
+from cluster.storage.store import Store
+from fusion_core.errors import NotFoundError
+from fusion_core.statistics.bootstrap import bootstrap_intervals
+from fusion_core.statistics.description import (
+    Statistics,
+    describe,
+)
+from jobs.score_table import (
+    ScoreTable,
+    StoredColumn,
+)
+
+SUMMARY_KEY = "summary.json"
+SUMMARY_CSV_KEY = "summary.csv"
+ALL_GROUPS = "(all)"
+
+
+class GroupSummary(BaseModel):
+    """One group of a run; `(all)` is the whole run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    group: str
+    count: int
+    failed: int
+    metrics: dict[str, Statistics]
+
+
+class Summary(BaseModel):
+    """The statistics of a run, as in `summary.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    fingerprint: str
+    trained: bool | None
+    """False where the weights were random; None where the run used none."""
+    total_rows: int
+    rows: int
+    """Committed rows."""
+    failed: int
+    failed_stages: dict[str, int]
+    groups: list[GroupSummary]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pair has its row."""
+        return self.rows == self.total_rows
+
+
+def summarize(out: str, *, storage_options: Mapping[str, Any] | None = None) -> Summary:
+    """Compute a run's statistics from its shards and write `summary.json` and `summary.csv`.
+
+    Raises:
+        NotFoundError: The location holds no run.
+        StorageError: It cannot be read or written.
+    """
+    store = Store(out, storage_options)
+    summary = summarize_run(store, read_run(store))
+    write_summary(store, summary)
+    return summary
+
+
+def summarize_run(out: Store, record: RunRecord) -> Summary:
+    """Compute a run's statistics from its shards, without writing anything."""
+    with ScoreTable(record.metrics) as scores:
+        counts = _Counts()
+        for content in Ledger(out, record).contents(
+            ["group", "status", "error_stage", *record.metrics]
+        ):
+            assert content.table is not None
+            good = counts.add(content.table)
+            table = content.table.filter(good)
+            scores.append(
+                len(table), {m: table[m].to_numpy().astype(np.float64) for m in record.metrics}
+            )
+        parts = [
+            _summarize_group(
+                record.method, ALL_GROUPS, scores.columns(), len(scores), sum(counts.failed)
+            )
+        ]
+        if list(counts.groups) not in ([], [""]):
+            parts += _summarize_groups(record.method, scores, counts)
+    return Summary(
+        method=record.method,
+        fingerprint=record.fingerprint,
+        trained=record.weights_trained,
+        total_rows=record.rows,
+        rows=parts[0].count,
+        failed=parts[0].failed,
+        failed_stages=_in_order(counts.stages),
+        groups=parts,
+    )
+
+
+class _Counts:
+    """What is counted while a run's rows pass by."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, int] = {}
+        """Number of each group, in order of appearance."""
+        self.failed: list[int] = []
+        """Failed rows of each group."""
+        self.stages: Counter[str] = Counter()
+        self._members: list[NDArray[np.int32]] = []
+
+    def add(self, table: pa.Table) -> pa.ChunkedArray:
+        """Count the rows of a shard; returns which of them are good."""
+        good = pc.equal(table["status"], "ok")
+        names = table["group"].combine_chunks().dictionary_encode()
+        numbers = np.array([self._number(n) for n in names.dictionary.to_pylist()], dtype=np.int32)
+        members = numbers[names.indices.to_numpy()]
+        kept = good.to_numpy()
+        self._members.append(members[kept])
+        for number in members[~kept]:
+            self.failed[number] += 1
+        self.stages.update(stage for stage in table["error_stage"].to_pylist() if stage)
+        return good
+
+    def members(self) -> NDArray[np.int32]:
+        """Return the group's number of each good row."""
+        return np.concatenate(self._members)
+
+    def _number(self, group: str) -> int:
+        if group not in self.groups:
+            self.groups[group] = len(self.groups)
+            self.failed.append(0)
+        return self.groups[group]
+
+
+def find_summary(out: Store, record: RunRecord) -> Summary | None:
+    """Return the written summary of a complete run; None if there is none or it is out of date."""
+    try:
+        summary = Summary.model_validate_json(out.read(SUMMARY_KEY))
+    except (NotFoundError, ValidationError):
+        return None
+    return summary if summary.complete and summary.fingerprint == record.fingerprint else None
+
+
+def write_summary(out: Store, summary: Summary) -> None:
+    """Write `summary.json` and `summary.csv`."""
+    out.write(SUMMARY_KEY, summary.model_dump_json(indent=2).encode())
+    out.write(SUMMARY_CSV_KEY, summary_csv([summary]).encode())
+
+
+def summary_csv(summaries: Iterable[Summary]) -> str:
+    """Return one line a method, group and metric."""
+    names = list(Statistics.model_fields)
+    lines = [_csv_line(["method", "trained", "group", "pairs", "failed", "metric", *names])]
+    for summary in summaries:
+        trained = "" if summary.trained is None else str(summary.trained).lower()
+        for part in summary.groups:
+            head = [part.method, trained, part.group, part.count, part.failed]
+            for metric, statistics in part.metrics.items():
+                values = statistics.model_dump()
+                lines.append(_csv_line([*head, metric, *(values[name] for name in names)]))
+    return "".join(lines)
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    """Return a line of CSV; a writer that ends lines in CR LF quotes cells that hold either."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _summarize_groups(method: str, scores: ScoreTable, counts: _Counts) -> list[GroupSummary]:
+    members = counts.members()
+    ends = np.cumsum(np.bincount(members, minlength=len(counts.groups)))
+    scores.reorder(np.argsort(members, kind="stable"))
+    starts = ends - np.diff(ends, prepend=0)
+    return [
+        _summarize_group(
+            method,
+            name,
+            scores.columns(int(starts[number]), int(ends[number])),
+            int(ends[number] - starts[number]),
+            counts.failed[number],
+        )
+        for name, number in sorted(counts.groups.items())
+    ]
+
+
+def _summarize_group(
+    method: str, group: str, columns: Mapping[str, StoredColumn], good: int, failed: int
+) -> GroupSummary:
+    intervals = bootstrap_intervals(list(columns.values()))
+    return GroupSummary(
+        method=method,
+        group=group,
+        count=good + failed,
+        failed=failed,
+        metrics={
+            name: describe(column[:], interval)
+            for (name, column), interval in zip(columns.items(), intervals, strict=True)
+        },
+    )
+
+
+def _in_order(stages: Mapping[str, int]) -> dict[str, int]:
+    return {stage: stages[stage] for stage in STAGES if stage in stages}

@@ -1,0 +1,98 @@
+"""The bookkeeping of a shard that is computed pair by pair."""
+
+from typing import Any
+
+from cluster.runs.isolation import (
+    DEATHS_TO_BLAME,
+    DEATHS_TO_GIVE_UP,
+    CarefulShard,
+)
+from cluster.runs.worker import ShardTask
+
+
+class FakeMethod:
+    def __init__(self, name: str, calls: list[tuple[Any, ...]]) -> None:
+        self._name, self._calls = name, calls
+
+    def remote(self, *arguments: object) -> Any:
+        self._calls.append((self._name, *arguments[1:]))
+        reference = f"{self._name}-{len(self._calls)}"
+        return (
+            (reference, f"rows-{len(self._calls)}") if self._name == "process_pair" else reference
+        )
+
+
+class FakeWorker:
+    """Answers every actor call with a made-up reference and remembers it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> FakeMethod:
+        return FakeMethod(name, self.calls)
+
+
+def started(offsets: list[int]) -> tuple[CarefulShard, FakeWorker]:
+    shard, worker = CarefulShard(ShardTask(7)), FakeWorker()
+    shard.call(worker)
+    assert not shard.step_done(offsets)
+    return shard, worker
+
+
+def test_rows_are_computed_in_order_and_then_committed() -> None:
+    shard, worker = started([0, 1])
+    for _ in range(2):
+        shard.call(worker)
+        assert not shard.step_done(0)
+    shard.call(worker)
+    assert shard.step_done("report")
+    assert [call[0] for call in worker.calls] == [
+        "offsets", "process_pair", "process_pair", "commit",
+    ]  # fmt: skip
+
+
+def test_one_death_is_not_enough_to_blame_a_pair() -> None:
+    shard, worker = started([0, 1])
+    shard.call(worker)
+    assert shard.worker_died("killed")
+    shard.call(worker)
+    assert worker.calls[-1] == ("process_pair", 0)
+    assert not shard.failures
+
+
+def test_a_pair_that_kills_again_is_blamed_and_its_neighbours_are_kept() -> None:
+    shard, worker = started([0, 1, 2])
+    shard.call(worker)
+    shard.step_done(0)
+    for _ in range(DEATHS_TO_BLAME):
+        shard.call(worker)
+        assert shard.worker_died("out of memory")
+    shard.call(worker)
+    shard.step_done(2)
+    assert shard.step == "commit"
+    assert list(shard.rows) == [0, 2]
+    assert {o: f.message for o, f in shard.failures.items()} == {1: "out of memory"}
+    assert shard.failures[1].stage == "crash"
+
+
+def test_a_commit_that_keeps_killing_is_given_up() -> None:
+    shard, worker = started([])
+    survived = []
+    for _ in range(DEATHS_TO_GIVE_UP):
+        shard.call(worker)
+        survived.append(shard.worker_died("killed"))
+    assert survived == [True] * (DEATHS_TO_GIVE_UP - 1) + [False]
+
+
+def test_a_lost_node_costs_the_rows_but_not_what_is_known_of_killers() -> None:
+    shard, worker = started([0, 1])
+    for _ in range(DEATHS_TO_BLAME):
+        shard.call(worker)
+        shard.worker_died("segfault")
+    shard.call(worker)
+    shard.step_done(1)
+    shard.restart()
+    assert not shard.rows
+    assert list(shard.failures) == [0]
+    shard.call(worker)
+    assert worker.calls[-1] == ("process_pair", 1)

@@ -1,0 +1,109 @@
+"""The shard plan and the Parquet object of a shard."""
+
+import io
+import itertools
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.runs.plan import (
+    ShardPlan,
+    default_shard_size,
+    parse_shard_key,
+    shard_key,
+)
+from cluster.runs.rows import (
+    ResultRow,
+    encode_shard,
+    read_records,
+    row_schema,
+    shard_facts,
+)
+
+
+@given(rows=st.integers(1, 100_000), size=st.integers(1, 1000))
+def test_every_row_is_in_exactly_one_shard(rows: int, size: int) -> None:
+    plan = ShardPlan(rows, size)
+    edges = [plan.bounds(shard) for shard in range(plan.count)]
+    assert edges[0][0] == 0
+    assert edges[-1][1] == rows
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(edges))
+    assert all(0 < end - first <= size for first, end in edges)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 4), (21, 4), (1000, 16), (4096, 64), (10**6, 64)])
+def test_small_collections_get_small_shards(rows: int, size: int) -> None:
+    assert default_shard_size(rows) == size
+
+
+@pytest.mark.parametrize("shard", [0, 17, 999_999, 12_345_678])
+def test_keys_name_their_shard(shard: int) -> None:
+    assert parse_shard_key(shard_key(shard)) == shard
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "shards/shard-1.parquet",
+        "shards/shard-000001.parquet.tmp",
+        "shards/.shard-000001.parquet.irfuse-tmp-ab",
+        "shards/x/shard-000001.parquet",
+        "shard-000001.parquet",
+    ],
+)
+def test_other_keys_are_no_shards(key: str) -> None:
+    assert parse_shard_key(key) is None
+
+
+def encode(rows: list[ResultRow], metrics: list[str]) -> pq.ParquetFile:
+    records = [row.to_record() for row in rows]
+    return pq.ParquetFile(io.BytesIO(encode_shard(records, metrics, {"shard": "3"})))
+
+
+def test_the_columns_are_those_of_the_schema_in_order() -> None:
+    row = ResultRow("p", "g", "i", "v", "m", metrics={"EN": 1.5, "SCD": None})
+    file = encode([row], ["EN", "SCD"])
+    assert file.schema_arrow.names == row_schema(["EN", "SCD"]).names
+    assert file.schema_arrow.names[:14] == [
+        "pair_id", "group", "ir_uri", "vis_uri", "width", "height", "method", "status",
+        "error_stage", "error_type", "error_message", "fused", "EN", "SCD",
+    ]  # fmt: skip
+
+
+def test_columns_without_any_value_keep_their_type() -> None:
+    file = encode([ResultRow("p", "g", "i", "v", "m")], ["EN"])
+    assert file.schema_arrow.field("EN").type == pa.float64()
+    assert file.schema_arrow.field("fused").type == pa.struct(
+        [("bytes", pa.binary()), ("path", pa.string())]
+    )
+
+
+def test_the_facts_and_the_picture_hint_are_in_the_metadata() -> None:
+    file = encode([ResultRow("p", "g", "i", "v", "m")], [])
+    metadata = file.schema_arrow.metadata
+    assert shard_facts(metadata) == {"shard": "3"}
+    features = json.loads(metadata[b"huggingface"])["info"]["features"]
+    assert features == {"fused": {"_type": "Image"}}
+
+
+def test_many_pictures_are_cut_into_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.runs.rows._ROW_GROUP_BYTES", 1000)
+    rows = [
+        ResultRow(f"p{n}", "g", "i", "v", "m", fused={"bytes": bytes(300), "path": None})
+        for n in range(10)
+    ]
+    data = encode_shard([row.to_record() for row in rows], [], {})
+    assert pq.ParquetFile(io.BytesIO(data)).num_row_groups == 4
+    assert [record["pair_id"] for record in read_records(io.BytesIO(data))] == [
+        row.pair_id for row in rows
+    ]
+
+
+def test_picture_bytes_come_back_unchanged() -> None:
+    picture = bytes(range(256)) * 40
+    row = ResultRow("p", "g", "i", "v", "m", fused={"bytes": picture, "path": None})
+    assert encode([row], []).read()["fused"].to_pylist() == [{"bytes": picture, "path": None}]

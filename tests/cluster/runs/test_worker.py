@@ -1,0 +1,263 @@
+"""A worker's rows, without Ray: what it makes of good and bad input."""
+
+import io
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.collections import read_rows, stable
+
+from cluster.collections.discovery import discover
+from cluster.collections.frozen_manifest import (
+    MANIFEST_KEY,
+    FrozenManifest,
+    freeze,
+)
+from cluster.runs.plan import (
+    ShardPlan,
+    shard_key,
+)
+from cluster.runs.stages import (
+    Failure,
+    WorkerConfig,
+)
+from cluster.runs.worker import (
+    ShardProcessor,
+    ShardTask,
+)
+from cluster.storage.store import Store
+from fusion_core import fuse, score
+from fusion_core.errors import RunConflictError
+from fusion_core.images.decoding import decode_image
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
+from fusion_core.metrics import list_metrics
+from fusion_core.networks.weights import Weights
+
+METRICS = tuple(list_metrics())
+IR, VIS = synthetic_pair(40, 50, seed=5)
+
+
+def processor(folder: Path, *, shard_size: int = 64, **changed: Any) -> ShardProcessor:
+    """Freeze the collection in `folder/in` and load a worker for `folder/out`."""
+    out = Store(str(folder / "out"))
+    info, manifest = freeze(discover(str(folder / "in")).batches())
+    out.write(MANIFEST_KEY, manifest)
+    settings: dict[str, Any] = {
+        "out_url": out.url,
+        "plan": ShardPlan(info.rows, shard_size),
+        "manifest_digest": info.digest,
+        "fingerprint": "f" * 64,
+        "label": "densefuse",
+        "metrics": METRICS,
+        "method": "densefuse",
+        "parameters": {"strategy": "addition"},
+        "weights": Weights.from_seed(0),
+        "sixteen_bit": "percentile",
+        "max_pixels": 1_000_000,
+        "keep_images": True,
+    }
+    return ShardProcessor(WorkerConfig(**{**settings, **changed}))
+
+
+def put(folder: Path, name: str, ir: bytes, vis: bytes, *, vis_name: str | None = None) -> None:
+    store = Store(str(folder / "in"))
+    store.write(f"ir/{name}", ir)
+    store.write(f"vis/{vis_name or name}", vis)
+
+
+def file_of(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    """A PNG whose header promises 60000 x 60000 pixels."""
+    header = bytearray(encode_png(IR))
+    header[16:24] = (60000).to_bytes(4, "big") * 2
+    crc = zlib.crc32(bytes(header[12:29])).to_bytes(4, "big")
+    header[29:33] = crc
+    return bytes(header)
+
+
+def half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+RGB = Image.fromarray(VIS)
+BAD: dict[str, tuple[Callable[[], bytes], str, str]] = {
+    "empty": (lambda: b"", "decode", "empty"),
+    "html": (lambda: b"<!DOCTYPE html><html>404</html>", "decode", "HTML"),
+    "half_png": (lambda: half(encode_png(VIS)), "decode", "truncated"),
+    "half_jpeg": (lambda: half(file_of(RGB, "JPEG")), "decode", "truncated"),
+    "other_size": (lambda: encode_png(VIS[:-1]), "check", "50x40 .* 50x39"),
+    "bomb": (bomb, "decode", "too large|over the limit"),
+    "noise": (lambda: bytes(range(256)), "decode", "not an image"),
+}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Rows by pair_id of a collection of good, odd and bad pairs."""
+    folder = tmp_path_factory.mktemp("mixed")
+    good, other = encode_png(IR), encode_png(VIS)
+    for name, (make, _, _) in BAD.items():
+        put(folder, f"{name}.png", good, make())
+    put(folder, "good.png", good, other)
+    put(folder, 'it\'s "odd" größe 红外 #1.png', good, other)
+    sixteen = Image.fromarray(IR.astype(np.uint16) * 60 + 1000)
+    put(folder, "sixteen.tif", file_of(sixteen, "TIFF"), other, vis_name="sixteen.png")
+    put(folder, "rgba.png", good, file_of(RGB.convert("RGBA"), "PNG"))
+    put(folder, "palette.png", good, file_of(RGB.quantize(64), "PNG"))
+    small = encode_png(IR[:5, :5])
+    put(folder, "five.png", small, small)
+    put(folder, "missing.png", good, other)
+    worker = processor(folder)
+    (folder / "in/vis/missing.png").unlink()
+    worker.process(ShardTask(0))
+    return {row["pair_id"]: row for row in read_rows(folder / "out")}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_pair_becomes_a_failed_row_with_its_reason(
+    mixed: dict[str, dict[str, Any]], name: str
+) -> None:
+    row, (_, stage, message) = mixed[name], BAD[name]
+    assert (row["status"], row["error_stage"]) == ("failed", stage)
+    assert re.search(message, row["error_message"]), row["error_message"]
+    assert row["fused"] is None
+    assert all(row[metric] is None for metric in METRICS)
+
+
+def test_a_missing_file_fails_at_read_and_is_named(mixed: dict[str, dict[str, Any]]) -> None:
+    row = mixed["missing"]
+    assert (row["error_stage"], row["error_type"]) == ("read", "NotFoundError")
+    assert "vis/missing.png" in row["error_message"]
+
+
+@pytest.mark.parametrize(
+    "name", ["good", 'it\'s "odd" größe 红外 #1', "sixteen", "rgba", "palette", "five"]
+)
+def test_a_readable_pair_comes_out(mixed: dict[str, dict[str, Any]], name: str) -> None:
+    row = mixed[name]
+    assert row["status"] == "ok", row["error_message"]
+    picture = decode_image(row["fused"]["bytes"])
+    assert picture.shape[:2] == (row["height"], row["width"])
+
+
+def test_a_row_holds_what_the_arrays_give(mixed: dict[str, dict[str, Any]]) -> None:
+    row = mixed["good"]
+    fused = fuse(IR, VIS, weights="random:0", strategy="addition")
+    np.testing.assert_array_equal(decode_image(row["fused"]["bytes"]), fused)
+    expected = score(IR, VIS, fused, metrics=METRICS)
+    assert {name: row[name] for name in METRICS} == expected
+
+
+def test_a_tiny_pair_has_nulls_where_the_arrays_give_none(
+    mixed: dict[str, dict[str, Any]],
+) -> None:
+    row, five = mixed["five"], IR[:5, :5]
+    fused = fuse(five, five, weights="random:0", strategy="addition")
+    expected = score(five, five, fused, metrics=METRICS)
+    assert {name: row[name] for name in METRICS} == expected
+    assert expected["MS_SSIM"] is None
+    assert "MS_SSIM is undefined: the image has less than 41 pixels" in row["metric_notes"]
+
+
+def test_every_manifest_row_has_one_row_in_order(mixed: dict[str, dict[str, Any]]) -> None:
+    assert len(mixed) == len(BAD) + 7
+    assert all(row["read_ms"] is not None for row in mixed.values())
+
+
+def test_an_undefined_metric_is_null_with_a_reason(tmp_path: Path) -> None:
+    flat = encode_png(np.full((20, 30), 128, np.uint8))
+    put(tmp_path, "flat.png", flat, flat)
+    processor(tmp_path).process(ShardTask(0))
+    (row,) = read_rows(tmp_path / "out")
+    assert (row["status"], row["SCD"]) == ("ok", None)
+    assert "SCD is undefined" in row["metric_notes"]
+    assert row["EN"] == 0.0
+
+
+def test_one_by_one_gives_the_same_rows_as_a_whole_shard(tmp_path: Path) -> None:
+    for number in range(5):
+        ir, vis = synthetic_pair(30 + number % 2, 40, seed=number)
+        put(tmp_path, f"{number}.png", encode_png(ir), encode_png(vis) if number != 2 else b"")
+    worker = processor(tmp_path)
+    worker.process(ShardTask(0))
+    whole = read_rows(tmp_path / "out")
+    Store(str(tmp_path / "out")).delete(shard_key(0))
+    task = ShardTask(0, attempt=2)
+    records: dict[int, dict[str, Any]] = {}
+    for offset in worker.offsets(task):
+        records.update(worker.process_pair(task, offset))
+    worker.commit(task, records)
+    single = read_rows(tmp_path / "out")
+    assert stable(single) == stable(whole)
+    assert {row["attempt"] for row in single} == {2}
+
+
+def test_a_pair_that_crashed_becomes_a_row_of_its_own(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", encode_png(IR), encode_png(VIS))
+    put(tmp_path, "b.png", encode_png(IR), encode_png(VIS))
+    worker, task = processor(tmp_path), ShardTask(0)
+    records = worker.process_pair(task, 0)
+    records.update(worker.failed_row(task, 1, Failure("crash", "WorkerDied", "killed")))
+    assert worker.commit(task, records).failed == {"crash": 1}
+    rows = read_rows(tmp_path / "out")
+    assert [row["status"] for row in rows] == ["ok", "failed"]
+    assert rows[1]["error_message"] == "killed"
+
+
+def test_only_failed_rows_are_computed_again(tmp_path: Path) -> None:
+    good, other = encode_png(IR), encode_png(VIS)
+    put(tmp_path, "a.png", good, other)
+    put(tmp_path, "b.png", good, b"")
+    worker = processor(tmp_path)
+    worker.process(ShardTask(0))
+    before = read_rows(tmp_path / "out")
+    put(tmp_path, "b.png", good, other)
+    report = worker.process(ShardTask(0, failed_only=True))
+    after = read_rows(tmp_path / "out")
+    assert (report.computed, report.failed) == (1, {})
+    assert after[0] == before[0]
+    assert (after[1]["status"], after[1]["attempt"]) == ("ok", 2)
+
+
+def test_four_channel_files_are_split(tmp_path: Path) -> None:
+    both = np.dstack([VIS, IR])
+    Store(str(tmp_path / "in")).write("images/00001D.png", file_of(Image.fromarray(both), "PNG"))
+    processor(tmp_path).process(ShardTask(0))
+    (row,) = read_rows(tmp_path / "out")
+    assert row["status"] == "ok"
+    fused = fuse(IR, VIS, weights="random:0", strategy="addition")
+    np.testing.assert_array_equal(decode_image(row["fused"]["bytes"]), fused)
+
+
+def test_without_pictures_the_scores_are_kept(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", encode_png(IR), encode_png(VIS))
+    processor(tmp_path, keep_images=False).process(ShardTask(0))
+    (row,) = read_rows(tmp_path / "out")
+    assert row["fused"] is None
+    assert row["EN"] > 0
+
+
+def test_another_manifest_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", encode_png(IR), encode_png(VIS))
+    with pytest.raises(RunConflictError, match="not the one"):
+        processor(tmp_path, manifest_digest="0" * 64)
+
+
+def test_the_manifest_rows_are_read_by_bounds(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        put(tmp_path, name, encode_png(IR), encode_png(VIS))
+    worker = processor(tmp_path, shard_size=2)
+    worker.process(ShardTask(1))
+    assert [row["pair_id"] for row in read_rows(tmp_path / "out")] == ["c"]
+    assert FrozenManifest(Store(str(tmp_path / "out"))).rows == 3

@@ -1,0 +1,210 @@
+"""The storage type, on the local file system, in memory and on real S3 servers."""
+
+import errno
+import os
+import stat
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from support.s3 import S3Server
+
+from cluster.storage.reader import Reader
+from cluster.storage.store import (
+    Entry,
+    Store,
+)
+from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
+
+ODD_NAMES = ["a b.png", 'it\'s "quoted".png', "größe-红外.png", "a#b::c?d=1%20.png", "x/~/y.png"]
+
+
+@pytest.fixture(params=["local", "memory", "moto", "seaweed"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return Store(str(tmp_path / "root"))
+    if request.param == "memory":
+        return Store(f"memory://{tmp_path.name}/root")
+    server: S3Server = request.getfixturevalue(f"s3_{request.param}")
+    return Store(f"s3://{server.new_bucket()}/root", server.storage_options)
+
+
+def test_what_is_written_is_read_back(store: Store) -> None:
+    store.write("a/b.bin", b"content")
+    assert store.read("a/b.bin") == b"content"
+
+
+def test_a_range_is_read(store: Store) -> None:
+    store.write("a.bin", b"0123456789")
+    assert store.read("a.bin", 2, 5) == b"234"
+
+
+def test_a_write_replaces_what_was_there(store: Store) -> None:
+    store.write("a.bin", b"old and longer")
+    store.write("a.bin", b"new")
+    assert store.read("a.bin") == b"new"
+
+
+def test_entries_are_sorted_with_sizes(store: Store) -> None:
+    for key in ("b/2.bin", "a.bin", "b/1.bin"):
+        store.write(key, key.encode())
+    assert store.entries() == [Entry("a.bin", 5), Entry("b/1.bin", 7), Entry("b/2.bin", 7)]
+    assert [entry.key for entry in store.entries("b")] == ["b/1.bin", "b/2.bin"]
+
+
+def test_an_absent_folder_has_no_entries(store: Store) -> None:
+    store.write("a.bin", b"1")
+    assert store.entries("nothing/here") == []
+
+
+def test_create_does_not_replace(store: Store) -> None:
+    assert store.create("run.json", b"first")
+    assert not store.create("run.json", b"second")
+    assert store.read("run.json") == b"first"
+
+
+def test_create_twice_with_equal_content_counts_as_created(store: Store) -> None:
+    assert store.create("run.json", b"same")
+    assert store.create("run.json", b"same")
+
+
+def test_an_absent_object_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFoundError, match=r"absent\.bin"):
+        store.read("absent.bin")
+
+
+def test_deleting_what_is_not_there_does_nothing(store: Store) -> None:
+    store.delete("absent.bin")
+    store.write("a.bin", b"1")
+    store.delete("a.bin")
+    assert not store.exists("a.bin")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_survive(store: Store, name: str) -> None:
+    store.write(name, b"content")
+    assert [entry.key for entry in store.entries()] == [name]
+    assert store.read(name) == b"content"
+
+
+def test_a_full_url_is_read_by_the_reader(store: Store, request: pytest.FixtureRequest) -> None:
+    name = ODD_NAMES[3]
+    store.write(name, b"content")
+    server = "seaweed" in request.node.callspec.id or "moto" in request.node.callspec.id
+    kind = request.node.callspec.params["store"]
+    options = request.getfixturevalue(f"s3_{kind}").storage_options if server else {}
+    assert Reader(options).read(store.uri(name)) == b"content"
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_local_paths_and_file_urls_name_the_same_object(tmp_path: Path, form: str) -> None:
+    (tmp_path / "a b.bin").write_bytes(b"content")
+    assert Reader().read(form.format(tmp_path / "a b.bin")) == b"content"
+
+
+def test_a_web_address_is_read_beside_the_options_of_an_object_store(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"content")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        reader = Reader({"endpoint_url": "http://127.0.0.1:1", "key": "k", "secret": "s"})
+        assert reader.read(f"http://127.0.0.1:{server.server_port}/a.png") == b"content"
+        server.shutdown()
+
+
+def test_objects_open_for_random_reads(store: Store) -> None:
+    store.write("a.bin", bytes(range(100)))
+    with store.open("a.bin") as file:
+        file.seek(90)
+        assert file.read(5) == bytes(range(90, 95))
+
+
+def test_an_absent_bucket_is_not_found(s3: S3Server) -> None:
+    with pytest.raises(NotFoundError, match="bucket does not exist"):
+        Store("s3://no-such-bucket-here/x", s3.storage_options).entries()
+
+
+def test_passing_faults_are_retried_in_random_reads(
+    s3_moto: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(f"s3://{s3_moto.new_bucket()}", s3_moto.storage_options)
+    store.write("a.bin", bytes(range(100)))
+    with store.open("a.bin") as file:
+        real, faults = store._fs.cat_file, [ConnectionResetError("reset"), TimeoutError("slow")]
+
+        def faulty(*arguments: object, **options: object) -> bytes:
+            if faults:
+                raise faults.pop()
+            return bytes(real(*arguments, **options))
+
+        monkeypatch.setattr(store._fs, "cat_file", faulty)
+        file.seek(-10, os.SEEK_END)
+        assert file.read() == bytes(range(90, 100))
+    assert not faults
+
+
+def test_create_works_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = Store(str(tmp_path))
+    assert store.create("run.json", b"first")
+    assert not store.create("run.json", b"second")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_writing_to_an_absent_bucket_says_so(s3_moto: S3Server) -> None:
+    with pytest.raises(NotFoundError, match="bucket does not exist"):
+        Store("s3://no-such-bucket-here/x", s3_moto.storage_options).write("a", b"1")
+
+
+def test_wrong_credentials_are_named_as_such(s3_seaweed: S3Server) -> None:
+    options = {**s3_seaweed.storage_options, "key": "wrong", "secret": "alsowrong"}
+    with pytest.raises(AccessDeniedError, match="credentials") as caught:
+        Store(f"s3://{s3_seaweed.new_bucket()}", options).read("a")
+    assert "alsowrong" not in str(caught.value)
+
+
+def test_an_unknown_protocol_is_a_clear_error() -> None:
+    with pytest.raises(StorageError, match="nonsense"):
+        Store("nonsense://bucket")
+
+
+def test_a_failed_write_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path))
+    store.write("a.bin", b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="No space left on device"):
+        store.write("a.bin", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+    assert store.read("a.bin") == b"old"
+
+
+def test_temporaries_of_killed_writers_are_no_entries_and_go_away(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("shards/a.bin", b"1")
+    old = tmp_path / "shards" / ".b.bin.irfuse-tmp-0123"
+    fresh = tmp_path / "shards" / ".c.bin.irfuse-tmp-4567"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    assert [entry.key for entry in store.entries()] == ["shards/a.bin"]
+    store.remove_stale_temporaries("shards")
+    assert not old.exists()
+    assert fresh.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_without_rights_is_access_denied(tmp_path: Path) -> None:
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(AccessDeniedError):
+        Store(str(tmp_path)).write("a.bin", b"1")

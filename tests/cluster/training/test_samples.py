@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cluster.storage.store import Store
+from cluster.training.samples import (
+    IMAGES_KEY,
+    SamplePlan,
+    Share,
+    TrainingJob,
+    read_batches,
+    read_images,
+    write_images,
+)
+from fusion_core.errors import ImageDecodeError, NotFoundError, StorageError
+from fusion_core.images.encoding import encode_png
+from fusion_core.training.parameters import TrainingParameters
+
+PARAMETERS = TrainingParameters(
+    method="densefuse", pixel_norm="mse", ssim_weight=1.0, learning_rate=1e-4, batch=4, crop=12
+)
+
+
+def picture(number: int, size: tuple[int, int] = (20, 24)) -> NDArray[np.uint8]:
+    return np.random.default_rng(number).integers(0, 256, size, dtype=np.uint8)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> TrainingJob:
+    store = Store(str(tmp_path / "images"))
+    keys = [f"{number}.png" for number in range(5)]
+    for number, key in enumerate(keys):
+        store.write(key, encode_png(picture(number)))
+    out = Store(str(tmp_path / "out"))
+    write_images(out, keys)
+    return TrainingJob(
+        out_url=out.url, images_url=store.url, parameters=PARAMETERS, steps=6,
+        checkpoint_every=10, fingerprint="f", max_pixels=10_000,
+    )  # fmt: skip
+
+
+def crops(job: TrainingJob, share: Share) -> list[NDArray[np.uint8]]:
+    return [batch.numpy() for batch, _ in read_batches(job, share)]
+
+
+def test_an_epoch_takes_each_image_once_in_an_order_of_its_own() -> None:
+    plan = SamplePlan(images=7, seed=3)
+    epochs = [[plan.image(7 * epoch + place) for place in range(7)] for epoch in range(4)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+    assert [plan.image(n) for n in range(7)] != [SamplePlan(7, 4).image(n) for n in range(7)]
+
+
+def test_workers_share_every_batch_without_gap_or_overlap() -> None:
+    whole = [Share(2, 6, 0, 1).sample(n) for n in range(18)]
+    assert whole == list(range(12, 30))
+    parts = [[Share(2, 6, rank, 3).sample(n) for n in range(6)] for rank in range(3)]
+    joined = [sample for step in range(3) for part in parts for sample in part[2 * step :][:2]]
+    assert joined == whole
+
+
+def test_batches_are_gray_crops_in_order(job: TrainingJob) -> None:
+    batches = crops(job, Share(0, 4, 0, 1))
+    assert [batch.shape for batch in batches] == [(4, 1, 12, 12)] * 6
+    plan = SamplePlan(5, 0)
+    for number, crop in enumerate(np.concatenate(batches)[:, 0]):
+        source = picture(plan.image(number))
+        windows = np.lib.stride_tricks.sliding_window_view(source, (12, 12))
+        assert (windows == crop).all(axis=(2, 3)).any()
+
+
+def test_batches_from_a_later_step_or_of_two_workers_are_the_same(job: TrainingJob) -> None:
+    whole = crops(job, Share(0, 4, 0, 1))
+    later = crops(job, Share(4, 4, 0, 1))
+    assert np.array_equal(later, whole[4:])
+    halves = [crops(job, Share(0, 4, rank, 2)) for rank in (0, 1)]
+    assert np.array_equal(np.concatenate(halves, axis=1), whole)
+
+
+def test_an_image_that_cannot_be_read_is_replaced_and_named(job: TrainingJob) -> None:
+    store = Store(job.images_url)
+    store.write("1.png", b"not an image")
+    store.delete("3.png")
+    found = list(read_batches(replace(job, steps=5), Share(0, 4, 0, 1)))
+    assert {name for _, names in found for name in names} == {"1.png", "3.png"}
+    assert all(batch.shape == (4, 1, 12, 12) for batch, _ in found)
+
+
+def test_images_of_which_none_can_be_read_are_an_error_that_names_one(job: TrainingJob) -> None:
+    for number in range(5):
+        Store(job.images_url).write(f"{number}.png", b"not an image")
+    with pytest.raises(ImageDecodeError, match=r"images/\d\.png: "):
+        crops(job, Share(0, 4, 0, 1))
+    for number in range(5):
+        Store(job.images_url).delete(f"{number}.png")
+    with pytest.raises(NotFoundError, match=r"Cannot read .*\.png"):
+        crops(job, Share(0, 4, 0, 1))
+
+
+def test_a_single_image_gives_its_middle_again_and_again(job: TrainingJob) -> None:
+    write_images(job.out, ["2.png"])
+    batches = crops(replace(job, middle=True), Share(3, 4, 0, 2))
+    assert len(batches) == 3
+    assert all((batch == picture(2)[4:16, 6:18]).all() for batch in batches)
+
+
+def test_colour_and_deep_images_become_gray(job: TrainingJob) -> None:
+    colour = np.zeros((20, 24, 3), np.uint8)
+    colour[..., 1] = 100
+    deep = np.tile(np.linspace(0, 65535, 24).astype(np.uint16), (20, 1))
+    store = Store(job.images_url)
+    store.write("0.png", encode_png(colour))
+    write_images(job.out, ["0.png"])
+    assert set(np.concatenate(crops(job, Share(0, 4, 0, 1))).ravel()) == {59}
+    store.write("0.png", encode_png(deep))
+    assert len(set(np.concatenate(crops(job, Share(0, 4, 0, 1))).ravel())) > 8
+
+
+def test_a_damaged_list_of_images_is_told(job: TrainingJob) -> None:
+    job.out.write(IMAGES_KEY, b"damaged")
+    with pytest.raises(StorageError, match=r"images\.parquet is damaged"):
+        read_images(job.out)

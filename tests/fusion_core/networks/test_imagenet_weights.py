@@ -1,0 +1,569 @@
+"""How the weights of ImageNet networks, and those of every method, are found."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import re
+import socket
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision  # type: ignore[import-untyped]
+from safetensors.torch import save
+from support.weight_server import (
+    Answer,
+    WeightServer,
+    hung_up,
+    not_http,
+    refused,
+    silent,
+    stalled,
+    truncated,
+    truncated_in_a_chunk,
+    weight_server,
+    whole,
+)
+from torch import Tensor
+
+from fusion_core.errors import WeightsError
+from fusion_core.methods import METHODS, build_method, find_weights
+from fusion_core.networks.backbones import BackboneName
+from fusion_core.networks.imagenet import (
+    imagenet_variant,
+    read_imagenet_weights,
+)
+from fusion_core.networks.weights import (
+    Weights,
+    read_tensors,
+)
+
+WITH_BACKBONE = [name for name, spec in METHODS.items() if spec.layers is not None]
+WITHOUT_BACKBONE = [name for name, spec in METHODS.items() if spec.layers is None]
+
+
+class Published(Enum):
+    """What torchvision's enumerations of weights are like."""
+
+    @property
+    def url(self) -> str:
+        return str(self.value)
+
+
+def torch_file(content: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+CONTENT = torch_file({"conv1.weight": torch.arange(2048.0)})
+FILE_NAME = f"resnet50-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Let torchvision know one set of weights, to be had at this address."""
+    make: Any = Published
+    known = make("ResNet50_Weights", {"IMAGENET1K_V1": url})
+    monkeypatch.setattr("fusion_core.networks.imagenet._enum", lambda backbone: known)
+
+
+def read(tell: Callable[[str], None] = lambda message: None) -> Weights:
+    return read_imagenet_weights("resnet50", "IMAGENET1K_V1", tell)
+
+
+def refusal() -> str:
+    """Return why the weights cannot be had, after checking that it is one clean line."""
+    with pytest.raises(WeightsError) as caught:
+        read()
+    message = str(caught.value)
+    assert message.isprintable()
+    return message
+
+
+class MakesFolder:
+    """A pickle of this makes a folder when it is loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Torch's folder of this test, which does not exist yet."""
+    folder = tmp_path / "torch"
+    monkeypatch.setenv("TORCH_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def place(home: Path) -> Path:
+    """Where the published weights belong."""
+    return home / "hub" / "checkpoints" / FILE_NAME
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address where nobody answers, published as that of the weights."""
+    with weight_server(hung_up) as server:
+        url = server.url(FILE_NAME)
+    publish(monkeypatch, url)
+    return url
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WeightServer]:
+    """A server of the published weights."""
+    with weight_server(whole(CONTENT)) as running:
+        publish(monkeypatch, running.url(FILE_NAME))
+        yield running
+
+
+# What a user means
+
+
+@pytest.mark.parametrize("backbone", ["vgg19", "resnet50", "resnet101", "resnet152"])
+def test_the_first_training_is_the_default(backbone: BackboneName) -> None:
+    assert imagenet_variant(backbone, None) == "IMAGENET1K_V1"
+
+
+@pytest.mark.parametrize(
+    ("source", "variant"),
+    [
+        ("IMAGENET1K_V1", "IMAGENET1K_V1"),
+        ("IMAGENET1K_V2", "IMAGENET1K_V2"),
+        ("ResNet50_Weights.IMAGENET1K_V2", "IMAGENET1K_V2"),
+        ("DEFAULT", "IMAGENET1K_V2"),
+        ("ResNet50_Weights.DEFAULT", "IMAGENET1K_V2"),
+    ],
+)
+def test_a_training_is_named_as_torchvision_names_it(source: str, variant: str) -> None:
+    assert imagenet_variant("resnet50", source) == variant
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "IMAGENET1K_V3",
+        "ResNet50_Weights.IMAGENET1K_V3",
+        "ResNet101_Weights.IMAGENET1K_V1",
+        "VGG19_Weights.IMAGENET1K_V1",
+        "IMAGENET1K_FEATURES",
+    ],
+)
+def test_a_name_that_the_network_has_not_is_refused_with_those_it_has(source: str) -> None:
+    with pytest.raises(WeightsError) as caught:
+        imagenet_variant("resnet50", source)
+    assert str(caught.value) == (
+        f"torchvision has no weights {source} for resnet50, but: IMAGENET1K_V1, IMAGENET1K_V2"
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "resnet50.pth",
+        "weights/IMAGENET1K_V1.safetensors",
+        "./IMAGENET1K_V1",
+        "s3://bucket/DEFAULT",
+    ],
+)
+def test_anything_else_is_a_file(source: str) -> None:
+    assert imagenet_variant("resnet50", source) is None
+
+
+@pytest.mark.parametrize(
+    ("backbone", "file_name"),
+    [
+        ("vgg19", "vgg19-dcbb9e9d.pth"),
+        ("resnet50", "resnet50-0676ba61.pth"),
+        ("resnet101", "resnet101-63fe2227.pth"),
+        ("resnet152", "resnet152-394f9c45.pth"),
+    ],
+)
+def test_torchvisions_own_file_is_expected_at_torchvisions_own_place(
+    backbone: BackboneName, file_name: str, home: Path
+) -> None:
+    path = home / "hub" / "checkpoints" / file_name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"junk")
+    with pytest.raises(WeightsError) as caught:
+        read_imagenet_weights(backbone, "IMAGENET1K_V1")
+    assert str(caught.value).startswith(f"{path} is damaged or was changed")
+    assert f"https://download.pytorch.org/models/{file_name}" in str(caught.value)
+
+
+# On this machine already
+
+
+def test_a_file_at_its_place_is_read_without_asking_anyone(nowhere: str, place: Path) -> None:
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT)
+    weights = read(lambda message: pytest.fail(message))
+    assert weights.data == CONTENT
+    assert (weights.source, weights.trained) == ("ResNet50_Weights.IMAGENET1K_V1", True)
+    assert weights.sha256 == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_the_place_follows_torchs_own_setting(
+    nowhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path / "set"))  # torch.hub.set_dir, undone
+    path = tmp_path / "set" / "checkpoints" / FILE_NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    assert read().data == CONTENT
+
+
+@pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b"\0"], ids=len)
+def test_a_file_with_another_digest_is_told_apart_and_left_alone(
+    nowhere: str, place: Path, content: bytes
+) -> None:
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content)
+    found, published = hashlib.sha256(content).hexdigest()[:8], FILE_NAME[9:17]
+    assert refusal() == (
+        f"{place} is damaged or was changed: its SHA-256 begins with {found}, not with "
+        f"{published}; delete it, and it is downloaded again from {nowhere}"
+    )
+    assert place.read_bytes() == content
+
+
+@pytest.mark.parametrize("pack", [pickle.dumps, torch_file], ids=["pickle", "torch"])
+def test_code_in_a_file_that_was_changed_is_not_executed(
+    nowhere: str, place: Path, tmp_path: Path, pack: Callable[[Any], bytes]
+) -> None:
+    place.parent.mkdir(parents=True)
+    place.write_bytes(pack({"conv1.weight": MakesFolder(tmp_path / "executed")}))
+    assert "is damaged or was changed" in refusal()
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("pack", [pickle.dumps, torch_file], ids=["pickle", "torch"])
+def test_code_in_a_file_with_the_right_digest_is_not_executed_either(
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pack: Callable[[Any], bytes],
+) -> None:
+    content = pack({"conv1.weight": MakesFolder(tmp_path / "executed")})
+    name = f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    publish(monkeypatch, f"http://127.0.0.1:1/{name}")
+    (home / "hub" / "checkpoints").mkdir(parents=True)
+    (home / "hub" / "checkpoints" / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=r"ResNet50_Weights\.IMAGENET1K_V1 is not a weight file"):
+        find("resnet_zca", None)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_folder_in_place_of_the_file_is_told(nowhere: str, place: Path) -> None:
+    place.mkdir(parents=True)
+    assert refusal() == f"Cannot read ResNet50_Weights.IMAGENET1K_V1 at {place}: Is a directory"
+
+
+def test_a_place_that_cannot_be_looked_at_is_told(
+    nowhere: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir()
+    monkeypatch.setenv("TORCH_HOME", str(home / ("long" * 100)))
+    message = refusal()
+    assert "File name too long" in message
+    assert FILE_NAME in message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_place_that_may_not_be_looked_at_is_told(nowhere: str, place: Path) -> None:
+    place.parent.mkdir(parents=True)
+    place.parent.chmod(0)
+    message = refusal()
+    assert "Permission denied" in message
+    assert str(place) in message
+
+
+# The download
+
+
+def test_missing_weights_are_downloaded_to_their_place(server: WeightServer, place: Path) -> None:
+    assert read().data == CONTENT
+    assert place.read_bytes() == CONTENT
+    assert server.requests == [f"/models/{FILE_NAME}"]
+
+
+def test_weights_are_downloaded_once(server: WeightServer) -> None:
+    assert read() == read()
+    assert len(server.requests) == 1
+
+
+def test_a_download_is_told_before_it_begins(server: WeightServer, place: Path) -> None:
+    told: list[tuple[str, int]] = []
+    read(lambda message: told.append((message, len(server.requests))))
+    sentence = f"Downloading ResNet50_Weights.IMAGENET1K_V1 from {server.url(FILE_NAME)} to {place}"
+    assert told == [(sentence, 0)]
+
+
+def test_a_damaged_file_that_was_deleted_is_downloaded_again(
+    server: WeightServer, place: Path
+) -> None:
+    read()
+    place.write_bytes(b"damaged")
+    refusal()
+    place.unlink()
+    assert read().data == CONTENT
+    assert len(server.requests) == 2
+
+
+def test_without_network_the_error_names_weights_address_place_and_ways_out(
+    nowhere: str, place: Path
+) -> None:
+    message = refusal()
+    assert message.startswith("ResNet50_Weights.IMAGENET1K_V1 is not on this machine")
+    assert "Connection refused" in message
+    assert message.endswith(
+        f": fetch {nowhere} elsewhere and put it at {place}, or give the file with --weights "
+        "FILE, or --weights random:0 for an untrained dry run"
+    )
+
+
+def test_a_file_that_was_put_where_the_error_says_is_taken(nowhere: str) -> None:
+    found = re.search(r"put it at (.+), or give", refusal())
+    assert found is not None
+    Path(found[1]).write_bytes(CONTENT)
+    assert read().data == CONTENT
+
+
+WRONG = CONTENT[:-1] + b"\1"
+BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
+    "not found": (refused(404), "the server says 404 Not Found"),
+    "server error": (refused(503), "the server says 503 Service Unavailable"),
+    "another file": (whole(WRONG), "cut off, or not what torchvision published"),
+    "nothing": (whole(b""), "cut off, or not what torchvision published"),
+    "web page": (whole(b"<html>Log in</html>"), "not what torchvision published"),
+    "truncated": (truncated(CONTENT), ""),
+    "truncated in a chunk": (truncated_in_a_chunk(CONTENT), ""),
+    "connection closed": (hung_up, ""),
+    "not HTTP": (not_http, ""),
+    "silent": (silent, "the server did not answer for 1 s"),
+    "silent from the middle on": (stalled(CONTENT), "the server did not answer for 1 s"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+def test_a_bad_answer_is_told_with_its_reason_and_leaves_nothing(
+    name: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, reason = BAD_ANSWERS[name]
+    monkeypatch.setattr("fusion_core.networks.imagenet._TIMEOUT_S", 1.0)
+    with weight_server(answer) as server:
+        publish(monkeypatch, server.url(FILE_NAME))
+        message = refusal()
+        assert len(server.requests) == 1
+    assert message.startswith("ResNet50_Weights.IMAGENET1K_V1 is not on this machine and cannot")
+    assert reason in message
+    assert f"fetch {server.url(FILE_NAME)} elsewhere and put it at {place}, or" in message
+    assert list(place.parent.iterdir()) == []
+
+
+def test_a_failed_download_leaves_other_connections_their_own_patience(nowhere: str) -> None:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(77.0)
+    try:
+        refusal()
+        assert socket.getdefaulttimeout() == 77.0
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def test_a_file_in_the_way_of_the_folder_is_told(nowhere: str, home: Path, place: Path) -> None:
+    home.mkdir()
+    (home / "hub").write_bytes(b"")
+    message = refusal()
+    assert re.search(r"Cannot read .*: Not a directory$", message)
+    assert str(place) in message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to_is_told(server: WeightServer, home: Path) -> None:
+    home.mkdir()
+    home.chmod(0o500)
+    assert "cannot be downloaded (Permission denied)" in refusal()
+    assert server.requests == []
+
+
+# What a method gets
+
+
+def find(
+    method: str,
+    source: str | None,
+    files: dict[str, bytes] | None = None,
+    tell: Callable[[str], None] = lambda message: None,
+    **parameters: Any,
+) -> Weights | None:
+    parsed = METHODS[method].parameters.parse(parameters)
+    return find_weights(method, parsed, source, (files or {}).__getitem__, tell)
+
+
+def state_of(backbone: str, *, without: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """Return a state dict of torchvision's names and shapes, all zeros."""
+    with torch.device("meta"):
+        network = getattr(torchvision.models, backbone)(weights=None)
+    return {
+        name: torch.zeros(tensor.shape, dtype=tensor.dtype)
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(without)
+    }
+
+
+@pytest.fixture(scope="module")
+def resnet50_file() -> bytes:
+    return save(state_of("resnet50"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_random_weights_do_for_every_method(method: str) -> None:
+    assert find(method, "random:12") == Weights.from_seed(12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_random_weights_without_a_seed_are_refused_for_every_method(method: str) -> None:
+    with pytest.raises(WeightsError, match=r"Expected random:SEED .* but got 'random:seed'"):
+        find(method, "random:seed")
+
+
+@pytest.mark.parametrize("method", WITHOUT_BACKBONE)
+def test_a_method_with_a_network_of_its_own_has_weights_that_come_with_irfuse(method: str) -> None:
+    weights = find(method, None)
+    assert weights is not None
+    assert (weights.source, weights.trained) == (f"irfuse:{method}", True)
+
+
+def test_a_network_without_weights_says_what_to_give() -> None:
+    parameters = METHODS["res2netfuse"].parameters.parse({"convolutions": "separate"})
+    weights = find_weights("res2netfuse", parameters, None, lambda source: b"")
+    assert weights is None
+    with pytest.raises(WeightsError) as caught:
+        build_method("res2netfuse", parameters, weights)
+    assert str(caught.value) == (
+        "res2netfuse needs weights: give the trained autoencoder with --weights FILE (safetensors "
+        "or a PyTorch state dict with c1, c2, r1, split, r2, d1, d2, d3, d4), or --weights "
+        "random:0 for an untrained dry run"
+    )
+
+
+@pytest.mark.parametrize("method", WITHOUT_BACKBONE)
+def test_a_method_with_a_network_of_its_own_gets_its_file_as_it_is(method: str) -> None:
+    weights = find(method, "mine", {"mine": b"any bytes"})
+    assert weights == Weights.from_file(b"any bytes", "mine")
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "name"),
+    [
+        ("vgg_multilayer", {}, "VGG19_Weights.IMAGENET1K_V1"),
+        ("resnet_zca", {}, "ResNet50_Weights.IMAGENET1K_V1"),
+        ("resnet_zca", {"backbone": "resnet101"}, "ResNet101_Weights.IMAGENET1K_V1"),
+        ("resnet_zca", {"backbone": "vgg19"}, "VGG19_Weights.IMAGENET1K_V1"),
+        ("resnet152", {}, "ResNet152_Weights.IMAGENET1K_V1"),
+    ],
+)
+def test_a_method_on_an_imagenet_network_has_torchvisions_weights_by_default(
+    method: str, parameters: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(url: str, path: str, **options: object) -> None:
+        raise OSError(0, "no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    with pytest.raises(WeightsError, match=rf"^{re.escape(name)} is not on this machine"):
+        find(method, None, **parameters)
+
+
+def test_torchvisions_weights_are_found_by_name_and_packed(
+    monkeypatch: pytest.MonkeyPatch, home: Path, resnet50_file: bytes
+) -> None:
+    digest = hashlib.sha256(resnet50_file).hexdigest()
+    path = home / "hub" / "checkpoints" / f"resnet50-{digest[:8]}.pth"
+    publish(monkeypatch, f"http://127.0.0.1:1/{path.name}")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(resnet50_file)
+    named, default = (
+        find("resnet_zca", source, layer="conv2")
+        for source in ("ResNet50_Weights.IMAGENET1K_V1", None)
+    )
+    assert named is not None
+    assert named == default
+    assert (named.source, named.sha256) == ("ResNet50_Weights.IMAGENET1K_V1", digest)
+    assert len(named.data or b"") < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("layer", "deepest"),
+    [("conv2", "layer1.2"), ("conv3", "layer2.3"), ("conv4", "layer3.5"), ("conv5", "layer4.2")],
+)
+def test_only_what_the_layer_needs_of_a_file_is_kept(
+    resnet50_file: bytes, layer: str, deepest: str
+) -> None:
+    weights = find("resnet_zca", "mine", {"mine": resnet50_file}, layer=layer)
+    assert weights is not None
+    tensors = read_tensors(weights)
+    assert max(name for name in tensors if name.startswith("layer")).startswith(deepest)
+    assert not any(name.endswith("num_batches_tracked") for name in tensors)
+    assert not any(name.startswith("fc.") for name in tensors)
+
+
+def test_what_is_kept_is_what_the_file_holds() -> None:
+    state = state_of("resnet50")
+    state["layer1.0.conv1.weight"] = torch.arange(4096.0).view(64, 64, 1, 1)
+    weights = find("resnet_zca", "mine", {"mine": torch_file(state)}, layer="conv2")
+    assert weights is not None
+    assert torch.equal(read_tensors(weights)["layer1.0.conv1.weight"].flatten(), torch.arange(4096))
+
+
+def test_packed_weights_are_known_by_the_digest_of_the_whole_file(resnet50_file: bytes) -> None:
+    for layer in ("conv2", "conv3"):
+        weights = find("resnet_zca", "mine", {"mine": resnet50_file}, layer=layer)
+        assert weights is not None
+        assert weights.sha256 == hashlib.sha256(resnet50_file).hexdigest()
+        assert (weights.source, weights.trained) == ("mine", True)
+
+
+def test_only_the_convolutions_that_vgg_multilayer_reads_are_kept() -> None:
+    data = save(state_of("vgg19", without=("classifier.",)))
+    weights = find("vgg_multilayer", "mine", {"mine": data})
+    assert weights is not None
+    assert weights.sha256 == hashlib.sha256(data).hexdigest()
+    assert sorted(read_tensors(weights)) == sorted(
+        f"features.{index}.{part}"
+        for index in (0, 2, 5, 7, 10, 12, 14, 16, 19)
+        for part in ("weight", "bias")
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [("vgg_multilayer", {}), ("resnet_zca", {"backbone": "resnet101"}), ("resnet152", {})],
+)
+def test_a_file_of_another_network_is_refused(
+    method: str, parameters: dict[str, Any], resnet50_file: bytes
+) -> None:
+    with pytest.raises(WeightsError, match="mine holds weights of another network"):
+        find(method, "mine", {"mine": resnet50_file}, **parameters)
+
+
+@pytest.mark.parametrize("method", WITH_BACKBONE)
+def test_a_file_that_is_no_weight_file_is_refused(method: str) -> None:
+    with pytest.raises(WeightsError, match="mine is not a weight file that can be read safely"):
+        find(method, "mine", {"mine": b"<html>"})
+
+
+def test_a_file_without_a_layer_that_is_needed_is_refused_by_its_name() -> None:
+    state = state_of("resnet50", without=("layer3.4.conv2",))
+    with pytest.raises(WeightsError, match=r"layer3\.4\.conv2\.weight is missing \(1 of"):
+        find("resnet_zca", "mine", {"mine": save(state)})

@@ -1,0 +1,133 @@
+"""`irfuse bench soak`: that it kills, and that it sees what is wrong with rows."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from support.cli import run_cli
+
+import irfuse
+from cluster.runs.plan import shard_key
+from cluster.runs.record import read_run
+from cluster.runs.rows import (
+    encode_shard,
+    shard_facts,
+)
+from cluster.storage.store import Store
+from fusion_core.errors import InvalidValueError
+from irfuse import RunOptions
+from jobs.bench.soak import SoakReport, bench_soak, inspect_rows, write_collection
+from jobs.bench.tables import print_soak_report
+
+PAIRS = 110
+
+Records = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def finished(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection as the soak makes it, and an undisturbed run of it."""
+    folder = tmp_path_factory.mktemp("soak")
+    write_collection(Store(str(folder / "pairs")), PAIRS, 16)
+    irfuse.run(
+        RunOptions(
+            source=str(folder / "pairs"), out=str(folder / "run"), address=ray_address,
+            shard_size=20,
+        )
+    )  # fmt: skip
+    return folder
+
+
+def rewrite(out: Store, shard: int, change: Callable[[Records], Records]) -> None:
+    table = pq.ParquetFile(out.open(shard_key(shard))).read()
+    facts = shard_facts(table.schema.metadata)
+    metrics = read_run(out).metrics
+    out.write(shard_key(shard), encode_shard(change(table.to_pylist()), metrics, facts))
+
+
+def changed(change: dict[str, Any]) -> Callable[[Records], Records]:
+    return lambda rows: [{**rows[0], **change}, *rows[1:]]
+
+
+NOTHING = {"lost": 0, "doubled": 0, "wrong": 0, "strays": []}
+DAMAGES: dict[str, tuple[Callable[[Records], Records], dict[str, int]]] = {
+    "another score": (changed({"EN": 1.0}), {"wrong": 1}),
+    "another picture": (changed({"fused": {"bytes": b"", "path": None}}), {"wrong": 1}),
+    "a failed row": (changed({"status": "failed"}), {"wrong": 1}),
+    "two rows exchanged": (lambda rows: [rows[1], rows[0], *rows[2:]], {"wrong": 2}),
+    "a row of another pair": (
+        lambda rows: [{**rows[0], "pair_id": rows[1]["pair_id"]}, *rows[1:]],
+        {"lost": 1, "doubled": 1, "wrong": 1},
+    ),
+    "a row more at the end": (lambda rows: [*rows, rows[-1]], {"doubled": 1, "wrong": 1}),
+    "a row less at the end": (lambda rows: rows[:-1], {"lost": 1}),
+}
+
+
+def test_an_undisturbed_run_is_flawless(finished: Path) -> None:
+    found = inspect_rows(Store(str(finished / "pairs")), Store(str(finished / "run")), PAIRS)
+    assert vars(found) == NOTHING
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_seen_and_counted(finished: Path, tmp_path: Path, damage: str) -> None:
+    change, expected = DAMAGES[damage]
+    shutil.copytree(finished / "run", tmp_path / "run")
+    out = Store(str(tmp_path / "run"))
+    rewrite(out, 5, change)
+    assert vars(inspect_rows(Store(str(finished / "pairs")), out, PAIRS)) == NOTHING | expected
+
+
+def test_objects_of_no_run_are_strays(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    out = Store(str(tmp_path / "run"))
+    out.write("shards/shard-000006.parquet", b"")
+    out.write("shards/shard-000001 (copy).parquet", b"")
+    found = inspect_rows(Store(str(finished / "pairs")), out, PAIRS)
+    assert found.strays == ["shards/shard-000001 (copy).parquet", "shards/shard-000006.parquet"]
+
+
+@pytest.mark.slow
+def test_a_run_survives_the_soak() -> None:
+    result = run_cli(
+        "bench", "soak", "--pairs", "400", "--kill-every", "10s", "--json", timeout=280
+    )
+    assert result.returncode == 0, result.stderr
+    report = SoakReport(**json.loads(result.stdout))
+    assert report.flawless
+    assert report.workers_killed + report.drivers_killed > 0
+
+
+def test_what_the_soak_found_is_printed() -> None:
+    report = SoakReport(
+        machine="m", versions={}, pairs=12_345, seconds=67.8, workers_killed=9, drivers_killed=4,
+        lost=1, doubled=2, wrong=3, strays=["x"],
+    )  # fmt: skip
+    assert not report.flawless
+    output = io.StringIO()
+    print_soak_report(Console(file=output, width=160), report)
+    lines = [line.split("│")[1:3] for line in output.getvalue().splitlines() if "│" in line]
+    assert {name.strip(): value.strip() for name, value in lines} == {
+        "pairs": "12,345", "seconds": "68", "workers killed": "9", "drivers killed": "4",
+        "rows lost": "1", "rows doubled": "2", "rows wrong": "3", "stray objects": "1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "setting", [{"pairs": 0}, {"side": 0}, {"workers": 0}, {"kill_every": 0.0}]
+)
+def test_a_soak_of_nothing_is_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValueError, match="Expected at least one pair"):
+        bench_soak(**setting)
+
+
+def test_a_time_that_is_none_is_a_usage_error() -> None:
+    result = run_cli("bench", "soak", "--kill-every", "soon")
+    assert result.returncode == 2
+    assert "Expected a time such as 15s or 2m, but got soon" in result.stderr
