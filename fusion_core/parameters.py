@@ -7,10 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.bit_depth import (
-    OutputRange,
-    SixteenBit,
-)
+from fusion_core.images.bit_depth import OutputRange, SixteenBit
 from fusion_core.images.colour import Colour
 
 Precision = Literal["fp32", "bf16"]

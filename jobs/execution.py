@@ -12,34 +12,15 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.collections.discovery import manifest_batches
-from cluster.collections.frozen_manifest import (
-    MANIFEST_KEY,
-    FrozenInfo,
-    freeze,
-)
-from cluster.collections.fused_images import (
-    FusedImages,
-    require_fused,
-)
+from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenInfo, freeze
+from cluster.collections.fused_images import FusedImages, require_fused
 from cluster.collections.user_manifest import is_manifest
 from cluster.runs.ledger import Ledger
 from cluster.runs.plan import default_shard_size
-from cluster.runs.record import (
-    RUN_KEY,
-    RunRecord,
-    check_same_run,
-    find_run,
-    read_run,
-)
+from cluster.runs.record import RUN_KEY, RunRecord, check_same_run, find_run, read_run
 from cluster.runs.stages import WorkerConfig
-from cluster.runs.worker import (
-    ShardReport,
-    ShardTask,
-)
-from cluster.session.ray_session import (
-    ClusterOptions,
-    ray_session,
-)
+from cluster.runs.worker import ShardReport, ShardTask
+from cluster.session.ray_session import ClusterOptions, ray_session
 from cluster.storage.locations import redact
 from cluster.storage.reader import split_object_url
 from cluster.storage.store import Store
@@ -48,18 +29,9 @@ from fusion_core.errors import RunFailedError
 from fusion_core.methods import build_method, get_method
 from fusion_core.metrics import select_metrics
 from fusion_core.networks.weights import Weights
-from jobs.console.progress import (
-    Progress,
-    SilentProgress,
-)
+from jobs.console.progress import Progress, SilentProgress
 from jobs.options import JobOptions, RunOptions, ScoreOptions
-from jobs.summarize import (
-    SUMMARY_KEY,
-    Summary,
-    find_summary,
-    summarize_run,
-    write_summary,
-)
+from jobs.summarize import SUMMARY_KEY, Summary, find_summary, summarize_run, write_summary
 
 _ROWS_BEFORE_STOPPING = 200
 """A run stops early for failing wholesale only after this many rows."""

@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import (
-    FrozenInfo,
-    freeze,
-)
-from cluster.collections.layouts import (
-    Discovery,
-    Layout,
-)
+from cluster.collections.frozen_manifest import FrozenInfo, freeze
+from cluster.collections.layouts import Discovery, Layout
 from cluster.storage.reader import split_object_url
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError

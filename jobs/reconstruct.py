@@ -27,18 +27,9 @@ from fusion_core.errors import (
 from fusion_core.methods import get_method
 from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
-from fusion_core.training.autoencoders import (
-    load_autoencoder,
-    reconstruct_image,
-)
-from fusion_core.training.parameters import (
-    AUTOENCODERS,
-    Autoencoder,
-)
-from jobs.console.progress import (
-    Progress,
-    SilentProgress,
-)
+from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
+from fusion_core.training.parameters import AUTOENCODERS, Autoencoder
+from jobs.console.progress import Progress, SilentProgress
 from jobs.options import MAX_PIXELS
 
 _SCHEMA = pa.schema(

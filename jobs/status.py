@@ -9,9 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from cluster.runs.ledger import Ledger
-from cluster.runs.record import (
-    read_run,
-)
+from cluster.runs.record import read_run
 from cluster.storage.store import Store
 from jobs.summarize import _in_order
 

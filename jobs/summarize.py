@@ -15,22 +15,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.runs.ledger import Ledger
-from cluster.runs.record import (
-    RunRecord,
-    read_run,
-)
+from cluster.runs.record import RunRecord, read_run
 from cluster.runs.rows import STAGES
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
-from fusion_core.statistics.description import (
-    Statistics,
-    describe,
-)
-from jobs.score_table import (
-    ScoreTable,
-    StoredColumn,
-)
+from fusion_core.statistics.description import Statistics, describe
+from jobs.score_table import ScoreTable, StoredColumn
 
 SUMMARY_KEY = "summary.json"
 SUMMARY_CSV_KEY = "summary.csv"

@@ -19,39 +19,16 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save as save_safetensors
 
 from cluster.collections.names import is_image
-from cluster.runs.record import (
-    check_same_settings,
-    find_record,
-)
-from cluster.session.ray_session import (
-    ClusterOptions,
-    ray_session,
-)
-from cluster.storage.locations import (
-    redact,
-    split_query,
-)
+from cluster.runs.record import check_same_settings, find_record
+from cluster.session.ray_session import ClusterOptions, ray_session
+from cluster.storage.locations import redact, split_query
 from cluster.storage.reader import split_object_url
 from cluster.storage.store import Store
-from cluster.training.checkpoints import (
-    Checkpoint,
-    find_checkpoint,
-)
-from cluster.training.samples import (
-    IMAGES_KEY,
-    TrainingJob,
-    read_images,
-    write_images,
-)
+from cluster.training.checkpoints import Checkpoint, find_checkpoint
+from cluster.training.samples import IMAGES_KEY, TrainingJob, read_images, write_images
 from fusion_core.errors import InvalidValueError, IrfuseError, NotFoundError, StorageError
-from fusion_core.training.parameters import (
-    PAPER,
-    TrainingParameters,
-)
-from jobs.console.progress import (
-    Progress,
-    SilentProgress,
-)
+from fusion_core.training.parameters import PAPER, TrainingParameters
+from jobs.console.progress import Progress, SilentProgress
 from jobs.options import TrainOptions
 
 if TYPE_CHECKING:

@@ -8,18 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.collections.frozen_manifest import (
-    ROW_GROUP_ROWS,
-)
-from cluster.collections.layouts import (
-    Discovery,
-    Layout,
-    find_pairs,
-)
-from cluster.collections.user_manifest import (
-    is_manifest,
-    read_user_manifest,
-)
+from cluster.collections.frozen_manifest import ROW_GROUP_ROWS
+from cluster.collections.layouts import Discovery, Layout, find_pairs
+from cluster.collections.user_manifest import is_manifest, read_user_manifest
 from cluster.storage.reader import split_object_url
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError

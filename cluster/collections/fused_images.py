@@ -8,9 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cluster.collections.frozen_manifest import (
-    FUSED_COLUMN,
-)
+from cluster.collections.frozen_manifest import FUSED_COLUMN
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError
 

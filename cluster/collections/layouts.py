@@ -13,10 +13,7 @@ from itertools import product
 from typing import Literal, NamedTuple, get_args
 
 from cluster.collections import names as naming
-from cluster.collections.names import (
-    Modality,
-    Reading,
-)
+from cluster.collections.names import Modality, Reading
 from fusion_core.errors import InvalidValueError
 
 Layout = Literal["auto", "folders", "prefix", "suffix", "infix", "four_channel"]

@@ -13,11 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from cluster.collections.frozen_manifest import (
-    FUSED_COLUMN,
-    ROW_GROUP_ROWS,
-    TEXT_COLUMNS,
-)
+from cluster.collections.frozen_manifest import FUSED_COLUMN, ROW_GROUP_ROWS, TEXT_COLUMNS
 from cluster.storage.locations import (
     LOCAL_PROTOCOLS,
     REMOTE_PROTOCOLS,

@@ -14,16 +14,8 @@ import ray
 import torch
 from ray.util.metrics import Counter
 
-from cluster.runs.stages import (
-    Failure,
-    Records,
-    WorkerConfig,
-)
-from cluster.runs.worker import (
-    ShardProcessor,
-    ShardReport,
-    ShardTask,
-)
+from cluster.runs.stages import Failure, Records, WorkerConfig
+from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
 from fusion_core.networks.weights import Weights
 
 

@@ -19,26 +19,12 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import ActorUnavailableError, ObjectLostError, RayError, RayTaskError
 
-from cluster.runs.actor import (
-    FusionWorker,
-    WorkerInfo,
-)
+from cluster.runs.actor import FusionWorker, WorkerInfo
 from cluster.runs.isolation import CarefulShard
 from cluster.runs.stages import WorkerConfig
-from cluster.runs.worker import (
-    ShardReport,
-    ShardTask,
-)
-from cluster.session.ray_session import (
-    WORKER_ENVIRONMENT,
-    ClusterOptions,
-)
-from cluster.session.resources import (
-    alive_nodes,
-    describe_resources,
-    use_gpu,
-    worker_places,
-)
+from cluster.runs.worker import ShardReport, ShardTask
+from cluster.session.ray_session import WORKER_ENVIRONMENT, ClusterOptions
+from cluster.session.resources import alive_nodes, describe_resources, use_gpu, worker_places
 from cluster.storage.locations import redact_text
 from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError
 

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.runs.plan import (
-    SHARDS_PREFIX,
-    parse_shard_key,
-    shard_key,
-)
+from cluster.runs.plan import SHARDS_PREFIX, parse_shard_key, shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import shard_facts
 from cluster.storage.store import Store

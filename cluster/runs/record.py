@@ -9,9 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.runs.plan import (
-    ShardPlan,
-)
+from cluster.runs.plan import ShardPlan
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, RunConflictError, StorageError
 

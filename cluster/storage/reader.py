@@ -6,10 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.storage.locations import (
-    is_local,
-    split_query,
-)
+from cluster.storage.locations import is_local, split_query
 from cluster.storage.store import Store
 
 

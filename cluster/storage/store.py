@@ -29,18 +29,8 @@ from cluster.storage.locations import (
     redact_text,
     split_query,
 )
-from cluster.storage.publishing import (
-    TEMPORARY_MARK,
-    link_new,
-    publish_file,
-)
-from cluster.storage.retries import (
-    STORE_ERRORS,
-    is_passing,
-    is_refusal,
-    reason_of,
-    with_retries,
-)
+from cluster.storage.publishing import TEMPORARY_MARK, link_new, publish_file
+from cluster.storage.retries import STORE_ERRORS, is_passing, is_refusal, reason_of, with_retries
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 T = TypeVar("T")

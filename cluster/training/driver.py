@@ -22,24 +22,10 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 from torch import Tensor
 
-from cluster.session.ray_session import (
-    WORKER_ENVIRONMENT,
-    ClusterOptions,
-)
-from cluster.session.resources import (
-    describe_resources,
-    use_gpu,
-)
-from cluster.training.checkpoints import (
-    Checkpoint,
-    find_checkpoint,
-    write_checkpoint,
-)
-from cluster.training.samples import (
-    Share,
-    TrainingJob,
-    read_batches,
-)
+from cluster.session.ray_session import WORKER_ENVIRONMENT, ClusterOptions
+from cluster.session.resources import describe_resources, use_gpu
+from cluster.training.checkpoints import Checkpoint, find_checkpoint, write_checkpoint
+from cluster.training.samples import Share, TrainingJob, read_batches
 from fusion_core.errors import IrfuseError, RunFailedError
 from fusion_core.training.trainer import Trainer
 

@@ -21,15 +21,8 @@ from fusion_core.methods.vgg_multilayer import (
 )
 from fusion_core.networks.backbones import Layers
 from fusion_core.networks.devices import full_precision
-from fusion_core.networks.imagenet import (
-    imagenet_variant,
-    read_imagenet_weights,
-)
-from fusion_core.networks.weights import (
-    Weights,
-    parse_random_weights,
-    read_pretrained,
-)
+from fusion_core.networks.imagenet import imagenet_variant, read_imagenet_weights
+from fusion_core.networks.weights import Weights, parse_random_weights, read_pretrained
 from fusion_core.parameters import MethodParameters
 
 FuseBatch = Callable[[Tensor], Tensor]

@@ -16,10 +16,7 @@ from fusion_core.methods import strategies
 from fusion_core.networks.convolution import speed_up_pointwise
 from fusion_core.networks.devices import without_initial_values
 from fusion_core.networks.tiling import tiles
-from fusion_core.networks.weights import (
-    Weights,
-    load_weights,
-)
+from fusion_core.networks.weights import Weights, load_weights
 from fusion_core.parameters import MethodParameters
 
 _GROUPS = 4

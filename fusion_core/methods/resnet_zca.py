@@ -13,19 +13,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fusion_core.methods.activity import (
-    Norm,
-    activity_norm,
-)
+from fusion_core.methods.activity import Norm, activity_norm
 from fusion_core.methods.resizing import bicubic
 from fusion_core.methods.strategies import normalise
 from fusion_core.methods.whitening import whiten
-from fusion_core.networks.backbones import (
-    FeatureExtractor,
-    InputScale,
-    Layers,
-    VggOutput,
-)
+from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 from fusion_core.networks.weights import Weights
 from fusion_core.parameters import MethodParameters
 

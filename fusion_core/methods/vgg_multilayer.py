@@ -11,19 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fusion_core.methods.activity import (
-    block_mean,
-    l1_norm,
-)
+from fusion_core.methods.activity import block_mean, l1_norm
 from fusion_core.methods.decomposition import tikhonov
 from fusion_core.methods.resizing import nearest
 from fusion_core.methods.strategies import normalise
-from fusion_core.networks.backbones import (
-    FeatureExtractor,
-    InputScale,
-    Layers,
-    VggOutput,
-)
+from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 from fusion_core.networks.weights import Weights
 from fusion_core.parameters import MethodParameters
 

@@ -9,13 +9,8 @@ from torch import Tensor, nn
 
 from fusion_core.methods.densefuse import DenseFuseNetwork
 from fusion_core.methods.res2netfuse import Res2NetFuseNetwork, Residual
-from fusion_core.networks.devices import (
-    without_initial_values,
-)
-from fusion_core.networks.weights import (
-    Weights,
-    load_weights,
-)
+from fusion_core.networks.devices import without_initial_values
+from fusion_core.networks.weights import Weights, load_weights
 from fusion_core.training.losses import _PEAK
 from fusion_core.training.parameters import Autoencoder, TrainingParameters
 

@@ -9,9 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.filters import gaussian_taps
-from fusion_core.networks.devices import (
-    constant,
-)
+from fusion_core.networks.devices import constant
 from fusion_core.training.parameters import PixelNorm
 
 _PEAK = 255.0

@@ -20,10 +20,7 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
 from jobs.bench.measuring import Report, describe_machine, peak_memory_mb, versions
-from jobs.console.progress import (
-    Progress,
-    SilentProgress,
-)
+from jobs.console.progress import Progress, SilentProgress
 from jobs.execution import score
 from jobs.options import ScoreOptions
 from jobs.status import status

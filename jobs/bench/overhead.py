@@ -19,20 +19,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from cluster.runs.ledger import Ledger
-from cluster.runs.plan import (
-    default_shard_size,
-    shard_key,
-)
+from cluster.runs.plan import default_shard_size, shard_key
 from cluster.runs.record import read_run
-from cluster.runs.rows import (
-    TIMED_STAGES,
-    ResultRow,
-    encode_shard,
-)
-from cluster.session.ray_session import (
-    WORKER_ENVIRONMENT,
-    usable_cpus,
-)
+from cluster.runs.rows import TIMED_STAGES, ResultRow, encode_shard
+from cluster.session.ray_session import WORKER_ENVIRONMENT, usable_cpus
 from cluster.storage.reader import Reader
 from cluster.storage.store import Store
 from cluster.storage.weights import find_stored_weights
@@ -43,10 +33,7 @@ from fusion_core.images.encoding import encode_png
 from fusion_core.methods import build_method, get_method
 from fusion_core.methods.fusion import fuse_images
 from fusion_core.metrics import select_metrics
-from fusion_core.metrics.scoring import (
-    prepare_metrics,
-    score_images,
-)
+from fusion_core.metrics.scoring import prepare_metrics, score_images
 from jobs.bench.measuring import (
     Report,
     check_setting,
@@ -57,10 +44,7 @@ from jobs.bench.measuring import (
     versions,
 )
 from jobs.bench.processes import CpuWatch, GpuWatch, repeatedly
-from jobs.console.progress import (
-    Progress,
-    SilentProgress,
-)
+from jobs.console.progress import Progress, SilentProgress
 
 _METHOD = "densefuse"
 _DISTINCT_PAIRS = 16

@@ -19,26 +19,13 @@ from typing import Any
 import psutil
 from pydantic import computed_field
 
-from cluster.collections.frozen_manifest import (
-    MANIFEST_KEY,
-    PairRow,
-)
+from cluster.collections.frozen_manifest import MANIFEST_KEY, PairRow
 from cluster.runs.ledger import Ledger
-from cluster.runs.plan import (
-    SHARDS_PREFIX,
-    shard_key,
-)
-from cluster.runs.record import (
-    RUN_KEY,
-    RunRecord,
-    read_run,
-)
+from cluster.runs.plan import SHARDS_PREFIX, shard_key
+from cluster.runs.record import RUN_KEY, RunRecord, read_run
 from cluster.runs.rows import TIMED_STAGES
 from cluster.runs.stages import PairStages
-from cluster.session.ray_session import (
-    ClusterOptions,
-    ray_session,
-)
+from cluster.session.ray_session import ClusterOptions, ray_session
 from cluster.storage.store import Store
 from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import InvalidValueError, RunFailedError
@@ -47,15 +34,9 @@ from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.methods import get_method
 from jobs.bench.measuring import Report, describe_machine, one_thread, versions
 from jobs.bench.processes import find_workers
-from jobs.console.progress import (
-    Progress,
-    SilentProgress,
-)
+from jobs.console.progress import Progress, SilentProgress
 from jobs.execution import worker_config
-from jobs.summarize import (
-    SUMMARY_CSV_KEY,
-    SUMMARY_KEY,
-)
+from jobs.summarize import SUMMARY_CSV_KEY, SUMMARY_KEY
 
 _METHOD = "densefuse"
 _DISTINCT_PAIRS = 97

@@ -19,10 +19,7 @@ from pydantic import ValidationError
 
 from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.bench.commands import bench
-from jobs.console.arguments import (
-    command_of,
-    parse_key_values,
-)
+from jobs.console.arguments import command_of, parse_key_values
 from jobs.console.printing import printable
 from jobs.options import Layout, RunOptions, ScoreOptions, TrainOptions
 

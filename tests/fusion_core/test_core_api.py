@@ -23,10 +23,7 @@ from fusion_core.errors import (
     PairMismatchError,
     WeightsError,
 )
-from fusion_core.images.bit_depth import (
-    SixteenBit,
-    to_eight_bit,
-)
+from fusion_core.images.bit_depth import SixteenBit, to_eight_bit
 
 
 def noise(seed: int, *shape: int, dtype: type = np.uint8) -> NDArray[Any]:

@@ -21,19 +21,12 @@ from support.collections import read_rows
 from support.reference_files import deep_png, noise, pillow_file, save_pillow, tiff_file
 
 from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import (
-    MANIFEST_KEY,
-    FrozenManifest,
-    freeze,
-)
+from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.plan import ShardPlan
 from cluster.runs.rows import STAGES
 from cluster.runs.stages import WorkerConfig
-from cluster.runs.worker import (
-    ShardProcessor,
-    ShardTask,
-)
+from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.reader import Reader
 from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError

@@ -7,10 +7,7 @@ import pytest
 from support.collections import write_pairs
 from support.s3 import S3Server
 
-from cluster.collections.discovery import (
-    discover,
-    manifest_batches,
-)
+from cluster.collections.discovery import discover, manifest_batches
 from cluster.collections.fused_images import FusedImages
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError

@@ -13,19 +13,13 @@ from scipy import stats
 
 from cluster.runs.plan import shard_key
 from cluster.runs.record import RunRecord
-from cluster.runs.rows import (
-    ResultRow,
-    encode_shard,
-)
+from cluster.runs.rows import ResultRow, encode_shard
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
 from fusion_core.statistics.description import describe
 from jobs.status import status
-from jobs.summarize import (
-    ALL_GROUPS,
-    summarize,
-)
+from jobs.summarize import ALL_GROUPS, summarize
 
 METRICS = ["EN", "SCD"]
 RECORD = RunRecord(

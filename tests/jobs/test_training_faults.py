@@ -12,16 +12,10 @@ from support.ray_processes import job_workers, kill
 
 from cluster.runs.record import find_record
 from cluster.storage.store import Store
-from cluster.training.checkpoints import (
-    CHECKPOINT_KEY,
-    find_checkpoint,
-)
+from cluster.training.checkpoints import CHECKPOINT_KEY, find_checkpoint
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
-from jobs.train import (
-    TRAIN_KEY,
-    TrainRecord,
-)
+from jobs.train import TRAIN_KEY, TrainRecord
 
 STEPS = 120
 WAIT_S = 240.0

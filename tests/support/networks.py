@@ -17,12 +17,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.networks.backbones import (
-    BackboneName,
-    FeatureExtractor,
-    InputScale,
-    Layers,
-)
+from fusion_core.networks.backbones import BackboneName, FeatureExtractor, InputScale, Layers
 from fusion_core.networks.weights import Weights
 from support.reference_backbones import RESNET_BLOCKS, VGG19_BLOCKS
 

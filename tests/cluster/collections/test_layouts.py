@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.collections.layouts import (
-    Discovery,
-    Layout,
-    Pair,
-    find_pairs,
-)
+from cluster.collections.layouts import Discovery, Layout, Pair, find_pairs
 from fusion_core.errors import InvalidValueError
 
 LABELS = "labels, masks and annotations"

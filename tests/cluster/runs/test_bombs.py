@@ -21,16 +21,10 @@ from support.reference_files import (
 )
 
 from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import (
-    MANIFEST_KEY,
-    freeze,
-)
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.runs.plan import ShardPlan
 from cluster.runs.stages import WorkerConfig
-from cluster.runs.worker import (
-    ShardProcessor,
-    ShardTask,
-)
+from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core.networks.weights import Weights
 

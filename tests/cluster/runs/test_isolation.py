@@ -2,11 +2,7 @@
 
 from typing import Any
 
-from cluster.runs.isolation import (
-    DEATHS_TO_BLAME,
-    DEATHS_TO_GIVE_UP,
-    CarefulShard,
-)
+from cluster.runs.isolation import DEATHS_TO_BLAME, DEATHS_TO_GIVE_UP, CarefulShard
 from cluster.runs.worker import ShardTask
 
 

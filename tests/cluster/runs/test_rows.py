@@ -10,19 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.runs.plan import (
-    ShardPlan,
-    default_shard_size,
-    parse_shard_key,
-    shard_key,
-)
-from cluster.runs.rows import (
-    ResultRow,
-    encode_shard,
-    read_records,
-    row_schema,
-    shard_facts,
-)
+from cluster.runs.plan import ShardPlan, default_shard_size, parse_shard_key, shard_key
+from cluster.runs.rows import ResultRow, encode_shard, read_records, row_schema, shard_facts
 
 
 @given(rows=st.integers(1, 100_000), size=st.integers(1, 1000))

@@ -13,23 +13,10 @@ from PIL import Image
 from support.collections import read_rows, stable
 
 from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import (
-    MANIFEST_KEY,
-    FrozenManifest,
-    freeze,
-)
-from cluster.runs.plan import (
-    ShardPlan,
-    shard_key,
-)
-from cluster.runs.stages import (
-    Failure,
-    WorkerConfig,
-)
-from cluster.runs.worker import (
-    ShardProcessor,
-    ShardTask,
-)
+from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
+from cluster.runs.plan import ShardPlan, shard_key
+from cluster.runs.stages import Failure, WorkerConfig
+from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core import fuse, score
 from fusion_core.errors import RunConflictError

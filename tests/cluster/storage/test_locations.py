@@ -12,26 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from support.collections import read_rows
 
-from cluster.collections.frozen_manifest import (
-    MANIFEST_KEY,
-    FrozenManifest,
-    freeze,
-)
+from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.plan import ShardPlan
 from cluster.runs.stages import WorkerConfig
-from cluster.runs.worker import (
-    ShardProcessor,
-    ShardTask,
-)
-from cluster.storage.locations import (
-    redact,
-    redact_text,
-)
-from cluster.storage.reader import (
-    Reader,
-    split_object_url,
-)
+from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.storage.locations import redact, redact_text
+from cluster.storage.reader import Reader, split_object_url
 from cluster.storage.store import Store
 from fusion_core.errors import AccessDeniedError, ManifestError, StorageError
 from fusion_core.images.encoding import encode_png

@@ -12,10 +12,7 @@ import pytest
 from support.s3 import S3Server
 
 from cluster.storage.reader import Reader
-from cluster.storage.store import (
-    Entry,
-    Store,
-)
+from cluster.storage.store import Entry, Store
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 ODD_NAMES = ["a b.png", 'it\'s "quoted".png', "größe-红外.png", "a#b::c?d=1%20.png", "x/~/y.png"]

@@ -20,10 +20,7 @@ from support.s3_proxy import (
     slow_down,
 )
 
-from cluster.storage.store import (
-    Entry,
-    Store,
-)
+from cluster.storage.store import Entry, Store
 from fusion_core.errors import AccessDeniedError, StorageError
 
 ATTEMPTS = 6

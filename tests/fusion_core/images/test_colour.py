@@ -7,11 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.colour import (
-    luma,
-    rgb_to_ycbcr,
-    ycbcr_to_rgb,
-)
+from fusion_core.images.colour import luma, rgb_to_ycbcr, ycbcr_to_rgb
 from fusion_core.methods.fusion import fuse_images
 from fusion_core.parameters import MethodParameters
 

@@ -23,11 +23,7 @@ from support.reference_files import (
 )
 
 from fusion_core.errors import ImageDecodeError
-from fusion_core.images.decoding import (
-    DEFAULT_MAX_PIXELS,
-    decode_four_channel,
-    decode_image,
-)
+from fusion_core.images.decoding import DEFAULT_MAX_PIXELS, decode_four_channel, decode_image
 
 # Pillow warns of damaged TIFF tags before it gives up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -19,10 +19,7 @@ from support.reference_files import (
 )
 
 from fusion_core.errors import ImageDecodeError
-from fusion_core.images.decoding import (
-    decode_four_channel,
-    decode_image,
-)
+from fusion_core.images.decoding import decode_four_channel, decode_image
 
 Pixels = NDArray[Any]
 

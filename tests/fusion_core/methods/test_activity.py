@@ -10,13 +10,7 @@ from support.networks import deviation
 from support.reference_fusion import window_norm
 
 from fusion_core.methods import activity
-from fusion_core.methods.activity import (
-    Norm,
-    activity_norm,
-    block_mean,
-    l1_norm,
-    sum_of_squares,
-)
+from fusion_core.methods.activity import Norm, activity_norm, block_mean, l1_norm, sum_of_squares
 
 NORMS: tuple[Norm, ...] = get_args(Norm)
 norms = pytest.mark.parametrize("norm", NORMS)

@@ -6,10 +6,7 @@ import torch
 from support import reference_fusion
 from support.networks import gray_levels, source_images
 
-from fusion_core.methods.decomposition import (
-    mean_filter,
-    tikhonov,
-)
+from fusion_core.methods.decomposition import mean_filter, tikhonov
 
 SIZES = ((61, 47), (33, 20), (5, 7), (1, 9), (8, 1), (1, 1))
 sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

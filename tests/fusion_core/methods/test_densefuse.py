@@ -15,10 +15,7 @@ from fusion_core.methods import FuseBatch, build_method, get_method
 from fusion_core.methods import densefuse as implementation
 from fusion_core.methods.densefuse import DenseFuseNetwork, DenseFuseParameters
 from fusion_core.methods.fusion import fuse_images
-from fusion_core.networks.weights import (
-    Weights,
-    load_weights,
-)
+from fusion_core.networks.weights import Weights, load_weights
 
 Gray = NDArray[np.uint8]
 

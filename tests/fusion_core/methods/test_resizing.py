@@ -7,12 +7,7 @@ from numpy.typing import NDArray
 from support import reference_fusion
 from support.networks import deviation
 
-from fusion_core.methods.resizing import (
-    bicubic,
-    bilinear,
-    mirrored_indices,
-    nearest,
-)
+from fusion_core.methods.resizing import bicubic, bilinear, mirrored_indices, nearest
 
 ENLARGED = (
     ((1, 1), (1, 1)),

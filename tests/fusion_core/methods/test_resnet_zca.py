@@ -25,12 +25,7 @@ from fusion_core.methods import build_method
 from fusion_core.methods import resnet_zca as implementation
 from fusion_core.methods.activity import Norm
 from fusion_core.methods.resnet_zca import ResnetZcaParameters, resnet_zca, zca_weights
-from fusion_core.networks.backbones import (
-    FeatureExtractor,
-    InputScale,
-    Layers,
-    VggOutput,
-)
+from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 
 Backbone = Literal["vgg19", "resnet50", "resnet101"]
 

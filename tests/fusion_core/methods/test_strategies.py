@@ -5,13 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusion_core.methods.strategies import (
-    addition,
-    block_average,
-    l1_norm,
-    l1_weights,
-    mean,
-)
+from fusion_core.methods.strategies import addition, block_average, l1_norm, l1_weights, mean
 
 
 def maps(*shape: int, seed: int = 0) -> Tensor:

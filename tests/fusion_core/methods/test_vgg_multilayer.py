@@ -22,17 +22,8 @@ from torch import Tensor
 
 from fusion_core.methods import build_method
 from fusion_core.methods.decomposition import tikhonov
-from fusion_core.methods.vgg_multilayer import (
-    VggMultilayerParameters,
-    vgg_multilayer,
-    vgg_weights,
-)
-from fusion_core.networks.backbones import (
-    FeatureExtractor,
-    InputScale,
-    Layers,
-    VggOutput,
-)
+from fusion_core.methods.vgg_multilayer import VggMultilayerParameters, vgg_multilayer, vgg_weights
+from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 
 SIZES = ((61, 47), (33, 20), (5, 7), (1, 1))
 sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

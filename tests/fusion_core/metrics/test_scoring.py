@@ -12,11 +12,7 @@ from support.reference_metrics import REFERENCES
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS, list_metrics
 from fusion_core.metrics.reference import REFERENCE_METRICS
-from fusion_core.metrics.scoring import (
-    Scores,
-    prepare_metrics,
-    score_images,
-)
+from fusion_core.metrics.scoring import Scores, prepare_metrics, score_images
 
 Pixels = NDArray[np.uint8]
 Triple = tuple[Pixels, Pixels, Pixels]

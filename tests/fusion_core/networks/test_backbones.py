@@ -30,11 +30,7 @@ from support.reference_backbones import RESNET_BLOCKS
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError, WeightsError
-from fusion_core.methods.activity import (
-    l1_norm,
-    nuclear_norm,
-    shifted_products,
-)
+from fusion_core.methods.activity import l1_norm, nuclear_norm, shifted_products
 from fusion_core.networks import backbones
 from fusion_core.networks.backbones import (
     BackboneName,
@@ -43,10 +39,7 @@ from fusion_core.networks.backbones import (
     VggOutput,
     scale_input,
 )
-from fusion_core.networks.weights import (
-    Weights,
-    read_tensors,
-)
+from fusion_core.networks.weights import Weights, read_tensors
 
 CPU = torch.device("cpu")
 

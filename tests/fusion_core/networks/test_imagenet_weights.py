@@ -35,14 +35,8 @@ from torch import Tensor
 from fusion_core.errors import WeightsError
 from fusion_core.methods import METHODS, build_method, find_weights
 from fusion_core.networks.backbones import BackboneName
-from fusion_core.networks.imagenet import (
-    imagenet_variant,
-    read_imagenet_weights,
-)
-from fusion_core.networks.weights import (
-    Weights,
-    read_tensors,
-)
+from fusion_core.networks.imagenet import imagenet_variant, read_imagenet_weights
+from fusion_core.networks.weights import Weights, read_tensors
 
 WITH_BACKBONE = [name for name, spec in METHODS.items() if spec.layers is not None]
 WITHOUT_BACKBONE = [name for name, spec in METHODS.items() if spec.layers is None]

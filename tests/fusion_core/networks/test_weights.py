@@ -19,12 +19,7 @@ from torch import Tensor
 from fusion_core.errors import WeightsError
 from fusion_core.methods import build_method
 from fusion_core.methods.densefuse import DenseFuseNetwork, DenseFuseParameters
-from fusion_core.networks.weights import (
-    Weights,
-    load_weights,
-    parse_random_weights,
-    read_tensors,
-)
+from fusion_core.networks.weights import Weights, load_weights, parse_random_weights, read_tensors
 
 Tensors = dict[str, Tensor]
 

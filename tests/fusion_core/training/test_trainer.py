@@ -11,21 +11,10 @@ from torch import Tensor, nn
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.networks.weights import Weights
-from fusion_core.training.autoencoders import (
-    load_autoencoder,
-    new_network,
-    reconstruct_image,
-)
+from fusion_core.training.autoencoders import load_autoencoder, new_network, reconstruct_image
 from fusion_core.training.crops import crop_image
-from fusion_core.training.losses import (
-    reconstruction_losses,
-    similarity,
-)
-from fusion_core.training.parameters import (
-    AUTOENCODERS,
-    PAPER,
-    TrainingParameters,
-)
+from fusion_core.training.losses import reconstruction_losses, similarity
+from fusion_core.training.parameters import AUTOENCODERS, PAPER, TrainingParameters
 from fusion_core.training.trainer import Trainer
 
 methods = pytest.mark.parametrize("method", AUTOENCODERS)

@@ -15,10 +15,7 @@ from support.cli import run_cli
 import irfuse
 from cluster.runs.plan import shard_key
 from cluster.runs.record import read_run
-from cluster.runs.rows import (
-    encode_shard,
-    shard_facts,
-)
+from cluster.runs.rows import encode_shard, shard_facts
 from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError
 from irfuse import RunOptions

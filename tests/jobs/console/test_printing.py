@@ -9,43 +9,22 @@ import pytest
 from rich.console import Console
 from support.collections import write_pairs
 
-from cluster.collections.frozen_manifest import (
-    MANIFEST_KEY,
-    freeze,
-)
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.layouts import Discovery
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.plan import ShardPlan
-from cluster.runs.record import (
-    RUN_KEY,
-    RunRecord,
-)
+from cluster.runs.record import RUN_KEY, RunRecord
 from cluster.runs.stages import WorkerConfig
-from cluster.runs.worker import (
-    ShardProcessor,
-    ShardTask,
-)
+from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError
 from fusion_core.networks.weights import Weights
 from jobs.console import commands as cli
 from jobs.console.printing import printable
-from jobs.console.progress import (
-    BarProgress,
-    PlainProgress,
-)
-from jobs.console.tables import (
-    print_discovery,
-    print_status,
-    print_summary,
-)
+from jobs.console.progress import BarProgress, PlainProgress
+from jobs.console.tables import print_discovery, print_status, print_summary
 from jobs.status import status
-from jobs.summarize import (
-    Summary,
-    summarize_run,
-    summary_csv,
-    write_summary,
-)
+from jobs.summarize import Summary, summarize_run, summary_csv, write_summary
 
 NASTY = [
     "../escape", "/etc/irfuse-escape", "a\0b", "a\nb", "\x1b]0;owned\x07", "\x1b[2J", "\x9b31m",
