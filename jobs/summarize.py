@@ -25,16 +25,16 @@ from jobs.score_table import ScoreTable, StoredColumn
 
 SUMMARY_KEY = "summary.json"
 SUMMARY_CSV_KEY = "summary.csv"
-ALL_GROUPS = "(all)"
+ALL_SUBSETS = "(all)"
 
 
-class GroupSummary(BaseModel):
-    """One group of a run; `(all)` is the whole run."""
+class SubsetSummary(BaseModel):
+    """One subset of a run; `(all)` is the whole run."""
 
     model_config = ConfigDict(frozen=True)
 
     method: str
-    group: str
+    subset: str
     count: int
     failed: int
     metrics: dict[str, Statistics]
@@ -54,7 +54,7 @@ class Summary(BaseModel):
     """Committed rows."""
     failed: int
     failed_stages: dict[str, int]
-    groups: list[GroupSummary]
+    subsets: list[SubsetSummary]
 
     @property
     def complete(self) -> bool:
@@ -80,7 +80,7 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
     with ScoreTable(record.metrics) as scores:
         counts = _Counts()
         for content in Ledger(out, record).contents(
-            ["group", "status", "error_stage", *record.metrics]
+            ["subset", "status", "error_stage", *record.metrics]
         ):
             assert content.table is not None
             good = counts.add(content.table)
@@ -89,12 +89,12 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
                 len(table), {m: table[m].to_numpy().astype(np.float64) for m in record.metrics}
             )
         parts = [
-            _summarize_group(
-                record.method, ALL_GROUPS, scores.columns(), len(scores), sum(counts.failed)
+            _summarize_subset(
+                record.method, ALL_SUBSETS, scores.columns(), len(scores), sum(counts.failed)
             )
         ]
-        if list(counts.groups) not in ([], [""]):
-            parts += _summarize_groups(record.method, scores, counts)
+        if list(counts.subsets) not in ([], [""]):
+            parts += _summarize_subsets(record.method, scores, counts)
     return Summary(
         method=record.method,
         fingerprint=record.fingerprint,
@@ -103,7 +103,7 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
         rows=parts[0].count,
         failed=parts[0].failed,
         failed_stages=_in_order(counts.stages),
-        groups=parts,
+        subsets=parts,
     )
 
 
@@ -111,17 +111,17 @@ class _Counts:
     """What is counted while a run's rows pass by."""
 
     def __init__(self) -> None:
-        self.groups: dict[str, int] = {}
-        """Number of each group, in order of appearance."""
+        self.subsets: dict[str, int] = {}
+        """Number of each subset, in order of appearance."""
         self.failed: list[int] = []
-        """Failed rows of each group."""
+        """Failed rows of each subset."""
         self.stages: Counter[str] = Counter()
         self._members: list[NDArray[np.int32]] = []
 
     def add(self, table: pa.Table) -> pa.ChunkedArray:
         """Count the rows of a shard; returns which of them are good."""
         good = pc.equal(table["status"], "ok")
-        names = table["group"].combine_chunks().dictionary_encode()
+        names = table["subset"].combine_chunks().dictionary_encode()
         numbers = np.array([self._number(n) for n in names.dictionary.to_pylist()], dtype=np.int32)
         members = numbers[names.indices.to_numpy()]
         kept = good.to_numpy()
@@ -132,14 +132,14 @@ class _Counts:
         return good
 
     def members(self) -> NDArray[np.int32]:
-        """Return the group's number of each good row."""
+        """Return the subset's number of each good row."""
         return np.concatenate(self._members)
 
-    def _number(self, group: str) -> int:
-        if group not in self.groups:
-            self.groups[group] = len(self.groups)
+    def _number(self, subset: str) -> int:
+        if subset not in self.subsets:
+            self.subsets[subset] = len(self.subsets)
             self.failed.append(0)
-        return self.groups[group]
+        return self.subsets[subset]
 
 
 def find_summary(out: Store, record: RunRecord) -> Summary | None:
@@ -158,13 +158,13 @@ def write_summary(out: Store, summary: Summary) -> None:
 
 
 def summary_csv(summaries: Iterable[Summary]) -> str:
-    """Return one line a method, group and metric."""
+    """Return one line a method, subset and metric."""
     names = list(Statistics.model_fields)
-    lines = [_csv_line(["method", "trained", "group", "pairs", "failed", "metric", *names])]
+    lines = [_csv_line(["method", "trained", "subset", "pairs", "failed", "metric", *names])]
     for summary in summaries:
         trained = "" if summary.trained is None else str(summary.trained).lower()
-        for part in summary.groups:
-            head = [part.method, trained, part.group, part.count, part.failed]
+        for part in summary.subsets:
+            head = [part.method, trained, part.subset, part.count, part.failed]
             for metric, statistics in part.metrics.items():
                 values = statistics.model_dump()
                 lines.append(_csv_line([*head, metric, *(values[name] for name in names)]))
@@ -178,30 +178,30 @@ def _csv_line(cells: Iterable[object]) -> str:
     return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _summarize_groups(method: str, scores: ScoreTable, counts: _Counts) -> list[GroupSummary]:
+def _summarize_subsets(method: str, scores: ScoreTable, counts: _Counts) -> list[SubsetSummary]:
     members = counts.members()
-    ends = np.cumsum(np.bincount(members, minlength=len(counts.groups)))
+    ends = np.cumsum(np.bincount(members, minlength=len(counts.subsets)))
     scores.reorder(np.argsort(members, kind="stable"))
     starts = ends - np.diff(ends, prepend=0)
     return [
-        _summarize_group(
+        _summarize_subset(
             method,
             name,
             scores.columns(int(starts[number]), int(ends[number])),
             int(ends[number] - starts[number]),
             counts.failed[number],
         )
-        for name, number in sorted(counts.groups.items())
+        for name, number in sorted(counts.subsets.items())
     ]
 
 
-def _summarize_group(
-    method: str, group: str, columns: Mapping[str, StoredColumn], good: int, failed: int
-) -> GroupSummary:
+def _summarize_subset(
+    method: str, subset: str, columns: Mapping[str, StoredColumn], good: int, failed: int
+) -> SubsetSummary:
     intervals = bootstrap_intervals(list(columns.values()))
-    return GroupSummary(
+    return SubsetSummary(
         method=method,
-        group=group,
+        subset=subset,
         count=good + failed,
         failed=failed,
         metrics={

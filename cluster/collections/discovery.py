@@ -34,7 +34,7 @@ class Collection:
                 "pair_id": [pair.pair_id for pair in part],
                 "ir_uri": [self.store.uri(pair.ir_key) for pair in part],
                 "vis_uri": [self.store.uri(pair.vis_key) for pair in part],
-                "group": [pair.group for pair in part],
+                "subset": [pair.subset for pair in part],
             }
             yield pa.RecordBatch.from_pydict(
                 {name: pa.array(values, pa.string()) for name, values in columns.items()}

@@ -23,7 +23,7 @@ from fusion_core.errors import ManifestError
 MANIFEST_KEY = "manifest.parquet"
 ROW_GROUP_ROWS = 4096
 FUSED_COLUMN = "fused_uri"
-TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "group", FUSED_COLUMN)
+TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "subset", FUSED_COLUMN)
 _DIGEST_KEY = b"irfuse.digest"
 _END = "\x00"
 
@@ -35,7 +35,7 @@ class PairRow:
     pair_id: str
     ir_uri: str
     vis_uri: str
-    group: str
+    subset: str
     fused_uri: str = ""
 
 

@@ -33,7 +33,7 @@ class Pair:
     """Path of the infrared file relative to the collection."""
     vis_key: str
     """Path of the visible file; the same as `ir_key` for a four-channel file."""
-    group: str
+    subset: str
     """Split, scene or sequence, taken from the folders; "" where there is none."""
 
 
@@ -57,7 +57,7 @@ class _Candidate(NamedTuple):
     folder: str
     stem: str
     pair_id: str
-    group: str
+    subset: str
 
 
 # Candidates of one modality by the key that both halves of a pair share.
@@ -155,15 +155,15 @@ class _Collection:
         ir_format, vis_format = _best_formats(ir_formats, vis_formats)
         ir_key = f"{ir.folder}{ir.stem}.{ir_format}"
         vis_key = f"{vis.folder}{vis.stem}.{vis_format}"
-        self.pairs.append(Pair(ir.pair_id, ir_key, vis_key, ir.group))
+        self.pairs.append(Pair(ir.pair_id, ir_key, vis_key, ir.subset))
 
     def take_four_channel(self, folder: str, stem: str) -> None:
         """Make a pair of a PNG with itself."""
         formats = self.images[folder].pop(stem)
         self.ignored[naming.OTHER_FORMAT] += len(formats) - 1
         key = f"{folder}{stem}.{_png_formats(formats)[0]}"
-        group = naming.folder_group(naming.folder_parts(folder))
-        self.pairs.append(Pair(folder + stem, key, key, group))
+        subset = naming.folder_subset(naming.folder_parts(folder))
+        self.pairs.append(Pair(folder + stem, key, key, subset))
 
     def discovery(self) -> Discovery:
         """Return what was found; the images that are left have no partner."""
@@ -245,7 +245,7 @@ def _match_folders(collection: _Collection) -> None:
         for folder, reading in slots[slot]:
             side = sides[reading.modality]
             for stem in collection.images[folder]:
-                one = _Candidate(folder, stem, reading.label + stem, reading.group)
+                one = _Candidate(folder, stem, reading.label + stem, reading.subset)
                 side[naming.fold(stem)].append(one)
         collection.pair_up(sides["ir"], sides["vis"])
 
@@ -283,13 +283,13 @@ def _only_ones(readings: list[_NameReading]) -> list[_NameReading]:
 def _pair_readings(collection: _Collection, folder: str, readings: Iterable[_NameReading]) -> None:
     """Match readings of the stems of one folder, the rightmost modality word first."""
     parts = naming.folder_parts(folder)
-    groups: dict[str, str] = {}
+    subsets: dict[str, str] = {}
     by_depth: defaultdict[int, dict[Modality, _Side]] = defaultdict(_sides)
     for stem, one in readings:
-        if one.group not in groups:
-            groups[one.group] = naming.folder_group([*parts, one.group])
+        if one.subset not in subsets:
+            subsets[one.subset] = naming.folder_subset([*parts, one.subset])
         pair_id = (folder + one.label).rstrip("/") or stem
-        candidate = _Candidate(folder, stem, pair_id, groups[one.group])
+        candidate = _Candidate(folder, stem, pair_id, subsets[one.subset])
         by_depth[one.depth][one.modality][one.key].append(candidate)
     for depth in sorted(by_depth, reverse=True):
         collection.pair_up(by_depth[depth]["ir"], by_depth[depth]["vis"])

@@ -64,8 +64,8 @@ class Reading(NamedTuple):
     """The name without the modality word, letter case folded; equal in both halves of a pair."""
     label: str
     """The name without the modality word, as spelt: this goes into the pair id."""
-    group: str
-    """What the name adds to the group of the pair."""
+    subset: str
+    """What the name adds to the subset of the pair."""
 
 
 def fold(text: str) -> str:
@@ -83,8 +83,8 @@ def folder_parts(folder: str) -> list[str]:
     return folder[:-1].split("/") if folder else []
 
 
-def folder_group(parts: list[str]) -> str:
-    """Return the group that folder components name, without neutral ones such as `images`."""
+def folder_subset(parts: list[str]) -> str:
+    """Return the subset that folder components name, without neutral ones such as `images`."""
     return "/".join(part for part in parts if part and part.casefold() not in _NEUTRAL_FOLDERS)
 
 
@@ -104,7 +104,7 @@ def folder_readings(folder: str) -> list[Reading]:
                 depth,
                 key=fold("/".join([*above, base + _HOLE, *below])),
                 label="".join(f"{part}/" for part in rest if part),
-                group=folder_group(rest),
+                subset=folder_subset(rest),
             )
         )
     return readings
@@ -139,10 +139,10 @@ def infix_readings(stem: str) -> Iterator[Reading]:
     """Yield a reading for each modality word within a stem: `set00_V000_lwir_I00000`."""
     for word in _INFIX.finditer(stem):
         before, after = stem[: word.start()], stem[word.end() + 1 :]
-        group = before.rstrip(_SEPARATORS)
-        if group and after:
+        subset = before.rstrip(_SEPARATORS)
+        if subset and after:
             key = fold(before) + _HOLE + fold(stem[word.end() :])
-            yield Reading(_modality(word), word.start(), key, before + after, group)
+            yield Reading(_modality(word), word.start(), key, before + after, subset)
 
 
 def _modality(word: re.Match[str]) -> Modality:

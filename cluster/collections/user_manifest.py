@@ -44,7 +44,7 @@ def read_user_manifest(
     """Stream a CSV or Parquet manifest in normalised batches.
 
     Relative locations are taken relative to the manifest. A missing `pair_id` is made from the
-    infrared location, a missing `group` is empty, further columns are carried along.
+    infrared location, a missing `subset` is empty, further columns are carried along.
 
     A manifest may name object stores, web addresses, and what lies on its own kind of storage.
 
@@ -107,7 +107,7 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
     if missing:
         raise ManifestError(
             f"{store.uri(name)} has no column {missing[0]!r}; a manifest needs ir_uri and vis_uri, "
-            f"and may have pair_id and group, but this one has: {', '.join(names)}"
+            f"and may have pair_id and subset, but this one has: {', '.join(names)}"
         )
     columns: dict[str, pa.Array] = {}
     for column in TEXT_COLUMNS:
@@ -120,8 +120,8 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
         paths = [split_query(uri)[0] for uri in columns["ir_uri"].to_pylist()]
         stems = [posixpath.splitext(path)[0] for path in paths]
         columns["pair_id"] = pa.array([_below(stem, store.url) for stem in stems], pa.string())
-    if "group" not in columns:
-        columns["group"] = pa.array([""] * batch.num_rows, pa.string())
+    if "subset" not in columns:
+        columns["subset"] = pa.array([""] * batch.num_rows, pa.string())
     ordered = {column: columns[column] for column in TEXT_COLUMNS if column in columns}
     extra = {c: batch.column(c) for c in names if c not in ordered}
     return pa.RecordBatch.from_pydict({**ordered, **extra})

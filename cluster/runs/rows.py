@@ -23,7 +23,7 @@ class ResultRow:
     """One pair's row, as the Parquet schema has it; the metrics are columns of their own."""
 
     pair_id: str
-    group: str
+    subset: str
     ir_uri: str
     vis_uri: str
     method: str
@@ -60,7 +60,7 @@ def row_schema(metrics: Sequence[str]) -> pa.Schema:
     milliseconds = [pa.field(f"{stage}_ms", pa.float64()) for stage in TIMED_STAGES]
     fields = [
         pa.field("pair_id", text, nullable=False),
-        pa.field("group", text, nullable=False),
+        pa.field("subset", text, nullable=False),
         pa.field("ir_uri", text, nullable=False),
         pa.field("vis_uri", text, nullable=False),
         pa.field("width", pa.int32()),
@@ -107,7 +107,7 @@ def encode_shard(
             **dict.fromkeys([*counted, "fused.path"], "zstd"),
             **dict.fromkeys(plain, "none"),
         },
-        use_dictionary=["group", "method", "status", "error_stage", "error_type", "node"],
+        use_dictionary=["subset", "method", "status", "error_stage", "error_type", "node"],
         write_statistics=counted,
     )
     return buffer.getvalue()

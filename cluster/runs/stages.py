@@ -266,7 +266,7 @@ class PairStages:
         scores = work.scores if failure is None and work.scores else Scores({})
         row = ResultRow(
             pair_id=work.row.pair_id,
-            group=work.row.group,
+            subset=work.row.subset,
             ir_uri=redact(work.row.ir_uri),
             vis_uri=redact(work.row.vis_uri),
             method=self._config.label,

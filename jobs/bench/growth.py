@@ -142,7 +142,7 @@ def _write_manifest(folder: Path, path: Path, rows: int) -> None:
     store = Store(str(folder))
     for name, image in zip(("ir", "vis"), synthetic_pair(_SIDE, _SIDE, seed=0), strict=True):
         store.write(f"{name}.png", encode_png(image))
-    fields = ("pair_id", "ir_uri", "vis_uri", "fused_uri", "group")
+    fields = ("pair_id", "ir_uri", "vis_uri", "fused_uri", "subset")
     with pq.ParquetWriter(path, pa.schema([(name, pa.string()) for name in fields])) as writer:
         for first in range(0, rows, _BATCH_ROWS):
             numbers = range(first, min(first + _BATCH_ROWS, rows))
@@ -152,6 +152,6 @@ def _write_manifest(folder: Path, path: Path, rows: int) -> None:
                 "ir_uri": uris["ir"],
                 "vis_uri": uris["vis"],
                 "fused_uri": uris["vis"],
-                "group": [f"scene-{n // _PAIRS_A_GROUP:04d}" for n in numbers],
+                "subset": [f"scene-{n // _PAIRS_A_GROUP:04d}" for n in numbers],
             }
             writer.write_batch(pa.RecordBatch.from_pydict(columns))

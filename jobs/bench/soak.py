@@ -274,7 +274,7 @@ def _compute_alone(
             pair_id=str(number),
             ir_uri=source.uri(f"ir/{_file_name(number)}"),
             vis_uri=source.uri(f"vis/{_file_name(number)}"),
-            group="",
+            subset="",
         )
         for number in range(pairs)
     }

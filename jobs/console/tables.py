@@ -43,12 +43,12 @@ def print_discovery(console: Console, discovery: Discovery) -> None:
 
 
 def print_summary(console: Console, summaries: Iterable[Summary]) -> None:
-    """Print every method's and group's counts and, metric by metric, the statistics."""
+    """Print every method's and subset's counts and, metric by metric, the statistics."""
     for summary in summaries:
         method = summary.method + (" (untrained weights)" if summary.trained is False else "")
-        for part in summary.groups:
+        for part in summary.subsets:
             title = (
-                f"{method}, {part.group or 'no group'}: {part.count} pairs, {part.failed} failed"
+                f"{method}, {part.subset or 'no subset'}: {part.count} pairs, {part.failed} failed"
             )
             table = Table(
                 title=Text(printable(title)), title_justify="left", box=HEAVY_HEAD, show_edge=False,

@@ -50,7 +50,7 @@ def examples(count: int) -> settings:
 
 # Manifests
 
-COLUMNS = ("pair_id", "ir_uri", "vis_uri", "group", "fused_uri")
+COLUMNS = ("pair_id", "ir_uri", "vis_uri", "subset", "fused_uri")
 ODD_TEXT = (
     "", " ", "a", "../a", "..", ".", "/a/b.png", "~/a.png", "a\nb", 'a"b', "a,b", "a\0b",
     "\ufeffa",
@@ -295,7 +295,7 @@ def _manifest(uris: list[tuple[str, str]]) -> pa.RecordBatch:
             "pair_id": [f"../p\n{number}" for number in range(len(uris))],
             "ir_uri": [ir for ir, _ in uris],
             "vis_uri": [vis for _, vis in uris],
-            "group": ["\x1b[31m"] * len(uris),
+            "subset": ["\x1b[31m"] * len(uris),
         }
     )
 

@@ -54,8 +54,8 @@ def test_a_run_summarizes_every_metric_by_default(
     collection: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)
-    (group,) = irfuse.run(run_options(collection, undisturbed)).summary.groups
-    assert {n: m.count for n, m in group.metrics.items()} == dict.fromkeys(METRICS, PAIRS)
+    (subset,) = irfuse.run(run_options(collection, undisturbed)).summary.subsets
+    assert {n: m.count for n, m in subset.metrics.items()} == dict.fromkeys(METRICS, PAIRS)
 
 
 def test_the_command_computes_only_the_chosen_metrics(ray_address: str, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_pair_too_small_for_some_metrics_is_an_ok_row_with_nulls_and_reasons(
     assert [metric for metric in METRICS if five[metric] is None] == ["MS_SSIM"]
     assert five["metric_notes"] == f"MS_SSIM is undefined: {METRICS['MS_SSIM'].undefined}"
     assert large["metric_notes"] is None
-    assert result.summary.groups[0].metrics["MS_SSIM"].count == 1
+    assert result.summary.subsets[0].metrics["MS_SSIM"].count == 1
 
 
 def test_a_finished_run_answers_without_ray(
@@ -107,7 +107,7 @@ def test_a_finished_run_answers_without_ray(
     forbid_ray(monkeypatch)
     result = irfuse.run(run_options(collection, undisturbed))
     assert (result.rows, result.computed) == (PAIRS, 0)
-    assert result.summary.groups[0].metrics["EN"].count == PAIRS
+    assert result.summary.subsets[0].metrics["EN"].count == PAIRS
 
 
 def test_other_settings_in_the_same_place_are_refused_by_name(

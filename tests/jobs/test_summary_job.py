@@ -19,7 +19,7 @@ from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
 from fusion_core.statistics.description import describe
 from jobs.status import status
-from jobs.summarize import ALL_GROUPS, summarize
+from jobs.summarize import ALL_SUBSETS, summarize
 
 METRICS = ["EN", "SCD"]
 RECORD = RunRecord(
@@ -29,8 +29,8 @@ RECORD = RunRecord(
 )  # fmt: skip
 
 
-def row(number: int, *, group: str = "day", fails: str | None = None) -> ResultRow:
-    result = ResultRow(f"p{number}", group, "i", "v", "m")
+def row(number: int, *, subset: str = "day", fails: str | None = None) -> ResultRow:
+    result = ResultRow(f"p{number}", subset, "i", "v", "m")
     result.metrics = {"EN": float(number), "SCD": None if number == 0 else 0.5}
     if fails:
         result.status, result.error_stage = "failed", "decode"
@@ -58,7 +58,7 @@ def out(tmp_path: Path) -> Store:
     store = Store(str(tmp_path))
     store.write("run.json", RECORD.model_dump_json().encode())
     write_shard(store, 0, [row(0), row(1)])
-    write_shard(store, 2, [row(4, group="night"), row(5, fails="empty")], minute=30)
+    write_shard(store, 2, [row(4, subset="night"), row(5, fails="empty")], minute=30)
     return store
 
 
@@ -81,11 +81,11 @@ def test_overlapping_shards_count_their_time_once(out: Store) -> None:
 
 def test_groups_and_the_whole_are_described(out: Store) -> None:
     summary = summarize(out.url)
-    assert [(g.group, g.count, g.failed) for g in summary.groups] == [
-        (ALL_GROUPS, 4, 1), ("day", 3, 1), ("night", 1, 0),
+    assert [(g.subset, g.count, g.failed) for g in summary.subsets] == [
+        (ALL_SUBSETS, 4, 1), ("day", 3, 1), ("night", 1, 0),
     ]  # fmt: skip
-    assert summary.groups[0].metrics["EN"].mean == pytest.approx(5 / 3)
-    assert summary.groups[0].metrics["SCD"].count == 2
+    assert summary.subsets[0].metrics["EN"].mean == pytest.approx(5 / 3)
+    assert summary.subsets[0].metrics["SCD"].count == 2
 
 
 def test_the_summary_is_written_as_json_and_csv(out: Store) -> None:
@@ -93,7 +93,7 @@ def test_the_summary_is_written_as_json_and_csv(out: Store) -> None:
     assert json.loads(out.read("summary.json")) == summary.model_dump()
     lines = list(csv.DictReader(io.StringIO(out.read("summary.csv").decode())))
     assert len(lines) == 6
-    assert float(lines[0]["mean"]) == summary.groups[0].metrics["EN"].mean
+    assert float(lines[0]["mean"]) == summary.subsets[0].metrics["EN"].mean
 
 
 def test_a_shard_of_another_run_is_refused(out: Store) -> None:
@@ -119,7 +119,7 @@ def test_a_run_without_shards_has_an_empty_summary(out: Store) -> None:
     for shard in (0, 2):
         out.delete(shard_key(shard))
     summary = summarize(out.url)
-    assert (summary.rows, summary.groups[0].metrics["EN"].mean) == (0, None)
+    assert (summary.rows, summary.subsets[0].metrics["EN"].mean) == (0, None)
 
 
 def test_statistics_are_those_of_numpy() -> None:
@@ -195,14 +195,14 @@ def test_the_interval_of_many_pairs_agrees_with_the_normal_one() -> None:
 
 
 def test_groups_that_are_mixed_are_described_as_if_each_stood_alone(out: Store) -> None:
-    groups = ["b", "a", "c", "b", "a", "b"]
+    subsets = ["b", "a", "c", "b", "a", "b"]
     numbers = iter(range(6))
     for shard in range(3):
-        rows = [row(number, group=groups[number]) for number in (next(numbers), next(numbers))]
+        rows = [row(number, subset=subsets[number]) for number in (next(numbers), next(numbers))]
         write_shard(out, shard, rows)
-    parts = {part.group: part for part in summarize(out.url).groups}
-    assert list(parts) == [ALL_GROUPS, "a", "b", "c"]
-    members = {name: [n for n in range(6) if groups[n] == name] for name in "abc"}
+    parts = {part.subset: part for part in summarize(out.url).subsets}
+    assert list(parts) == [ALL_SUBSETS, "a", "b", "c"]
+    members = {name: [n for n in range(6) if subsets[n] == name] for name in "abc"}
     for name, values in members.items():
         found = parts[name].metrics["EN"]
         assert (found.count, found.mean) == (len(values), pytest.approx(np.mean(values)))

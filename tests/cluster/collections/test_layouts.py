@@ -62,7 +62,7 @@ def test_tno_figshare_pairs_halves_that_end_in_different_letters() -> None:
         "Athena/helicopter/helib_011",
         "Athena/scene/meting003",
     ]
-    assert found.pairs[2].group == "Athena/scene"
+    assert found.pairs[2].subset == "Athena/scene"
     assert (found.matched, found.single) == ({"prefix": 3}, [])
 
 
@@ -92,14 +92,14 @@ def test_roadscene_pairs_the_cropped_folders_and_never_the_high_resolution_one()
 
 def test_vifb_input_folder_stays_in_the_id_and_out_of_the_group() -> None:
     found = find_pairs(["input/IR/carLight.jpg", "input/VI/carLight.jpg"])
-    assert [(pair.pair_id, pair.group) for pair in found.pairs] == [("input/carLight", "")]
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [("input/carLight", "")]
 
 
 def test_msrs_pairs_each_split_and_ignores_its_segmentation_labels() -> None:
     names = ["train/{}/00001D.png", "test/{}/00002N.png", "detection/{}/00003D.png"]
     folders = ("ir", "vi", "Segmentation_labels", "labels")
     found = find_pairs([name.format(folder) for name in names for folder in folders])
-    assert [(pair.pair_id, pair.group) for pair in found.pairs] == [
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [
         ("detection/00003D", "detection"),
         ("test/00002N", "test"),
         ("train/00001D", "train"),
@@ -126,7 +126,7 @@ def test_llvip_pairs_splits_below_the_modality_folder() -> None:
         f"{m}/{s}/0{n}.jpg" for m in ("infrared", "visible") for s, n in (("train", 1), ("test", 2))
     ]
     found = find_pairs([*keys, "Annotations/01.xml"])
-    assert [(pair.pair_id, pair.group) for pair in found.pairs] == [
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [
         ("test/02", "test"),
         ("train/01", "train"),
     ]
@@ -166,7 +166,7 @@ def test_kaist_pairs_nested_sets_and_ignores_resource_forks() -> None:
             "__MACOSX/set00/V000/lwir/I00000.jpg",
         ]
     )
-    assert [(pair.pair_id, pair.group) for pair in found.pairs] == [
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [
         ("set00/V000/I00000", "set00/V000")
     ]
     assert found.ignored == {"macOS resource forks (._*)": 2}
@@ -174,7 +174,7 @@ def test_kaist_pairs_nested_sets_and_ignores_resource_forks() -> None:
 
 def test_kaist_pairs_flattened_names_and_groups_by_what_precedes_the_modality() -> None:
     found = find_pairs(["kaist/set00_V000_lwir_I00000.jpg", "kaist/set00_V000_visible_I00000.jpg"])
-    assert [(pair.pair_id, pair.group) for pair in found.pairs] == [
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [
         ("kaist/set00_V000_I00000", "kaist/set00_V000")
     ]
     assert found.matched == {"infix": 1}
@@ -188,7 +188,7 @@ def test_flir_aligned_pairs_preview_data_with_rgb() -> None:
             "Annotations/FLIR_00002_PreviewData.xml",
         ]
     )
-    assert [(pair.pair_id, pair.group) for pair in found.pairs] == [("JPEGImages/FLIR_00002", "")]
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [("JPEGImages/FLIR_00002", "")]
     assert (found.matched, found.ignored) == ({"suffix": 1}, {LABELS: 1})
 
 
@@ -259,7 +259,7 @@ def test_folder_word_means_visible(word: str) -> None:
 )
 def test_folder_suffix_names_the_modality(ir: str, vis: str) -> None:
     found = find_pairs([f"a/Night{ir}/1.png", f"a/Night{vis}/1.png"])
-    assert [(pair.pair_id, pair.group) for pair in found.pairs] == [("a/Night/1", "a/Night")]
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [("a/Night/1", "a/Night")]
 
 
 def test_sister_folders_match_without_regard_to_letter_case() -> None:
@@ -290,7 +290,7 @@ def test_deepest_modality_folder_wins() -> None:
 def test_shallower_modality_folder_is_used_when_the_deepest_has_no_partner() -> None:
     found = find_pairs(["thermal/rgb/x.png", "visible/rgb/x.png"])
     assert halves(found) == [("thermal/rgb/x.png", "visible/rgb/x.png")]
-    assert found.pairs[0].group == "rgb"
+    assert found.pairs[0].subset == "rgb"
 
 
 def test_splits_never_mix() -> None:
@@ -319,7 +319,7 @@ def test_prefix_is_followed_by_a_separator_or_a_digit(name: str) -> None:
 
 def test_bare_modality_names_take_the_folder_as_id() -> None:
     found = find_pairs(["s1/ir.png", "s1/vis.png", "s2/ir.png", "s2/vis.png"])
-    assert [(pair.pair_id, pair.group) for pair in found.pairs] == [("s1", "s1"), ("s2", "s2")]
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [("s1", "s1"), ("s2", "s2")]
 
 
 def test_bare_modality_names_at_the_root_have_an_id() -> None:

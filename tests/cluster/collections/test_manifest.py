@@ -21,7 +21,7 @@ def batches(rows: int, size: int, **changed: str) -> Iterator[pa.RecordBatch]:
                 "pair_id": [changed.get(f"p{i}", f"p{i}") for i in numbers],
                 "ir_uri": [f"/data/ir/{i}.png" for i in numbers],
                 "vis_uri": [f"/data/vis/{i}.png" for i in numbers],
-                "group": ["g"] * len(numbers),
+                "subset": ["g"] * len(numbers),
             }
         )
 
@@ -79,7 +79,7 @@ def test_relative_locations_are_relative_to_the_manifest(tmp_path: Path) -> None
             "pair_id": "a",
             "ir_uri": str(tmp_path / "ir/1.png"),
             "vis_uri": str(tmp_path.parent / "vis/1.png"),
-            "group": "",
+            "subset": "",
         }
     ]
 

@@ -58,7 +58,7 @@ def test_the_columns_are_those_of_the_schema_in_order() -> None:
     file = encode([row], ["EN", "SCD"])
     assert file.schema_arrow.names == row_schema(["EN", "SCD"]).names
     assert file.schema_arrow.names[:14] == [
-        "pair_id", "group", "ir_uri", "vis_uri", "width", "height", "method", "status",
+        "pair_id", "subset", "ir_uri", "vis_uri", "width", "height", "method", "status",
         "error_stage", "error_type", "error_message", "fused", "EN", "SCD",
     ]  # fmt: skip
 

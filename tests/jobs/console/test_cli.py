@@ -105,7 +105,7 @@ def test_status_and_summarize_print_json_for_machines(tmp_path: Path) -> None:
     assert (status["ok"], status["failed"], status["trained"]) == (3, 1, False)
     assert status["failures"][0]["pair_id"] == "0002"
     (summary,) = json.loads(run_cli("summarize", tmp_path / "o", "--json").stdout)
-    assert summary["groups"][0]["metrics"]["EN"]["count"] == 3
+    assert summary["subsets"][0]["metrics"]["EN"]["count"] == 3
     table = run_cli("summarize", tmp_path / "o").stdout
     assert "untrained weights" in table
     assert "SSIM_a" in table

@@ -33,11 +33,11 @@ NASTY = [
 
 
 def run_of(folder: Path) -> tuple[Store, RunRecord]:
-    """Compute a run whose pair ids and groups are nasty and whose images are missing."""
+    """Compute a run whose pair ids and subsets are nasty and whose images are missing."""
     source = write_pairs(folder / "in", 1)
-    names = [{"pair_id": name, "group": name} for name in NASTY]
+    names = [{"pair_id": name, "subset": name} for name in NASTY]
     sink = io.StringIO(newline="")
-    writer = csv.DictWriter(sink, ["pair_id", "group", "ir_uri", "vis_uri"])
+    writer = csv.DictWriter(sink, ["pair_id", "subset", "ir_uri", "vis_uri"])
     writer.writeheader()
     for row in names:
         writer.writerow(
@@ -118,7 +118,7 @@ def test_the_summary_shows_groups_as_they_are_spelt(nasty: tuple[Path, Store, Su
 
 def test_the_summary_as_csv_gives_the_groups_back(nasty: tuple[Path, Store, Summary]) -> None:
     rows = list(csv.DictReader(io.StringIO(summary_csv([nasty[2]]), newline="")))
-    assert {row["group"] for row in rows} == {"(all)", *NASTY}
+    assert {row["subset"] for row in rows} == {"(all)", *NASTY}
 
 
 def test_images_without_a_partner_are_shown_harmlessly() -> None:
