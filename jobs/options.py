@@ -1,133 +1,309 @@
-"""Options of the jobs: one frozen model each, for the command line, `run.json` and Python."""
+"""Options of the jobs: one frozen model per job.
+
+The command line follows from them: a docstring is the help of its command or option.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from cyclopts import Group, Parameter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from cluster.collections.layouts import Layout
+from fusion_core.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from cluster.session.ray_session import ClusterOptions
+    from cluster.storage.store import Store
 
 MAX_PIXELS = 64 * 1024 * 1024
 LARGEST_MAX_PIXELS = 178_956_970
 """Pillow refuses to open anything larger."""
 
-Layout = Literal["auto", "folders", "prefix", "suffix", "infix", "four_channel"]
+Autoencoder = Literal["densefuse", "res2netfuse"]
+_RAY = Group("Ray", sort_key=2)
+_STORAGE = Group("Storage", sort_key=3)
 
 
-class JobOptions(BaseModel):
-    """Options that fusing and scoring share."""
+def parse_key_values(given: dict[str, Any] | Iterable[str]) -> dict[str, Any]:
+    """Parse `NAME=VALUE` texts and JSON objects; a mapping passes unchanged.
 
-    # Errors that repeat what was given could repeat a secret.
+    Raises:
+        InvalidValueError: A text is neither.
+    """
+    if isinstance(given, dict):
+        return given
+    values: dict[str, Any] = {}
+    for text in [given] if isinstance(given, str) else given:
+        if text.lstrip().startswith("{"):
+            try:
+                values.update(json.loads(text))
+            except json.JSONDecodeError as error:
+                # The text itself may hold a secret.
+                raise InvalidValueError(
+                    f"Expected a JSON object: {error.msg} at character {error.pos + 1}"
+                ) from None
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidValueError("Expected NAME=VALUE, but one has no name or no equals sign")
+        values[name] = value
+    return values
+
+
+def _split_names(given: Any) -> Any:  # noqa: ANN401
+    """Split names at commas."""
+    parts = [given] if isinstance(given, str) else given
+    return None if parts is None else tuple(n for part in parts for n in part.split(",") if n)
+
+
+KeyValues = Annotated[dict[str, Any], BeforeValidator(parse_key_values)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+Json = Annotated[bool, Parameter(name="--json", negative=())]
+
+
+class LocationOptions(BaseModel):
+    """Options of every job that reads or writes a location."""
+
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # the input may be a secret
     )
+
+    storage_options: Annotated[KeyValues, Parameter(group=_STORAGE)] = Field(
+        default_factory=dict, repr=False, exclude=True
+    )
+    """Option for fsspec as NAME=VALUE, repeated for each, or one JSON object. Credentials come from
+    the usual chain of the provider."""
+
+    def store(self, url: str) -> Store:
+        """Return the store at a location.
+
+        Raises:
+            StorageError: The location holds a password or a query, or its protocol is not known.
+        """
+        from cluster.storage.store import Store
+
+        return Store(url, self.storage_options)
+
+    def file(self, url: str) -> tuple[Store, str]:
+        """Return the store of an object's folder, and the object's key in it.
+
+        Raises:
+            StorageError: As `store`.
+        """
+        from cluster.storage.locations import split_object_url
+
+        folder, name = split_object_url(url)
+        return self.store(folder), name
+
+
+class RayOptions(LocationOptions):
+    """Options of the jobs that compute on Ray."""
+
+    address: Annotated[str | None, Parameter(group=_RAY)] = None
+    """Address of a Ray cluster. By default RAY_ADDRESS is used, or Ray is started on this
+    machine."""
+    workers: Annotated[int | None, Parameter(group=_RAY)] = Field(default=None, ge=1)
+    """Number of workers. By default there is one per GPU, or one per CPU if there is no GPU."""
+    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=_RAY)] = "auto"
+    """Device to compute on; `auto` takes GPUs if the cluster has any."""
+    start_timeout: Annotated[float, Parameter(group=_RAY)] = Field(default=900.0, gt=0)
+    """Seconds to wait for the first worker to be placed and ready."""
+
+    def cluster(self) -> ClusterOptions:
+        """Return where and on how much to compute."""
+        from cluster.session.ray_session import ClusterOptions
+
+        return ClusterOptions(
+            address=self.address,
+            workers=self.workers,
+            device=self.device,
+            start_timeout_s=self.start_timeout,
+        )
+
+
+class JobOptions(RayOptions):
+    """Options that fusing and scoring share."""
 
     source: str
     """Folder of pairs (local path, s3://, gs://), or a manifest (.csv, .parquet)."""
-    out: str
-    """Where the run is kept: a folder or s3://bucket/prefix."""
-    metrics: tuple[str, ...] | None = None
-    """Metrics to compute; all by default."""
+    out: Annotated[str, Parameter(name=("--out", "-o"))]
+    """Output location of the run: a folder or s3://bucket/prefix."""
+    metrics: Names | None = None
+    """Names of the metrics to compute, separated by commas; all by default."""
     layout: Layout = "auto"
-    """How pairs lie in the source folder; found out by default."""
+    """Layout of the pairs in the source folder; `auto` detects it."""
     shard_size: int | None = Field(default=None, ge=1, le=100_000)
-    """Pairs a shard; by default 64, and fewer for small collections."""
+    """Pairs per shard; 64 by default, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
-    """Largest share of failed pairs before the run counts as failed and stops."""
+    """Largest share of failed pairs; a run with more of them stops and counts as failed."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
     """Largest accepted image, width times height."""
     retry_failed: bool = False
     """Compute the failed rows of finished shards again."""
-    address: str | None = None
-    """Ray cluster; by default RAY_ADDRESS, or else a Ray of its own on this machine."""
-    workers: int | None = Field(default=None, ge=1)
-    """Number of workers; by default one a GPU, or one a CPU where there is none."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
-    pair_timeout: float = Field(default=300.0, gt=0)
-    """Seconds without any progress before a worker is taken for hung."""
-    start_timeout: float = Field(default=900.0, gt=0)
-    """Seconds to wait for the first worker to be placed and ready."""
-    allow_local_files: bool = False
+    allow_local_files: Annotated[bool, Parameter(group=_STORAGE)] = False
     """Let a manifest on remote storage name files of the local file system."""
-    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
-    """Options for fsspec, such as endpoint_url; credentials come from the usual chain."""
+    pair_timeout: Annotated[float, Parameter(group=_RAY)] = Field(default=300.0, gt=0)
+    """Seconds without progress after which a worker counts as hung and is replaced."""
+
+    def cluster(self) -> ClusterOptions:
+        """Return where and on how much to compute."""
+        return replace(super().cluster(), pair_timeout_s=self.pair_timeout)
 
 
 class RunOptions(JobOptions):
-    """Options of `irfuse run`."""
+    """Fuse and score every pair of SOURCE with a method.
+
+    Writes one row per pair to OUT/shards and the statistics to OUT/summary.json. Run the same
+    command again to resume after any interruption.
+    """
 
     method: str = "densefuse"
-    """Fusion method; see `irfuse methods`."""
-    params: dict[str, Any] = Field(default_factory=dict)
-    """Parameters of the method; see `irfuse methods`."""
+    """Fusion method; `irfuse methods` lists them."""
+    params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
+    """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods` lists them."""
     weights: str | Path | None = None
-    """Weight file (path or URL), the name of torchvision's weights (methods on ImageNet networks;
-    IMAGENET1K_V1 by default), or random:SEED for untrained weights; autoencoders have weights of
-    irfuse's own by default."""
+    """Weight file (path or URL), the name of torchvision weights for methods on ImageNet networks
+    (IMAGENET1K_V1 by default), or random:SEED for untrained weights. Autoencoders use the weights
+    that come with irfuse by default."""
+    name: str | None = Field(default=None, min_length=1)
+    """Name of the run in its rows and tables; by default the method and the parameters that differ
+    from their defaults."""
     keep_images: bool = True
-    """Keep the fused images in the shards; without them only the scores are kept."""
+    """Keep the fused images in the shards; otherwise only the scores are kept."""
 
 
 class ScoreOptions(JobOptions):
-    """Options of `irfuse score`."""
+    """Score fused images that were made elsewhere against the pairs of SOURCE.
+
+    Writes the same rows and statistics as `irfuse run`, and resumes in the same way.
+    """
 
     fused: str | None = None
-    """Folder with the fused images, matched to the pairs by pair_id or file stem; by default the
-    manifest's column fused_uri names them."""
+    """Folder of the fused images, which are matched to the pairs by pair_id or file name. By
+    default the column fused_uri of the manifest names them."""
     name: str = Field(min_length=1)
-    """What the rows' method column says."""
+    """Name of the method that made the images, for the rows and tables."""
     sixteen_bit: Literal["percentile", "full"] = "percentile"
-    """How 16-bit images become 8-bit."""
+    """Rule by which 16-bit images become 8-bit: their 1st to 99th percentile, or the full range."""
 
 
-class TrainOptions(BaseModel):
-    """Options of `irfuse train`; what is not given is as in the method's paper."""
+class PairsOptions(LocationOptions):
+    """Find the pairs of the folder SOURCE and write them as a manifest."""
 
-    # Errors that repeat what was given could repeat a secret.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    source: str
+    """Folder of pairs (local path, s3://, gs://)."""
+    output: Annotated[str, Parameter(name=("--output", "-o"))]
+    """Manifest to write, ending in .parquet."""
+    layout: Layout = "auto"
+    """Layout of the pairs in the folder; `auto` detects it."""
 
-    method: Literal["densefuse", "res2netfuse"]
-    """Whose autoencoder to train."""
+
+class StatusOptions(LocationOptions):
+    """Report the progress of the run at OUT and the reasons of failed pairs."""
+
     out: str
-    """Where the training is kept: a folder or s3://bucket/prefix."""
+    """Output location of the run."""
+    failures: int = Field(default=10, ge=0)
+    """Number of failed pairs to show with their reasons."""
+    json_output: Json = False
+    """Print JSON instead of the table."""
+
+
+class SummarizeOptions(LocationOptions):
+    """Compute the statistics of the runs at OUTS again, from their shards.
+
+    Writes summary.json and summary.csv next to the shards.
+    """
+
+    outs: tuple[str, ...] = Field(min_length=1)
+    """Output locations of one or more runs."""
+    json_output: Json = False
+    """Print JSON instead of the tables."""
+    csv_output: Annotated[bool, Parameter(name="--csv", negative=())] = False
+    """Print CSV instead of the tables."""
+
+
+class TrainOptions(RayOptions):
+    """Train the autoencoder of METHOD to reconstruct images.
+
+    Leaves METHOD.safetensors for --weights with a card, and the learning curves. Run the same
+    command again to resume from the last checkpoint after any interruption. The defaults are those
+    of the method's paper.
+    """
+
+    method: Autoencoder
+    """Method whose autoencoder is trained."""
+    out: Annotated[str, Parameter(name=("--out", "-o"))]
+    """Output location of the training: a folder or s3://bucket/prefix."""
     images: str | None = None
-    """Folder of images of any kind (local path, s3://, gs://): gray crops of them are learned."""
+    """Folder of images of any kind (local path, s3://, gs://); gray crops of them are learned."""
     single_image: str | None = None
-    """One image instead, whose middle alone is learned (Res2NetFuse, III-B)."""
+    """A single image instead of a folder; only its middle is learned (Res2NetFuse, section
+    III-B)."""
     pixel_norm: Literal["euclidean", "mse"] | None = None
-    """Pixel loss: euclidean distance (densefuse), or mean squared error (res2netfuse)."""
+    """Pixel loss: Euclidean distance (default of densefuse), or mean squared error (default of
+    res2netfuse)."""
     ssim_weight: float | None = Field(default=None, ge=0.0, le=1e9, allow_inf_nan=False)
-    """Weight lambda of the SSIM loss: 100 for densefuse, 1 for res2netfuse."""
+    """Weight lambda of the SSIM loss; 100 by default for densefuse, 1 for res2netfuse."""
     learning_rate: float | None = Field(default=None, gt=0.0, le=1.0)
-    """Learning rate of Adam: 0.0001."""
+    """Learning rate of Adam; 0.0001 by default."""
     batch: int | None = Field(default=None, ge=1, le=4096)
-    """Crops a step: 2 for densefuse, 4 for res2netfuse, 1 for a single image."""
+    """Crops per step; 2 by default for densefuse, 4 for res2netfuse, 1 for a single image."""
     epochs: int = Field(default=4, ge=1, le=1_000_000)
-    """How often each image is seen."""
+    """Number of times that each image is seen."""
     iterations: int | None = Field(default=None, ge=1, le=100_000_000)
-    """Steps in place of epochs; 2000 for a single image."""
+    """Number of steps, instead of epochs; 2000 by default for a single image."""
     crop: int = Field(default=256, ge=11, le=4096)
     """Side of the crops in pixels; smaller images are enlarged."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of the first weights, the order of the images and the places of the crops."""
+    """Seed of the initial weights, the order of the images and the places of the crops."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Of forward and backward passes."""
+    """Precision of the forward and backward passes."""
     convolutions: Literal["shared", "separate"] = "shared"
-    """Of Res2NetFuse's residual block; see irfuse methods."""
+    """Convolutions of the residual block of Res2NetFuse; `irfuse methods` describes them."""
     checkpoint_every: int = Field(default=500, ge=1)
-    """Steps between checkpoints, from which a training that was killed goes on."""
+    """Steps between checkpoints, from which an interrupted training resumes."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
     """Largest accepted image, width times height."""
-    address: str | None = None
-    """Ray cluster; by default RAY_ADDRESS, or else a Ray of its own on this machine."""
-    workers: int = Field(default=1, ge=1)
-    """Workers that share each batch evenly, on a CPU or GPU each."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute."""
-    start_timeout: float = Field(default=900.0, gt=0)
-    """Seconds to wait for the workers to be placed and ready."""
-    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
-    """Options for fsspec, such as endpoint_url; credentials come from the usual chain."""
+    workers: Annotated[int, Parameter(group=_RAY)] = Field(default=1, ge=1)
+    """Number of workers that share each batch evenly, each on a CPU or GPU of its own."""
+
+
+class ReconstructOptions(LocationOptions):
+    """Measure how well the autoencoder of METHOD reconstructs images: SSIM, PSNR and MSE.
+
+    Writes one row per image, and prints the means.
+    """
+
+    method: Autoencoder
+    """Method whose autoencoder reconstructs the images."""
+    images: str
+    """Folder of images of any kind; they are reconstructed in gray."""
+    output: Annotated[str, Parameter(name=("--output", "-o"))]
+    """Table to write, ending in .parquet."""
+    weights: str | Path | None = None
+    """Weight file (path or URL), or random:SEED for untrained weights; by default the weights that
+    come with irfuse."""
+    params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
+    """Parameter of the method as NAME=VALUE, repeated for each."""
+    json_output: Json = False
+    """Print JSON instead of the table."""
+
+
+class DemoOptions(LocationOptions):
+    """Fuse a small synthetic collection.
+
+    Makes FOLDER/source and leaves the run in FOLDER/run.
+    """
+
+    folder: str = "irfuse-demo"
+    """Folder for the synthetic collection and the run."""

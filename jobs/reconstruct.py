@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cluster.collections.names import is_image
 from cluster.storage.images import read_gray
-from cluster.storage.reader import split_object_url
 from cluster.storage.store import Store
-from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import (
     ImageDecodeError,
     InvalidValueError,
@@ -28,9 +25,9 @@ from fusion_core.methods import get_method
 from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
-from fusion_core.training.parameters import AUTOENCODERS, Autoencoder
 from jobs.console.progress import Progress, SilentProgress
-from jobs.options import MAX_PIXELS
+from jobs.options import MAX_PIXELS, ReconstructOptions
+from jobs.weights import find_stored_weights
 
 _SCHEMA = pa.schema(
     [
@@ -62,59 +59,48 @@ class ReconstructionReport(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     method: str
-    """Whose autoencoder."""
+    """Method whose autoencoder was measured."""
     weights: str
     """SHA-256 of the weights, or `random:SEED`."""
     trained: bool
     """Whether the weights were learned."""
     images: int
-    """Images found."""
+    """Number of images."""
     failed: int
-    """Images that could not be read."""
+    """Number of images that could not be read."""
     metrics: dict[str, Spread]
-    """Over the others."""
+    """Statistics over the other images."""
     output: str
-    """Where the rows are."""
+    """Location of the rows."""
 
 
 def reconstruct(
-    method: Autoencoder,
-    *,
-    images: str,
-    output: str,
-    weights: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    options: ReconstructOptions, progress: Progress | None = None
 ) -> ReconstructionReport:
-    """Encode and decode every image of a folder in gray, and measure what is lost.
+    """Measure how well the autoencoder of METHOD reconstructs images: SSIM, PSNR and MSE.
+
+    Writes one row per image, in the order of the names, and prints the means.
 
     Args:
-        method: `densefuse` or `res2netfuse`.
-        images: Folder (local path, s3://, gs://).
-        output: Parquet file to write: one row an image, in the order of the names.
-        weights: Weight file, or `random:SEED`.
-        params: Parameters of the method, as far as they are the network's.
-        storage_options: Options for fsspec.
-        progress: Where to tell how far it is; silent by default.
+        options: What to do.
+        progress: Where progress is shown; silent by default.
 
     Raises:
-        InvalidValueError: An unknown method or parameter, or an output that is not .parquet.
+        InvalidValueError: An unknown parameter, or an output that is not .parquet.
         WeightsError: The weights are missing, damaged or of another network.
         NotFoundError: There are no images.
         StorageError: The folder cannot be listed, or the output not written.
     """
-    if method not in AUTOENCODERS:
-        raise InvalidValueError(f"Expected one of {', '.join(AUTOENCODERS)}, but got {method!r}")
+    method, output = options.method, options.output
     if not output.endswith(".parquet"):
         raise InvalidValueError(f"Expected an output that ends in .parquet, but got {output}")
     progress = progress or SilentProgress()
-    parameters = get_method(method).parameters.parse(dict(params or {}))
-    found = find_stored_weights(method, parameters, weights, storage_options, progress)
+    parameters = get_method(method).parameters.parse(options.params)
+    found = find_stored_weights(options, parameters, progress)
     if found is None:
         raise WeightsError(f"{method} needs weights: {get_method(method).weights_hint}")
     network = load_autoencoder(method, found, getattr(parameters, "convolutions", "shared"))
-    store = Store(images, storage_options)
+    store = options.store(options.images)
     keys = [entry.key for entry in store.entries() if is_image(entry.key)]
     if not keys:
         raise NotFoundError(f"There are no images in {store.url}")
@@ -122,10 +108,10 @@ def reconstruct(
     for number, key in enumerate(keys, start=1):
         rows.append(_row(store, key, network, method, found))
         progress.steps(number, len(keys), "")
-    folder, name = split_object_url(output)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), sink)
-    Store(folder, storage_options).write(name, sink.getvalue().to_pybytes())
+    target, key = options.file(output)
+    target.write(key, sink.getvalue().to_pybytes())
     good = [row for row in rows if row["status"] == "ok"]
     return ReconstructionReport(
         method=method,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel
 
 from cluster.runs.ledger import Ledger
-from cluster.runs.record import read_run
-from cluster.storage.store import Store
-from jobs.summarize import _in_order
+from cluster.runs.record import RunRecord
+from cluster.storage.records import read_record
+from jobs.console.progress import Progress
+from jobs.options import StatusOptions
+from jobs.summarize import in_stage_order
 
 
 class FailedPair(BaseModel):
@@ -24,9 +25,10 @@ class FailedPair(BaseModel):
 
 
 class Status(BaseModel):
-    """How far a run is."""
+    """The progress of a run."""
 
     out: str
+    run: str
     method: str
     trained: bool | None
     shards: int
@@ -37,7 +39,7 @@ class Status(BaseModel):
     failed: int
     failed_stages: dict[str, int]
     pairs_per_second: float | None
-    """Committed rows over the time in which at least one shard was in work."""
+    """Committed rows per second of the time in which at least one shard was in work."""
     failures: list[FailedPair]
     """The first failed rows."""
 
@@ -47,22 +49,19 @@ class Status(BaseModel):
         return self.rows - self.rows_done
 
 
-def status(
-    out: str, *, failures: int = 10, storage_options: Mapping[str, Any] | None = None
-) -> Status:
-    """Look how far a run is.
+def status(options: StatusOptions, progress: Progress | None = None) -> Status:
+    """Report the progress of the run at OUT and the reasons of failed pairs.
 
     Args:
-        out: The run's location.
-        failures: How many failed rows to return with their reasons.
-        storage_options: Options for fsspec.
+        options: What to do.
+        progress: Where progress is shown; silent by default.
 
     Raises:
         NotFoundError: The location holds no run.
         StorageError: It cannot be read.
     """
-    store = Store(out, storage_options)
-    record = read_run(store)
+    store = options.store(options.out)
+    record = read_record(store, RunRecord)
     columns = ("pair_id", "status", "error_stage", "error_type", "error_message")
     done = rows = failed = 0
     stages: dict[str, int] = {}
@@ -70,15 +69,14 @@ def status(
     examples: list[FailedPair] = []
     for content in Ledger(store, record).contents(columns):
         done, rows = done + 1, rows + content.rows
-        facts = content.facts
-        spans.append(
-            (datetime.fromisoformat(facts["started"]), datetime.fromisoformat(facts["committed"]))
-        )
-        for row in content.table.to_pylist() if int(facts["failed"]) and content.table else ():
+        metadata = content.metadata
+        started, committed = (metadata[name] for name in ("started", "committed"))
+        spans.append((datetime.fromisoformat(started), datetime.fromisoformat(committed)))
+        for row in content.table.to_pylist() if int(metadata["failed"]) and content.table else ():
             if row["status"] == "failed":
                 failed += 1
                 stages[row["error_stage"]] = stages.get(row["error_stage"], 0) + 1
-                if len(examples) < failures:
+                if len(examples) < options.failures:
                     examples.append(
                         FailedPair(
                             pair_id=row["pair_id"],
@@ -90,15 +88,16 @@ def status(
     busy = _covered_seconds(spans)
     return Status(
         out=store.url,
-        method=record.method,
-        trained=record.weights_trained,
+        run=record.name,
+        method=record.origin.method,
+        trained=record.origin.trained,
         shards=record.plan.count,
         shards_done=done,
         rows=record.rows,
         rows_done=rows,
         ok=rows - failed,
         failed=failed,
-        failed_stages=_in_order(stages),
+        failed_stages=in_stage_order(stages),
         pairs_per_second=rows / busy if busy > 0 else None,
         failures=examples,
     )

@@ -6,7 +6,6 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +14,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.runs.ledger import Ledger
-from cluster.runs.record import RunRecord, read_run
+from cluster.runs.record import RunRecord
 from cluster.runs.rows import STAGES
+from cluster.storage.records import read_record
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
 from fusion_core.statistics.description import Statistics, describe
+from jobs.console.progress import Progress
+from jobs.options import SummarizeOptions
 from jobs.score_table import ScoreTable, StoredColumn
 
 SUMMARY_KEY = "summary.json"
@@ -45,6 +47,7 @@ class Summary(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    run: str
     method: str
     fingerprint: str
     trained: bool | None
@@ -62,17 +65,28 @@ class Summary(BaseModel):
         return self.rows == self.total_rows
 
 
-def summarize(out: str, *, storage_options: Mapping[str, Any] | None = None) -> Summary:
-    """Compute a run's statistics from its shards and write `summary.json` and `summary.csv`.
+def summarize(options: SummarizeOptions, progress: Progress | None = None) -> list[Summary]:
+    """Compute the statistics of the runs at OUTS again, from their shards.
+
+    Writes summary.json and summary.csv next to the shards.
+
+    Args:
+        options: What to do.
+        progress: Where progress is shown; silent by default.
+
+    Returns:
+        The summary of each run, in the order of the locations.
 
     Raises:
-        NotFoundError: The location holds no run.
-        StorageError: It cannot be read or written.
+        NotFoundError: A location holds no run.
+        StorageError: A location cannot be read or written.
     """
-    store = Store(out, storage_options)
-    summary = summarize_run(store, read_run(store))
-    write_summary(store, summary)
-    return summary
+    summaries = []
+    for out in map(options.store, options.outs):
+        summary = summarize_run(out, read_record(out, RunRecord))
+        write_summary(out, summary)
+        summaries.append(summary)
+    return summaries
 
 
 def summarize_run(out: Store, record: RunRecord) -> Summary:
@@ -90,19 +104,20 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
             )
         parts = [
             _summarize_subset(
-                record.method, ALL_SUBSETS, scores.columns(), len(scores), sum(counts.failed)
+                record.origin.method, ALL_SUBSETS, scores.columns(), len(scores), sum(counts.failed)
             )
         ]
         if list(counts.subsets) not in ([], [""]):
-            parts += _summarize_subsets(record.method, scores, counts)
+            parts += _summarize_subsets(record.origin.method, scores, counts)
     return Summary(
-        method=record.method,
+        run=record.name,
+        method=record.origin.method,
         fingerprint=record.fingerprint,
-        trained=record.weights_trained,
+        trained=record.origin.trained,
         total_rows=record.rows,
         rows=parts[0].count,
         failed=parts[0].failed,
-        failed_stages=_in_order(counts.stages),
+        failed_stages=in_stage_order(counts.stages),
         subsets=parts,
     )
 
@@ -158,13 +173,13 @@ def write_summary(out: Store, summary: Summary) -> None:
 
 
 def summary_csv(summaries: Iterable[Summary]) -> str:
-    """Return one line a method, subset and metric."""
+    """Return one line per run, subset and metric."""
     names = list(Statistics.model_fields)
-    lines = [_csv_line(["method", "trained", "subset", "pairs", "failed", "metric", *names])]
+    lines = [_csv_line(["run", "method", "trained", "subset", "pairs", "failed", "metric", *names])]
     for summary in summaries:
         trained = "" if summary.trained is None else str(summary.trained).lower()
         for part in summary.subsets:
-            head = [part.method, trained, part.subset, part.count, part.failed]
+            head = [summary.run, part.method, trained, part.subset, part.count, part.failed]
             for metric, statistics in part.metrics.items():
                 values = statistics.model_dump()
                 lines.append(_csv_line([*head, metric, *(values[name] for name in names)]))
@@ -211,5 +226,6 @@ def _summarize_subset(
     )
 
 
-def _in_order(stages: Mapping[str, int]) -> dict[str, int]:
+def in_stage_order(stages: Mapping[str, int]) -> dict[str, int]:
+    """Return counts per stage in the order of the stages."""
     return {stage: stages[stage] for stage in STAGES if stage in stages}

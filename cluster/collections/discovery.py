@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from cluster.collections.frozen_manifest import ROW_GROUP_ROWS
 from cluster.collections.layouts import Discovery, Layout, find_pairs
-from cluster.collections.user_manifest import is_manifest, read_user_manifest
-from cluster.storage.reader import split_object_url
+from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError
 
@@ -41,16 +39,13 @@ class Collection:
             )
 
 
-def discover(
-    source: str, *, layout: Layout = "auto", storage_options: Mapping[str, Any] | None = None
-) -> Collection:
+def discover(store: Store, *, layout: Layout = "auto") -> Collection:
     """List a folder once and find its pairs.
 
     Raises:
         ManifestError: There is nothing, or no pair.
         StorageError: The folder cannot be listed.
     """
-    store = Store(source, storage_options)
     keys = [entry.key for entry in store.entries()]
     unnamable = next((key for key in keys if not _is_unicode(key)), None)
     if unnamable is not None:
@@ -72,23 +67,23 @@ def discover(
 
 
 def manifest_batches(
-    source: str,
-    *,
-    layout: Layout = "auto",
-    allow_local_files: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    store: Store, name: str = "", *, layout: Layout = "auto", allow_local_files: bool = False
 ) -> Iterator[pa.RecordBatch]:
-    """Return the manifest of a source, be it a folder or a manifest already.
+    """Return the manifest of a source, which is a folder or a manifest file.
+
+    Args:
+        store: The folder of pairs, or the folder of the manifest file.
+        name: Name of the manifest file; empty for a folder of pairs.
+        layout: Layout of the pairs in a folder.
+        allow_local_files: Whether a manifest on remote storage may name local files.
 
     Raises:
         ManifestError: The source has no pairs, or the manifest is not one.
         StorageError: The source cannot be read.
     """
-    if is_manifest(source):
-        folder, name = split_object_url(source)
-        store = Store(folder, storage_options)
+    if name:
         return read_user_manifest(store, name, allow_local_files=allow_local_files)
-    return discover(source, layout=layout, storage_options=storage_options).batches()
+    return discover(store, layout=layout).batches()
 
 
 def _is_unicode(text: str) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pyarrow as pa
 
 from cluster.collections.frozen_manifest import FUSED_COLUMN
+from cluster.collections.names import has_image_extension
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError
 
 
 def require_fused(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Pass batches on that say themselves where the fused images are.
+    """Pass on batches that name the fused images.
 
     Raises:
         ManifestError: They do not.
@@ -22,18 +22,23 @@ def require_fused(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
     for batch in batches:
         if FUSED_COLUMN not in batch.schema.names:
             raise ManifestError(
-                "Nothing says where the fused images are: give their folder with --fused, or a "
+                "Nothing names the fused images: give their folder with --fused, or a "
                 f"manifest with the column {FUSED_COLUMN}"
             )
         yield batch
 
 
 class FusedImages:
-    """Fused images made elsewhere, found by what they are called."""
+    """Fused images that were made elsewhere, matched by their names.
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        self._store = Store(url, storage_options)
-        keys = [entry.key for entry in self._store.entries() if _is_image(entry.key)]
+    Raises:
+        ManifestError: There are no images.
+        StorageError: The folder cannot be listed.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        keys = [entry.key for entry in self._store.entries() if has_image_extension(entry.key)]
         if not keys:
             raise ManifestError(f"{self._store.url} holds no images; check the path or URL")
         self._by_path = {posixpath.splitext(key)[0].casefold(): key for key in keys}
@@ -66,9 +71,3 @@ class FusedImages:
                 candidates = self._by_stem.get(stem.casefold(), [])
                 key = candidates[0] if len(candidates) == 1 else None
         return self._store.uri(key) if key else ""
-
-
-def _is_image(key: str) -> bool:
-    return posixpath.splitext(key)[1].lower() in {
-        ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".jp2", ".ppm", ".pgm",
-    }  # fmt: skip

@@ -187,6 +187,11 @@ def why_ignore_file(name: str) -> str | None:
     return LABELS if stem in _LABEL_STEMS or stem.endswith(_LABEL_STEM_ENDS) else None
 
 
+def has_image_extension(key: str) -> bool:
+    """Whether a path ends like that of an image."""
+    return key.rpartition(".")[2].lower() in FORMAT_RANK
+
+
 def is_image(key: str) -> bool:
     """Whether a path is that of an image to learn from: no label, and nothing hidden."""
     folder, _, name = key.rpartition("/")

@@ -16,12 +16,13 @@ from ray.util.metrics import Counter
 
 from cluster.runs.stages import Failure, Records, WorkerConfig
 from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
+from cluster.session.remote import actor_class
 from fusion_core.networks.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker says of itself once it is ready."""
+    """What a worker reports of itself once it is ready."""
 
     version: str
     node: str
@@ -35,7 +36,7 @@ _LOST_DEVICE_STATUS = 70
 def _lost_device_ends_process() -> Iterator[None]:
     """End the process on an error of the GPU that all later calls would meet too.
 
-    The driver then replaces the worker, and looks closely at the shards it had in work.
+    The driver then replaces the worker, and isolates the shards that it had in work.
     """
     try:
         yield
@@ -43,16 +44,8 @@ def _lost_device_ends_process() -> Iterator[None]:
         os._exit(_LOST_DEVICE_STATUS)
 
 
-_OPTIONS: dict[str, Any] = {
-    "max_restarts": 0,
-    "max_task_retries": 0,
-    "max_concurrency": 2,
-    "concurrency_groups": {"watch": 1},
-}
-
-
-class LocalFusionWorker:
-    """Computes shards; two may be in work at once, and `progress` is answered beside them."""
+class FusionWorker:
+    """Computes shards; two may be in work at once, while `progress` is answered."""
 
     def __init__(self) -> None:
         self._processor: ShardProcessor | None = None
@@ -84,9 +77,8 @@ class LocalFusionWorker:
         """Return the offsets of a shard's rows that are to be computed."""
         return self._loaded.offsets(task)
 
-    @ray.method(num_returns=2)
     def process_pair(self, task: ShardTask, offset: int) -> tuple[int, Records]:
-        """Compute one row of a shard; the first result is small, to see that it is done."""
+        """Compute one row of a shard; the first result is small and shows that it is done."""
         with _lost_device_ends_process():
             return offset, self._loaded.process_pair(task, offset)
 
@@ -101,7 +93,6 @@ class LocalFusionWorker:
             records.update(self._loaded.failed_row(task, offset, failure))
         return self._loaded.commit(task, records)
 
-    @ray.method(concurrency_group="watch")
     def progress(self) -> tuple[int, int]:
         """Return steps taken and pairs done since the start."""
         return self._processor.progress if self._processor else (0, 0)
@@ -113,4 +104,19 @@ class LocalFusionWorker:
         return self._processor
 
 
-FusionWorker: Any = ray.remote(**_OPTIONS)(LocalFusionWorker)
+ACTOR_CLASS: Any = actor_class(
+    "cluster.runs.actor",
+    "FusionWorker",
+    {
+        "start": {},
+        "process": {},
+        "offsets": {},
+        "process_pair": {"num_returns": 2},
+        "commit": {},
+        "progress": {"concurrency_group": "progress"},
+    },
+    max_restarts=0,
+    max_task_retries=0,
+    max_concurrency=2,
+    concurrency_groups={"progress": 1},
+)

@@ -1,4 +1,4 @@
-"""What a run is and how far it has come, read from its output location alone."""
+"""The committed shards of a run, read from its output location alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from cluster.runs.plan import SHARDS_PREFIX, parse_shard_key, shard_key
 from cluster.runs.record import RunRecord
-from cluster.runs.rows import shard_facts
+from cluster.runs.rows import shard_metadata
 from cluster.storage.store import Store
 from fusion_core.errors import StorageError
 
@@ -23,10 +23,10 @@ _READ_AHEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class ShardContent:
-    """One committed shard: its facts and, where columns were asked for, its rows."""
+    """One committed shard: its metadata and, where columns were asked for, its rows."""
 
     shard: int
-    facts: Mapping[str, str]
+    metadata: Mapping[str, str]
     rows: int
     table: pa.Table | None
 
@@ -66,17 +66,17 @@ class Ledger:
             with self._out.open(key) as file:
                 try:
                     parquet = pq.ParquetFile(file)
-                    facts = shard_facts(parquet.schema_arrow.metadata)
+                    metadata = shard_metadata(parquet.schema_arrow.metadata)
                     table = parquet.read(columns=list(columns)) if columns else None
                 except (pa.ArrowException, OSError) as error:
                     raise StorageError(
                         f"{self._out.uri(key)} is damaged ({error}); delete it and run again"
                     ) from None
-            if facts.get("fingerprint") != self._record.fingerprint:
+            if metadata.get("fingerprint") != self._record.fingerprint:
                 raise StorageError(
                     f"{self._out.uri(key)} was written by a run with other settings; delete it and "
                     "run again"
                 )
-            return ShardContent(shard, facts, parquet.metadata.num_rows, table)
+            return ShardContent(shard, metadata, parquet.metadata.num_rows, table)
 
         return read

@@ -1,54 +1,102 @@
-"""The shard plan, and the rows that a shard's Parquet object holds."""
+"""The rows of a run, and the Parquet object that holds those of one shard.
+
+`ResultRow` is the one place where the columns stand: the Arrow schema, and the table in the
+documentation (`python -m cluster.runs.rows` prints it), follow from its fields.
+"""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, BinaryIO, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
 
-_ROW_GROUP_BYTES = 256 * 1024 * 1024
-"""Readers fail on row groups with more than 2 GiB of pictures."""
+from cluster.runs.origins import FusedCell
+
+ROW_GROUP_BYTES = 8 * 1024 * 1024
+"""A reader of one picture reads the pictures of its row group."""
+
 Stage = Literal["read", "decode", "check", "fuse", "score", "encode", "crash"]
-STAGES: tuple[Stage, ...] = ("read", "decode", "check", "fuse", "score", "encode", "crash")
-TIMED_STAGES = ("read", "decode", "fuse", "score", "encode")
+STAGES: tuple[Stage, ...] = get_args(Stage)
+Status = Literal["ok", "failed"]
+
+_ARROW_TYPES: dict[object, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int32(),
+    float: pa.float64(),
+    Stage: pa.string(),
+    Status: pa.string(),
+    FusedCell: pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+}
+_REPEATING = ["run", "subset", "method", "status", "error_stage", "error_type", "node"]
+_METADATA_PREFIX = "irfuse."
 
 
-@dataclass(slots=True)
-class ResultRow:
-    """One pair's row, as the Parquet schema has it; the metrics are columns of their own."""
+class ResultRow(BaseModel):
+    """The row of one pair; the fields are the columns, in their order."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     pair_id: str
+    """Name of the pair, unique in the run, from the manifest."""
     subset: str
+    """Part of the collection that the pair belongs to, such as `train`, from the manifest."""
     ir_uri: str
+    """Location of the infrared image, without the query of a URL."""
     vis_uri: str
-    method: str
+    """Location of the visible image, without the query of a URL."""
     width: int | None = None
+    """Width of the sources in pixels; null if they could not be decoded."""
     height: int | None = None
-    status: Literal["ok", "failed"] = "ok"
+    """Height of the sources in pixels; null if they could not be decoded."""
+    run: str
+    """Name of the run (`--name`)."""
+    method: str
+    """Fusion method, or the `--name` of a score."""
+    status: Status = "ok"
+    """`ok` or `failed`."""
     error_stage: Stage | None = None
+    """Stage at which the pair failed; null in an `ok` row."""
     error_type: str | None = None
+    """Class of the error; null in an `ok` row."""
     error_message: str | None = None
-    fused: dict[str, bytes | str | None] | None = None
-    metrics: dict[str, float | None] = field(default_factory=dict)
+    """Reason of the failure; null in an `ok` row."""
+    fused: FusedCell | None = None
+    """PNG bytes of the fused image, or the path of one that was made elsewhere; null in a failed
+    row or with `--no-keep-images`."""
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    """One column per metric; null in a failed row, or where the metric is undefined."""
     metric_notes: str | None = None
+    """Reason why metrics are undefined."""
     read_ms: float | None = None
+    """Milliseconds spent on reading."""
     decode_ms: float | None = None
+    """Milliseconds spent on decoding."""
     fuse_ms: float | None = None
+    """Milliseconds spent on fusing."""
     score_ms: float | None = None
+    """Milliseconds spent on scoring."""
     encode_ms: float | None = None
+    """Milliseconds spent on encoding."""
     attempt: int = 1
+    """1 for the first computation of the pair, more after a retry or a crash."""
     node: str = ""
+    """Host that computed the row."""
 
     def to_record(self) -> dict[str, Any]:
-        """Return column name to value, metrics flattened."""
-        record = asdict(self)
+        """Return a mapping from column name to value, one entry per metric."""
+        record = dict(self)
         record.update(record.pop("metrics"))
         return record
+
+
+TIMED_STAGES = tuple(
+    name.removesuffix("_ms") for name in ResultRow.model_fields if name.endswith("_ms")
+)
 
 
 def row_schema(metrics: Sequence[str]) -> pa.Schema:
@@ -56,61 +104,81 @@ def row_schema(metrics: Sequence[str]) -> pa.Schema:
 
     The `huggingface` entry lets `datasets.load_dataset("parquet", …)` show the pictures.
     """
-    text = pa.string()
-    milliseconds = [pa.field(f"{stage}_ms", pa.float64()) for stage in TIMED_STAGES]
-    fields = [
-        pa.field("pair_id", text, nullable=False),
-        pa.field("subset", text, nullable=False),
-        pa.field("ir_uri", text, nullable=False),
-        pa.field("vis_uri", text, nullable=False),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("method", text, nullable=False),
-        pa.field("status", text, nullable=False),
-        pa.field("error_stage", text),
-        pa.field("error_type", text),
-        pa.field("error_message", text),
-        pa.field("fused", pa.struct([("bytes", pa.binary()), ("path", text)])),
-        *(pa.field(name, pa.float64()) for name in metrics),
-        pa.field("metric_notes", text),
-        *milliseconds,
-        pa.field("attempt", pa.int32(), nullable=False),
-        pa.field("node", text, nullable=False),
-    ]
+    fields: list[pa.Field] = []
+    for name, info in ResultRow.model_fields.items():
+        if name == "metrics":
+            fields += [pa.field(metric, pa.float64()) for metric in metrics]
+            continue
+        arrow_type, nullable = _arrow_type(info.annotation)
+        fields.append(pa.field(name, arrow_type, nullable=nullable))
     features = {"info": {"features": {"fused": {"_type": "Image"}}}}
     return pa.schema(fields, metadata={"huggingface": json.dumps(features)})
 
 
+def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:  # noqa: ANN401
+    """Return the type of a field's column, and whether it may be null."""
+    if annotation in _ARROW_TYPES:
+        return _ARROW_TYPES[annotation], False
+    options = [option for option in get_args(annotation) if option is not type(None)]
+    return _ARROW_TYPES[options[0]], True
+
+
+def column_table() -> str:
+    """Return the columns as a Markdown table."""
+    lines = ["| column | type | |", "|---|---|---|"]
+    for name, info in ResultRow.model_fields.items():
+        text = " ".join((info.description or "").split())
+        if name == "metrics":
+            lines.append(f"| name of the metric | double | {text} |")
+            continue
+        arrow_type, _ = _arrow_type(info.annotation)
+        lines.append(f"| `{name}` | {arrow_type} | {text} |")
+    return "\n".join(lines)
+
+
 def encode_shard(
-    records: Sequence[Mapping[str, Any]], metrics: Sequence[str], facts: Mapping[str, str]
+    records: Sequence[Mapping[str, Any]], metrics: Sequence[str], metadata: Mapping[str, str]
 ) -> bytes:
     """Build a shard's Parquet object in memory.
 
     Args:
-        records: Column name to value, one mapping a row.
+        records: Mappings from column name to value, one per row.
         metrics: The run's metric columns.
-        facts: What describes the shard as a whole (`irfuse.` is put before each name).
+        metadata: Facts about the shard as a whole.
     """
     schema = row_schema(metrics)
-    notes = {f"irfuse.{name}": value for name, value in facts.items()}
-    table = pa.Table.from_pylist(list(records), schema=schema)
-    table = table.replace_schema_metadata({**(schema.metadata or {}), **notes})
-    plain = ["fused.bytes"]  # PNG does not compress further, and has no useful statistics
-    counted = [name for name in schema.names if name != "fused"]
-    pictures = table["fused"].nbytes
+    own = {f"{_METADATA_PREFIX}{name}": value for name, value in metadata.items()}
+    schema = schema.with_metadata({**(schema.metadata or {}), **own})
+    scalars = [name for name in schema.names if name != "fused"]
     buffer = io.BytesIO()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         buffer,
-        row_group_size=max(1, len(table) * _ROW_GROUP_BYTES // max(pictures, _ROW_GROUP_BYTES)),
-        compression={
-            **dict.fromkeys([*counted, "fused.path"], "zstd"),
-            **dict.fromkeys(plain, "none"),
-        },
-        use_dictionary=["subset", "method", "status", "error_stage", "error_type", "node"],
-        write_statistics=counted,
-    )
+        schema,
+        # PNG does not compress further, and its bytes have no useful statistics.
+        compression={**dict.fromkeys([*scalars, "fused.path"], "zstd"), "fused.bytes": "none"},
+        use_dictionary=_REPEATING,
+        write_statistics=scalars,
+    ) as writer:
+        for part in _row_groups(records):
+            writer.write_table(pa.Table.from_pylist(part, schema=schema))
     return buffer.getvalue()
+
+
+def _row_groups(
+    records: Sequence[Mapping[str, Any]], limit: int = ROW_GROUP_BYTES
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Cut rows into parts with at most `limit` bytes of pictures, or one larger picture."""
+    part: list[Mapping[str, Any]] = []
+    size = 0
+    for record in records:
+        cell = record["fused"] or {}
+        picture = len(cell.get("bytes") or b"")
+        if part and size + picture > limit:
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += picture
+    yield part
 
 
 def read_records(file: BinaryIO) -> list[dict[str, Any]]:
@@ -120,7 +188,15 @@ def read_records(file: BinaryIO) -> list[dict[str, Any]]:
     return [record for group in groups for record in group.to_pylist()]
 
 
-def shard_facts(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+def shard_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
     """Return the facts that `encode_shard` put into a file's metadata."""
-    pairs = ((key.decode(), value.decode()) for key, value in (metadata or {}).items())
-    return {key.removeprefix("irfuse."): value for key, value in pairs if key.startswith("irfuse.")}
+    entries = ((key.decode(), value.decode()) for key, value in (metadata or {}).items())
+    return {
+        key.removeprefix(_METADATA_PREFIX): value
+        for key, value in entries
+        if key.startswith(_METADATA_PREFIX)
+    }
+
+
+if __name__ == "__main__":
+    print(column_table())

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -18,19 +18,18 @@ import torch
 from numpy.typing import NDArray
 
 from cluster.collections.frozen_manifest import PairRow
-from cluster.runs.plan import ShardPlan
-from cluster.runs.rows import ResultRow, Stage
+from cluster.runs.origins import FusedCell, Fuser
+from cluster.runs.record import RunRecord
+from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
 from cluster.storage.locations import redact, redact_text
 from cluster.storage.reader import Reader
+from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError
-from fusion_core.images.bit_depth import SixteenBit, to_eight_bit
+from fusion_core.images.bit_depth import to_eight_bit
 from fusion_core.images.decoding import Pixels, decode_four_channel, decode_image
-from fusion_core.images.encoding import encode_png
-from fusion_core.methods import FuseBatch, build_method, get_method
-from fusion_core.methods.fusion import check_registered, fuse_images
+from fusion_core.methods.fusion import check_registered
 from fusion_core.metrics.scoring import Scores, prepare_metrics, score_images
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import MethodParameters
 
 T = TypeVar("T")
 
@@ -44,24 +43,17 @@ _WORDS = {"ir": "infrared", "vis": "visible", "fused": "fused"}
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """Everything that a worker must know; sent once, to each."""
+    """What a worker is told: the record of the run, and the few facts that are not in it."""
 
-    out_url: str
-    plan: ShardPlan
-    manifest_digest: str
-    fingerprint: str
-    label: str
-    """What the rows' `method` column says."""
-    metrics: Sequence[str]
-    method: str | None
-    """Name of the fusion method; None to score fused images made elsewhere."""
-    parameters: Mapping[str, Any]
-    weights: Weights | None
-    sixteen_bit: SixteenBit
-    max_pixels: int
-    keep_images: bool
+    record: RunRecord
+    out: Store
+    """Where the run is kept; sources are read with the same storage options."""
+    weights: Weights | None = None
     device: Literal["cpu", "cuda"] = "cpu"
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def on_device(self, device: Literal["cpu", "cuda"]) -> WorkerConfig:
+        """Return what is sent to a worker on a device; the weights are sent apart from it."""
+        return replace(self, device=device, weights=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +74,7 @@ class _Work:
     ir: NDArray[np.uint8] | None = None
     vis: NDArray[np.uint8] | None = None
     fused: NDArray[np.uint8] | None = None
-    png: bytes | None = None
+    cell: FusedCell | None = None
     scores: Scores | None = None
     failure: Failure | None = None
     size: tuple[int, int] | None = None
@@ -100,22 +92,17 @@ class PairStages:
     """
 
     def __init__(self, config: WorkerConfig) -> None:
-        self._config = config
-        self._reader = Reader(config.storage_options)
+        self._record, self._origin = config.record, config.record.origin
+        self._device = config.device
+        self._reader = Reader(config.out.storage_options)
         self._io = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="irfuse-io")
         self._compute = threading.Lock()
         self._node = socket.gethostname()
         self.steps = 0
         """Grows with every step of work; a number that stands still means a worker that hangs."""
         self.pairs_done = 0
-        self._parameters: MethodParameters | None = None
-        self._fuse_batch: FuseBatch | None = None
-        if config.method is not None:
-            self._parameters = get_method(config.method).parameters.parse(dict(config.parameters))
-            self._fuse_batch = build_method(
-                config.method, self._parameters, config.weights, config.device
-            )
-        prepare_metrics(config.metrics, config.device)
+        self._fuser = self._origin.load(config.weights, config.device)
+        prepare_metrics(config.record.metrics, config.device)
 
     def compute(self, rows: Mapping[int, PairRow], attempts: Mapping[int, int]) -> Records:
         """Take pairs through all stages.
@@ -130,8 +117,8 @@ class PairStages:
         works = list(self._io.map(self._load, [_Work(o, row) for o, row in rows.items()]))
         with self._compute:
             for batch in self._batches(works):
-                if self._fuse_batch is not None:
-                    self._fuse(batch)
+                if self._fuser is not None:
+                    self._fuse(batch, self._fuser)
                 self._score([work for work in batch if work.failure is None])
                 self.pairs_done += len(batch)
         self.pairs_done += sum(1 for work in works if work.ir is None)
@@ -145,7 +132,7 @@ class PairStages:
     def _load(self, work: _Work) -> _Work:
         """Read, decode and check one pair (and its fused image when that was made elsewhere)."""
         uris = {"ir": work.row.ir_uri, "vis": work.row.vis_uri}
-        if self._config.method is None:
+        if self._origin.reads_fused:
             uris["fused"] = work.row.fused_uri
         data = self._step([work], "read", lambda: self._read(uris))
         if data is None:
@@ -177,7 +164,7 @@ class PairStages:
         return data
 
     def _decode(self, data: Mapping[str, bytes]) -> list[Pixels]:
-        limit = self._config.max_pixels
+        limit = self._record.max_pixels
         if data["ir"] is data["vis"]:
             images = list(decode_four_channel(data["ir"], max_pixels=limit))
         else:
@@ -187,7 +174,7 @@ class PairStages:
         return images
 
     def _to_eight_bit(self, image: Pixels) -> NDArray[np.uint8]:
-        return to_eight_bit(image, self._config.sixteen_bit)
+        return to_eight_bit(image, self._origin.sixteen_bit)
 
     def _batches(self, works: Sequence[_Work]) -> Iterator[list[_Work]]:
         """Group loaded pairs by shape: singly on a CPU, up to a pixel budget on a GPU."""
@@ -196,20 +183,16 @@ class PairStages:
             if work.ir is not None and work.vis is not None:
                 groups.setdefault(work.vis.shape, []).append(work)
         for shape, group in groups.items():
-            budget = _GPU_BATCH_PIXELS if self._config.device == "cuda" else 1
+            budget = _GPU_BATCH_PIXELS if self._device == "cuda" else 1
             size = max(1, budget // max(shape[0] * shape[1], _LEAST_PIXELS))
             for first in range(0, len(group), size):
                 yield group[first : first + size]
 
-    def _fuse(self, batch: list[_Work]) -> None:
-        parameters, fuse_batch = self._parameters, self._fuse_batch
-        assert parameters is not None
-        assert fuse_batch is not None
-
+    def _fuse(self, batch: list[_Work], fuser: Fuser) -> None:
         def fuse(works: list[_Work]) -> list[NDArray[np.uint8]]:
             ir = [work.ir for work in works if work.ir is not None]
             vis = [work.vis for work in works if work.vis is not None]
-            return fuse_images(fuse_batch, ir, vis, parameters, self._config.device)
+            return fuser(ir, vis)
 
         for work, fused in self._batch_step(batch, "fuse", fuse):
             work.fused = fused
@@ -219,9 +202,9 @@ class PairStages:
             ir = [work.ir for work in works if work.ir is not None]
             vis = [work.vis for work in works if work.vis is not None]
             fused = [work.fused for work in works if work.fused is not None]
-            return score_images(ir, vis, fused, self._config.metrics, self._config.device)
+            return score_images(ir, vis, fused, self._record.metrics, self._device)
 
-        if batch and self._config.metrics:
+        if batch and self._record.metrics:
             for work, scores in self._batch_step(batch, "score", score):
                 work.scores = scores
 
@@ -239,10 +222,9 @@ class PairStages:
 
     def _encode(self, work: _Work) -> None:
         fused = work.fused
-        if work.failure is None and fused is not None and self._config.method is not None:
-            if self._config.keep_images:
-                work.png = self._step([work], "encode", lambda: encode_png(fused))
-            work.ir = work.vis = work.fused = None
+        if work.failure is None and fused is not None:
+            work.cell = self._step([work], "encode", lambda: self._origin.to_cell(work.row, fused))
+        work.ir = work.vis = work.fused = None
 
     def _step(self, works: Sequence[_Work], stage: Stage, action: Callable[[], T]) -> T | None:
         """Run one stage for one pair or batch: the boundary where an exception becomes a row."""
@@ -269,32 +251,22 @@ class PairStages:
             subset=work.row.subset,
             ir_uri=redact(work.row.ir_uri),
             vis_uri=redact(work.row.vis_uri),
-            method=self._config.label,
+            run=self._record.name,
+            method=self._origin.method,
             width=work.size[0] if work.size else None,
             height=work.size[1] if work.size else None,
             status="failed" if failure else "ok",
             error_stage=failure.stage if failure else None,
             error_type=failure.type if failure else None,
             error_message=failure.message if failure else None,
-            fused=self._fused_column(work),
-            metrics={name: scores.values.get(name) for name in self._config.metrics},
+            fused=None if failure else work.cell,
+            metrics={name: scores.values.get(name) for name in self._record.metrics},
             metric_notes=scores.notes,
-            read_ms=work.spent_ms.get("read"),
-            decode_ms=work.spent_ms.get("decode"),
-            fuse_ms=work.spent_ms.get("fuse"),
-            score_ms=work.spent_ms.get("score"),
-            encode_ms=work.spent_ms.get("encode"),
+            **{f"{stage}_ms": work.spent_ms.get(stage) for stage in TIMED_STAGES},
             attempt=attempt,
             node=self._node,
         )
         return row.to_record()
-
-    def _fused_column(self, work: _Work) -> dict[str, bytes | str | None] | None:
-        if work.failure is not None:
-            return None
-        if self._config.method is None:
-            return {"bytes": None, "path": redact(work.row.fused_uri)}
-        return None if work.png is None else {"bytes": work.png, "path": None}
 
 
 def _check_sizes(images: Sequence[Pixels]) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker does with a shard: compute its rows, and one write that commits them.
+"""What a worker does with a shard: it computes the rows, and commits them with one write.
 
 `ShardProcessor` knows nothing of Ray; `cluster.runs.actor` wraps it.
 """
@@ -13,7 +13,6 @@ from cluster.collections.frozen_manifest import FrozenManifest, PairRow
 from cluster.runs.plan import shard_key
 from cluster.runs.rows import encode_shard, read_records
 from cluster.runs.stages import Failure, PairStages, Records, WorkerConfig
-from cluster.storage.store import Store
 from fusion_core.errors import RunConflictError
 
 WINDOW_PAIRS = 16
@@ -31,7 +30,7 @@ class ShardTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What the driver hears of a committed shard."""
+    """What a worker reports of a committed shard."""
 
     shard: int
     rows: int
@@ -45,10 +44,9 @@ class ShardProcessor:
     """Turns shards into committed Parquet objects."""
 
     def __init__(self, config: WorkerConfig) -> None:
-        self._config = config
-        self._out = Store(config.out_url, config.storage_options)
+        self._record, self._out = config.record, config.out
         self._manifest = FrozenManifest(self._out)
-        if self._manifest.digest != config.manifest_digest:
+        if self._manifest.digest != config.record.manifest_digest:
             raise RunConflictError(
                 f"The manifest at {self._out.url} is not the one this run was planned with; "
                 "was the location given to another run meanwhile?"
@@ -95,7 +93,7 @@ class ShardProcessor:
         return self._commit(task, {**self._kept(task), **records}, len(records), datetime.now(UTC))
 
     def _rows(self, shard: int) -> dict[int, PairRow]:
-        return dict(enumerate(self._manifest.read(*self._config.plan.bounds(shard))))
+        return dict(enumerate(self._manifest.read(*self._record.plan.bounds(shard))))
 
     def _kept(self, task: ShardTask) -> Records:
         """Return the rows that an earlier run committed, where only failed ones are computed."""
@@ -110,20 +108,20 @@ class ShardProcessor:
     def _commit(
         self, task: ShardTask, records: Records, computed: int, started: datetime
     ) -> ShardReport:
-        first, end = self._config.plan.bounds(task.shard)
+        first, end = self._record.plan.bounds(task.shard)
         ordered = [records[offset] for offset in range(end - first)]
         failed: dict[str, int] = {}
         for record in ordered:
             if record["status"] == "failed":
                 failed[record["error_stage"]] = failed.get(record["error_stage"], 0) + 1
-        facts = {
-            "fingerprint": self._config.fingerprint,
+        metadata = {
+            "fingerprint": self._record.fingerprint,
             "shard": str(task.shard),
             "failed": str(sum(failed.values())),
             "started": started.isoformat(),
             "committed": datetime.now(UTC).isoformat(),
         }
-        data = encode_shard(ordered, self._config.metrics, facts)
+        data = encode_shard(ordered, self._record.metrics, metadata)
         self._stages.steps += 1
         self._out.write(shard_key(task.shard), data)
         return ShardReport(task.shard, len(ordered), failed, computed)

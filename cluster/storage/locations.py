@@ -69,6 +69,13 @@ def split_query(location: str) -> tuple[str, str]:
     return location, ""
 
 
+def split_object_url(url: str) -> tuple[str, str]:
+    """Split an object's URL or path into its folder and its name."""
+    path, query = split_query(url)
+    folder, _, name = path.rpartition("/")
+    return (folder or ("/" if url.startswith("/") else ".")), name + query
+
+
 def redact(location: str) -> str:
     """Return a location as it may be shown: without user, password, and query."""
     protocol, mark, rest = location.partition("://")

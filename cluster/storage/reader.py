@@ -6,12 +6,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.storage.locations import is_local, split_query
+from cluster.storage.locations import is_local, split_object_url
 from cluster.storage.store import Store
 
 
 class Reader:
-    """Reads objects by full URL or absolute path, with one file system a protocol."""
+    """Reads objects by full URL or absolute path, with one file system per protocol."""
 
     def __init__(self, storage_options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(storage_options or {})
@@ -31,13 +31,6 @@ class Reader:
                 self._stores[root] = Store(root, self._options)
             store = self._stores[root]
         return store.read(key)
-
-
-def split_object_url(url: str) -> tuple[str, str]:
-    """Split an object's URL or path into its folder and its name."""
-    path, query = split_query(url)
-    folder, _, name = path.rpartition("/")
-    return (folder or ("/" if url.startswith("/") else ".")), name + query
 
 
 def _split_at_container(uri: str) -> tuple[str, str]:

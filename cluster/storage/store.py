@@ -69,12 +69,13 @@ class Store:
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.storage_options = dict(storage_options or {})
         check_no_secret(url)
         if split_query(url)[1]:
             raise StorageError(
                 f"{redact(url)} has a query, which only the URL of a single file may have"
             )
-        self._fs = _filesystem(url, storage_options or {})
+        self._fs = _filesystem(url, self.storage_options)
         protocol = protocol_of(url)
         self.is_local = protocol in LOCAL_PROTOCOLS
         self._put_options = {"chunksize": _LARGEST_PUT} if protocol in ("s3", "s3a") else {}
@@ -82,6 +83,9 @@ class Store:
         self._root = os.path.abspath(root).rstrip("/") if self.is_local else root.rstrip("/")
         whole = self.is_local or "://" in self._root
         self.url = self._root if whole else f"{protocol}://{self._root.lstrip('/')}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.url, self.storage_options)
 
     def path(self, key: str) -> str:
         """Return the fsspec path of a key."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,9 @@ from torch import Tensor
 
 from cluster.storage.images import read_gray
 from cluster.storage.store import Store
+from cluster.training.record import TrainingJob
 from fusion_core.errors import ImageDecodeError, NotFoundError, StorageError
 from fusion_core.training.crops import crop_image
-from fusion_core.training.parameters import TrainingParameters
 
 IMAGES_KEY = "images.parquet"
 
@@ -29,27 +29,6 @@ _READERS = 8
 _BATCHES_AHEAD = 4
 _SUBSTITUTES = 20
 """Images that are tried in the place of one that cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingJob:
-    """What the workers are told."""
-
-    out_url: str
-    images_url: str
-    parameters: TrainingParameters
-    steps: int
-    checkpoint_every: int
-    fingerprint: str
-    max_pixels: int
-    middle: bool = False
-    """Train on the middle of one image, always the same."""
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def out(self) -> Store:
-        """Where it is kept."""
-        return Store(self.out_url, self.storage_options)
 
 
 @dataclass(frozen=True)
@@ -98,10 +77,9 @@ class _Samples:
     """Reads samples; several threads may."""
 
     def __init__(self, job: TrainingJob) -> None:
-        self._job = job
-        self._store = Store(job.images_url, job.storage_options)
+        self._record, self._store = job.record, job.images
         self._keys = read_images(job.out)
-        self._plan = SamplePlan(len(self._keys), job.parameters.seed)
+        self._plan = SamplePlan(len(self._keys), job.record.parameters.seed)
 
     def read(self, sample: int) -> tuple[NDArray[np.uint8], str]:
         """Return a sample's crop, and the image that could not be read in its place if any.
@@ -110,17 +88,17 @@ class _Samples:
             StorageError: The store cannot be read, or none of many images is there.
             ImageDecodeError: None of many images can be decoded.
         """
-        side = self._job.parameters.crop
+        side = self._record.parameters.crop
         first = self._plan.image(sample)
         unreadable = ""
         for attempt in range(min(_SUBSTITUTES, len(self._keys))):
             key = self._keys[(first + attempt) % len(self._keys)]
             try:
-                image = read_gray(self._store, key, self._job.max_pixels)
+                image = read_gray(self._store, key, self._record.max_pixels)
             except (NotFoundError, ImageDecodeError) as error:
                 unreadable, last = unreadable or key, error
                 continue
-            generator = None if self._job.middle else self._plan.generator(sample)
+            generator = None if self._record.single_image else self._plan.generator(sample)
             return crop_image(image, side, generator), unreadable
         raise last
 
@@ -151,9 +129,9 @@ def read_batches(job: TrainingJob, share: Share) -> Iterator[tuple[Tensor, list[
     Threads read ahead, a bounded number of samples. Not Ray Data: its tasks need a place beside the
     workers, and with two workers on two CPUs it waits for one for ever.
     """
-    steps = job.steps - share.first_step
+    steps = job.record.steps - share.first_step
     samples = _Samples(job)
-    if job.middle:
+    if job.record.single_image:
         crop, _ = samples.read(0)
         images = torch.from_numpy(crop)[None, None].expand(share.size, -1, -1, -1)
         yield from ((images, []) for _ in range(steps))

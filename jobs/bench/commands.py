@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from pydantic import BaseModel
 
 from fusion_core.errors import InvalidValueError, RunFailedError
-from jobs.console.arguments import parse_key_values
+from jobs.options import parse_key_values
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +86,7 @@ def bench_methods(
     from jobs.bench.tables import print_methods_report
 
     width, height = _parse_size(size)
-    parameters = parse_key_values(params)
+    parameters = parse_key_values(params or {})
     if parameters and method is None:
         raise InvalidValueError("Expected --method with --param")
     report = measuring.bench_methods(

@@ -1,107 +1,72 @@
-"""Command-line arguments from options models: spelled once, in `jobs.options`."""
+"""Command-line arguments from options models, which state them once."""
 
 from __future__ import annotations
 
-import inspect
-import json
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, get_origin
 
-from cyclopts import Group, Parameter
-from pydantic import BaseModel
+from cyclopts import Parameter
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from fusion_core.errors import InvalidValueError
 
 Options = TypeVar("Options", bound=BaseModel)
 
-_CLUSTER = Group("Ray", sort_key=2)
-_CLUSTER_FIELDS = {"address", "workers", "device", "pair_timeout", "start_timeout"}
-_KEY_VALUE_FIELDS = {
-    "params": "A parameter of the method as NAME=VALUE, repeated for each; see irfuse methods.",
-    "storage_options": "Option for fsspec as NAME=VALUE, repeated, or one JSON object.",
-}
-_FLAG_NAMES = {"params": "--param", "out": ("--out", "-o"), "metrics": "--metrics"}
-
 
 def command_of(
-    model: type[Options], job: Callable[[Options], None], *, first: str = "source"
+    model: type[Options], call: Callable[[Options], None], *, positional: str
 ) -> Callable[..., None]:
-    """Make a command whose arguments are the fields of an options model.
+    """Return a command whose arguments are the fields of an options model.
 
     Args:
-        model: The options; each field's docstring is its help.
-        job: What to run with the options; its docstring is the command's help.
-        first: The field that is given without its name.
+        model: The options; its docstring is the help of the command, those of its fields are the
+            help of the arguments.
+        call: Called with the options.
+        positional: The field that is given without its name.
     """
 
-    def command(*named: Any, **values: Any) -> None:  # noqa: ANN401
-        values.update(zip((first,), named, strict=False))
-        given = {name: value for name, value in values.items() if value is not None}
-        for name in _KEY_VALUE_FIELDS:
-            if name in given:
-                given[name] = parse_key_values(given[name])
-        if "metrics" in given:
-            given["metrics"] = tuple(name for name in given["metrics"].split(",") if name)
-        job(model(**given))
+    def command(given: Any) -> None:  # noqa: ANN401
+        fields = () if given is None else given.model_fields_set
+        call(model(**{name: getattr(given, name) for name in fields}))
 
-    fields = sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [_parameter(name, model, first) for name, _ in fields], return_annotation=None
-    )
-    command.__annotations__ = {name: _annotation(name, model) for name, _ in fields}
-    command.__name__ = job.__name__
-    command.__doc__ = job.__doc__
+    arguments: Any = _with_arguments(model, positional)
+    command.__annotations__ = {"given": Annotated[arguments, Parameter(name="*")], "return": None}
+    if not any(info.is_required() for info in model.model_fields.values()):
+        command.__defaults__ = (None,)
+    command.__doc__ = model.__doc__
     return command
 
 
-def _parameter(name: str, model: type[BaseModel], first: str) -> inspect.Parameter:
-    info = model.model_fields[name]
-    kind = (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD if name == first else inspect.Parameter.KEYWORD_ONLY
+def _with_arguments(model: type[BaseModel], positional: str) -> type[BaseModel]:
+    """Return the model as the command line sees it: texts for mappings, one positional field."""
+    texts: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        if get_origin(info.annotation) is dict:
+            own = [part for part in info.metadata if isinstance(part, Parameter)]
+            parameters = (*own, Parameter(negative=(), show_default=False))
+            default: Any = Field(default=[], description=info.description)
+            texts[name] = (Annotated[(list[str], *parameters)], default)
+    arguments: type[BaseModel] = create_model(model.__name__, __base__=model, **texts)
+    fields = arguments.model_fields
+    for name, info in fields.items():
+        info.kw_only = name != positional
+    # The order of the help; a positional argument must come first to be one.
+    ordered = sorted(
+        fields.items(), key=lambda item: (item[0] != positional, not item[1].is_required())
     )
-    default: Any = inspect.Parameter.empty
-    if not info.is_required():
-        default = None if name in _KEY_VALUE_FIELDS else info.get_default()
-    return inspect.Parameter(name, kind, default=default, annotation=_annotation(name, model))
+    fields.clear()
+    fields.update(ordered)
+    return arguments
 
 
-def _annotation(name: str, model: type[BaseModel]) -> Any:  # noqa: ANN401
-    info = model.model_fields[name]
-    kind: Any = info.annotation
-    if name in _KEY_VALUE_FIELDS:
-        kind = list[str] | None
-    elif name in ("metrics", "weights"):
-        kind = str | None
-    text = _KEY_VALUE_FIELDS.get(name) or " ".join((info.description or "").split())
-    settings: dict[str, Any] = {"help": text}
-    if name in _FLAG_NAMES:
-        settings["name"] = _FLAG_NAMES[name]
-    if name in _KEY_VALUE_FIELDS:
-        settings["negative"] = ()
-    if name in _CLUSTER_FIELDS:
-        settings["group"] = _CLUSTER
-    return Annotated[kind, Parameter(**settings)]
-
-
-def parse_key_values(texts: Sequence[str] | None) -> dict[str, Any]:
-    """Parse `NAME=VALUE` texts, or a JSON object.
-
-    Raises:
-        InvalidValueError: A text is neither.
-    """
-    values: dict[str, Any] = {}
-    for text in texts or ():
-        if text.lstrip().startswith("{"):
-            try:
-                values.update(json.loads(text))
-            except json.JSONDecodeError as error:
-                # The text itself may hold a secret.
-                raise InvalidValueError(
-                    f"Expected a JSON object: {error.msg} at character {error.pos + 1}"
-                ) from None
-            continue
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InvalidValueError("Expected NAME=VALUE, but one has no name or no equals sign")
-        values[name] = value
-    return values
+def explain_invalid(error: ValidationError) -> InvalidValueError:
+    """Return the first error of a validation as a message that names the option."""
+    first = error.errors()[0]
+    option = "-".join(str(part) for part in first["loc"]).replace("_", "-")
+    option = {"params": "param"}.get(option, option)
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return InvalidValueError(f"--{option} is missing")
+    if first["type"] == "value_error":  # the input may be a secret
+        return InvalidValueError(f"--{option}: {message}")
+    return InvalidValueError(f"--{option}: {message}, but got {first['input']!r}")

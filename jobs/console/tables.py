@@ -1,8 +1,9 @@
-"""Tables for people: what a run found, how far it is, what there is to choose from."""
+"""What the commands print: results, progress, and the methods and metrics to choose from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import HEAVY_HEAD
@@ -13,20 +14,43 @@ from rich.text import Text
 from jobs.console.printing import printable
 
 if TYPE_CHECKING:
-    from cluster.collections.layouts import Discovery
     from fusion_core.methods import MethodSpec
     from fusion_core.metrics.base import Metric
     from fusion_core.statistics.description import Statistics
+    from jobs.execution import RunResult
+    from jobs.options import (
+        LocationOptions,
+        PairsOptions,
+        ReconstructOptions,
+        StatusOptions,
+        SummarizeOptions,
+        TrainOptions,
+    )
+    from jobs.pairs import PairsResult
     from jobs.reconstruct import ReconstructionReport
     from jobs.status import Status
     from jobs.summarize import Summary
+    from jobs.train import TrainResult
 
 _MOST_SINGLES = 5
 _STATISTICS = ("mean", "ci-95", "ci+95", "std", "min", "q25", "median", "q75", "max")
 
 
-def print_discovery(console: Console, discovery: Discovery) -> None:
-    """Print how many pairs each layout gave, what stayed single and what was ignored."""
+def print_run(console: Console, result: RunResult, options: LocationOptions) -> None:
+    """Print the statistics of a run and where everything is."""
+    _print_summary(console, result.summary)
+    _print_lines(
+        console,
+        f"{result.rows - result.failed} pairs ok, {result.failed} failed, "
+        f"{result.computed} computed now.",
+        f"Shards:  {result.out}/shards",
+        f"Summary: {result.out}/summary.json and summary.csv",
+    )
+
+
+def print_pairs(console: Console, result: PairsResult, options: PairsOptions) -> None:
+    """Print the pairs per layout, the images without a partner, and what was ignored."""
+    discovery = result.discovery
     table = Table(title="Pairs found", title_justify="left")
     table.add_column("what")
     table.add_column("count", justify="right")
@@ -37,31 +61,61 @@ def print_discovery(console: Console, discovery: Discovery) -> None:
         table.add_row(f"ignored: {reason}", str(count))
     console.print(table)
     for key in discovery.single[:_MOST_SINGLES]:
-        console.print(f"  without a partner: {printable(key)}", markup=False, highlight=False)
+        _print_lines(console, f"  without a partner: {key}")
     if len(discovery.single) > _MOST_SINGLES:
-        console.print(f"  … and {len(discovery.single) - _MOST_SINGLES} more")
+        _print_lines(console, f"  … and {len(discovery.single) - _MOST_SINGLES} more")
+    _print_lines(console, f"{result.rows} pairs written to {options.output}")
 
 
-def print_summary(console: Console, summaries: Iterable[Summary]) -> None:
-    """Print every method's and subset's counts and, metric by metric, the statistics."""
-    for summary in summaries:
-        method = summary.method + (" (untrained weights)" if summary.trained is False else "")
-        for part in summary.subsets:
-            title = (
-                f"{method}, {part.subset or 'no subset'}: {part.count} pairs, {part.failed} failed"
-            )
-            table = Table(
-                title=Text(printable(title)), title_justify="left", box=HEAVY_HEAD, show_edge=False,
-                padding=0, collapse_padding=True, pad_edge=False,
-            )  # fmt: skip
-            table.add_column("metric")
-            good = part.count - part.failed
-            for name in _STATISTICS:
-                table.add_column(name, justify="right")
-            for name, statistics in part.metrics.items():
-                some = "" if statistics.count == good else f" (n={statistics.count})"
-                table.add_row(f"{name}{_arrow(name)}{some}", *_cells(statistics))
-            console.print(table)
+def print_training(console: Console, result: TrainResult, options: TrainOptions) -> None:
+    """Print the losses and where everything is."""
+    losses = ", ".join(f"{name} {loss:.5g}" for name, loss in result.card["losses"].items())
+    _print_lines(
+        console,
+        f"{result.steps} steps, {result.computed} computed now; losses of the last: {losses}",
+        f"Weights: {result.weights}",
+        f"Curves:  {result.out}/curves.png and curves.parquet",
+    )
+
+
+def print_summaries(
+    console: Console, summaries: Sequence[Summary], options: SummarizeOptions
+) -> None:
+    """Print the statistics of several runs as tables, JSON or CSV."""
+    if options.json_output:
+        print(json.dumps([summary.model_dump() for summary in summaries], indent=2))
+    elif options.csv_output:
+        from jobs.summarize import summary_csv
+
+        print(summary_csv(summaries), end="")
+    else:
+        for summary in summaries:
+            _print_summary(console, summary)
+
+
+def _print_summary(console: Console, summary: Summary) -> None:
+    """Print the counts of every subset and, metric by metric, the statistics."""
+    for part in summary.subsets:
+        title = (
+            f"{summary.run}, {part.subset or 'no subset'}: {part.count} pairs, {part.failed} failed"
+        )
+        table = Table(
+            title=Text(printable(title)), title_justify="left", box=HEAVY_HEAD, show_edge=False,
+            padding=0, collapse_padding=True, pad_edge=False,
+        )  # fmt: skip
+        table.add_column("metric")
+        good = part.count - part.failed
+        for name in _STATISTICS:
+            table.add_column(name, justify="right")
+        for name, statistics in part.metrics.items():
+            some = "" if statistics.count == good else f" (n={statistics.count})"
+            table.add_row(f"{name}{_arrow(name)}{some}", *_cells(statistics))
+        console.print(table)
+
+
+def _print_lines(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _arrow(metric_name: str) -> str:
@@ -77,30 +131,26 @@ def _cells(statistics: Statistics) -> list[str]:
     return ["–" if number is None else f"{number:.3f}" for number in numbers]
 
 
-def print_status(console: Console, status: Status) -> None:
-    """Print how far a run is, and the first reasons of failed pairs."""
-    untrained = " (untrained weights)" if status.trained is False else ""
+def print_status(console: Console, status: Status, options: StatusOptions) -> None:
+    """Print the progress of a run, and the first reasons of failed pairs."""
+    if options.json_output:
+        print(status.model_dump_json(indent=2, ensure_ascii=True))
+        return
     rate = status.pairs_per_second
     lines = {
-        "run": f"{status.out}",
-        "method": f"{status.method}{untrained}",
+        "out": status.out,
+        "run": status.run,
         "shards": f"{status.shards_done} of {status.shards} done",
         "pairs": f"{status.ok} ok, {status.failed} failed, "
         f"{status.rows_left} left of {status.rows}",
         "failed at": ", ".join(f"{s}: {n}" for s, n in status.failed_stages.items()) or "–",
         "speed": "–" if rate is None else f"{rate:.2f} pairs/s while shards were in work",
     }
-    for name, text in lines.items():
-        console.print(
-            f"{name:>10}  {printable(text)}", markup=False, highlight=False, soft_wrap=True
-        )
-    for failure in status.failures:
-        console.print(
-            printable(f"    failed  {failure.pair_id}: at {failure.stage}: {failure.message}"),
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+    _print_lines(console, *(f"{name:>10}  {text}" for name, text in lines.items()))
+    _print_lines(
+        console,
+        *(f"    failed  {f.pair_id}: at {f.stage}: {f.message}" for f in status.failures),
+    )
 
 
 def print_methods(console: Console, methods: Mapping[str, MethodSpec]) -> None:
@@ -126,11 +176,16 @@ def print_metrics(console: Console, metrics: Mapping[str, Metric]) -> None:
     console.print(table)
 
 
-def print_reconstruction(console: Console, report: ReconstructionReport) -> None:
-    """Print the means over all images, and why images failed."""
-    trained = "" if report.trained else " (untrained weights)"
+def print_reconstruction(
+    console: Console, report: ReconstructionReport, options: ReconstructOptions
+) -> None:
+    """Print the means over all images, and how many failed."""
+    if options.json_output:
+        print(report.model_dump_json(indent=2, ensure_ascii=True))
+        return
+    mark = "" if report.trained else " [untrained]"
     table = Table(
-        title=f"{report.method}{trained}: {report.images - report.failed} images reconstructed",
+        title=Text(f"{report.method}{mark}: {report.images - report.failed} images reconstructed"),
         title_justify="left",
     )
     table.add_column("metric")
@@ -140,7 +195,5 @@ def print_reconstruction(console: Console, report: ReconstructionReport) -> None
         table.add_row(name, *(f"{value:.5f}" for value in (found.mean, found.min, found.max)))
     console.print(table)
     if report.failed:
-        console.print(f"{report.failed} images failed; the table says why", highlight=False)
-    console.print(
-        f"Rows: {printable(report.output)}", markup=False, highlight=False, soft_wrap=True
-    )
+        _print_lines(console, f"{report.failed} images failed; the table holds the reasons")
+    _print_lines(console, f"Rows: {report.output}")

@@ -65,11 +65,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "IrfuseError": "fusion_core.errors",
+    "PairsOptions": "jobs.options",
+    "PairsResult": "jobs.pairs",
+    "ReconstructOptions": "jobs.options",
     "ReconstructionReport": "jobs.reconstruct",
     "RunOptions": "jobs.options",
     "RunResult": "jobs.execution",
     "ScoreOptions": "jobs.options",
     "Status": "jobs.status",
+    "StatusOptions": "jobs.options",
+    "SummarizeOptions": "jobs.options",
     "Summary": "jobs.summarize",
     "TrainOptions": "jobs.options",
     "TrainResult": "jobs.train",
@@ -78,9 +83,9 @@ _HOMES = {
     "list_metrics": "fusion_core.metrics",
     "pairs": "jobs.pairs",
     "reconstruct": "jobs.reconstruct",
-    "run": "jobs.execution",
+    "run": "jobs.run",
     "score": "fusion_core.api",
-    "score_collection": "jobs.execution:score",
+    "score_collection": "jobs.score:score",
     "status": "jobs.status",
     "summarize": "jobs.summarize",
     "train": "jobs.train",
@@ -102,7 +107,7 @@ def __dir__() -> list[str]:
 
 def main() -> None:
     """Run the command line."""
-    from jobs.console.commands import main as run_command
+    from jobs.console.main import main as run_command
 
     run_command()
 

@@ -18,7 +18,8 @@ from cluster.runs.plan import ShardPlan
 from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.locations import redact, redact_text
-from cluster.storage.reader import Reader, split_object_url
+from cluster.storage.reader import Reader
+from cluster.storage.locations import split_object_url
 from cluster.storage.store import Store
 from fusion_core.errors import AccessDeniedError, ManifestError, StorageError
 from fusion_core.images.encoding import encode_png

@@ -1,40 +1,33 @@
-"""Weights that a person names: a file of any store, or a name."""
+"""Weights that a user names: a file on any store, or a name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from cluster.storage.locations import redact
-from cluster.storage.reader import split_object_url
-from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, WeightsError
 from fusion_core.methods import find_weights
 from fusion_core.networks.weights import Weights
 from fusion_core.parameters import MethodParameters
 from jobs.console.progress import Progress
+from jobs.options import ReconstructOptions, RunOptions
 
 
 def find_stored_weights(
-    method: str,
-    parameters: MethodParameters,
-    source: str | None,
-    storage_options: Mapping[str, Any] | None,
-    progress: Progress,
+    options: RunOptions | ReconstructOptions, parameters: MethodParameters, progress: Progress
 ) -> Weights | None:
-    """Find the weights of a method, as `fusion_core.methods.find_weights`, files in any store.
+    """Find weights like `fusion_core.methods.find_weights`, with files on any store.
 
     Raises:
         WeightsError: They are missing, damaged, changed, or of another network.
         StorageError: The file cannot be read.
     """
+    source = None if options.weights is None else str(options.weights)
 
     def read(shown: str) -> bytes:
-        folder, name = split_object_url(source or "")
+        store, name = options.file(source or "")
         try:
-            return Store(folder, storage_options).read(name)
+            return store.read(name)
         except NotFoundError:
             raise WeightsError(f"There is no weight file at {shown}") from None
 
     shown = None if source is None else redact(source)
-    return find_weights(method, parameters, shown, read, progress.message)
+    return find_weights(options.method, parameters, shown, read, progress.message)

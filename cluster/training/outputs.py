@@ -1,0 +1,112 @@
+"""What a finished training leaves: weights, their card, and the learning curves."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors.torch import save as save_safetensors
+
+from cluster.storage.store import Store
+from cluster.training.checkpoints import Checkpoint
+from cluster.training.record import TrainingRecord
+from cluster.training.samples import read_images
+
+CURVES_KEY = "curves.parquet"
+PICTURE_KEY = "curves.png"
+
+_LAST_STEPS = 100
+_FEW_FILES = 32
+"""Files that the card names one by one."""
+_SMOOTHED = 50
+"""Points of the curves' picture are means over this share of the steps."""
+
+
+def publish_training(out: Store, record: TrainingRecord, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Write weights, their card, and the learning curves."""
+    method = record.parameters.method
+    state = checkpoint.state
+    prefix = "network."
+    tensors = {
+        name.removeprefix(prefix): state[name] for name in sorted(state) if name.startswith(prefix)
+    }
+    card = _card(record, checkpoint, read_images(out))
+    about = {name: card[name] for name in ("method", "parameters", "steps", "data")}
+    weights = save_safetensors(tensors, {"irfuse": json.dumps(about, sort_keys=True)})
+    card["sha256"] = hashlib.sha256(weights).hexdigest()
+    out.write(CURVES_KEY, _curves_table(record, checkpoint.curves))
+    out.write(PICTURE_KEY, _curves_picture(record, checkpoint.curves))
+    out.write(f"{method}.safetensors", weights)
+    out.write(f"{method}.json", json.dumps(card, indent=2).encode())
+    return card
+
+
+def _card(record: TrainingRecord, checkpoint: Checkpoint, files: list[str]) -> dict[str, Any]:
+    last = checkpoint.curves[-_LAST_STEPS:].mean(axis=0)
+    seconds = max(checkpoint.seconds, 1e-9)
+    return {
+        "method": record.parameters.method,
+        "parameters": record.parameters.model_dump(),
+        "steps": record.steps,
+        "data": {
+            "images": record.images,
+            "count": record.image_count,
+            "digest": record.images_digest,
+            "files": files if len(files) <= _FEW_FILES else [],
+            "single_image": record.single_image,
+            "unreadable": list(checkpoint.unreadable),
+        },
+        "losses": dict(zip(("total", "pixel", "ssim"), map(float, last), strict=True)),
+        "seconds": round(seconds, 1),
+        "steps_per_second": round(checkpoint.step / seconds, 3),
+        "share_outside_passes": round(1.0 - checkpoint.busy_seconds / seconds, 4),
+        "irfuse_version": record.irfuse_version,
+        "torch_version": record.torch_version,
+        "created": record.created,
+    }
+
+
+def _curves_table(record: TrainingRecord, curves: NDArray[np.float64]) -> bytes:
+    steps = np.arange(1, len(curves) + 1)
+    table = pa.table(
+        {
+            "step": pa.array(steps, pa.int64()),
+            "epoch": pa.array(steps * record.parameters.batch / record.image_count, pa.float64()),
+            "loss": pa.array(curves[:, 0], pa.float64()),
+            "pixel_loss": pa.array(curves[:, 1], pa.float64()),
+            "ssim_loss": pa.array(curves[:, 2], pa.float64()),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _curves_picture(record: TrainingRecord, curves: NDArray[np.float64]) -> bytes:
+    from matplotlib.figure import Figure
+
+    norm = "Euclidean distance" if record.parameters.pixel_norm == "euclidean" else "mean square"
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    steps = np.arange(1, len(curves) + 1)
+    width = max(1, len(curves) // _SMOOTHED)
+    for place, title in enumerate(("loss", f"pixel loss ({norm})", "1 - SSIM")):
+        axes = figure.add_subplot(1, 3, place + 1)
+        curve = curves[:, place]
+        axes.plot(steps, curve, linewidth=0.5, alpha=0.4)
+        smooth = np.convolve(curve, np.full(width, 1.0 / width), mode="valid")
+        axes.plot(steps[width - 1 :], smooth, linewidth=1.5)
+        if (curve > 0.0).all():
+            axes.set_yscale("log")
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        axes.grid(visible=True, alpha=0.3)
+    figure.suptitle(f"{record.parameters.method}, {record.steps} steps")
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", dpi=100, metadata={"Software": None})
+    return sink.getvalue()

@@ -1,0 +1,203 @@
+"""The part of one worker in a training: its share of each batch, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+from ray.actor import ActorHandle
+from torch import Tensor
+
+from cluster.training.checkpoints import Checkpoint, find_checkpoint, write_checkpoint
+from cluster.training.record import TrainingJob
+from cluster.training.samples import Share, read_batches
+from fusion_core.errors import IrfuseError, RunFailedError
+from fusion_core.training.trainer import Trainer
+
+_FIGURES = ("total", "pixel", "ssim")
+_REPORT_EVERY = 10
+"""Steps between reports of the losses."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """The progress of a training at one moment."""
+
+    step: int
+    """Steps done."""
+    steps: int
+    """Steps of the whole training."""
+    losses: dict[str, float]
+    """Mean losses of the last steps; empty before the first."""
+
+
+class TrainingMonitor:
+    """An actor that holds the progress of the workers, and the error that stopped them."""
+
+    def __init__(self, steps: int) -> None:
+        self._progress = TrainingProgress(0, steps, {})
+        self._started = False
+        self._error: IrfuseError | None = None
+
+    def report(self, progress: TrainingProgress) -> None:
+        """Take the latest state."""
+        self._progress, self._started = progress, True
+
+    def fail(self, error: IrfuseError) -> None:
+        """Take an error that another try would not avoid."""
+        self._error = self._error or error
+
+    def state(self) -> tuple[TrainingProgress, bool, IrfuseError | None]:
+        """Return the latest state, whether a worker has started, and the error."""
+        return self._progress, self._started, self._error
+
+
+def train_on_worker(config: dict[str, Any]) -> None:
+    """Train until the last step; Ray Train calls it on each worker, again after one was lost.
+
+    Args:
+        config: `job`, a pickled `TrainingJob`, and `monitor`, a handle of a `TrainingMonitor`.
+    """
+    monitor = config["monitor"]
+    _, _, error = ray.get(monitor.state.remote())
+    if error is not None:
+        raise error
+    try:
+        _WorkerLoop(pickle.loads(config["job"]), monitor).run()
+    except IrfuseError as error:
+        ray.get(monitor.fail.remote(error))
+        raise
+
+
+class _WorkerLoop:
+    """One worker's part of a training."""
+
+    def __init__(self, job: TrainingJob, monitor: ActorHandle[Any]) -> None:
+        import ray.train
+        import ray.train.torch
+
+        context = ray.train.get_context()
+        self._job, self._monitor = job, monitor
+        self._parameters = job.record.parameters
+        self._rank, self._world = context.get_world_rank(), context.get_world_size()
+        self._device = ray.train.torch.get_device()
+        if self._device.type == "cpu":
+            torch.set_num_threads(1)
+        wrap = ray.train.torch.prepare_model if self._world > 1 else lambda module: module
+        self._trainer = Trainer(self._parameters, self._device, wrap)
+        self._out = job.out
+        self._step = 0
+        self._curves: list[NDArray[np.float64]] = []
+        self._recent: list[Tensor] = []
+        self._seconds = self._busy_seconds = 0.0
+        self._unreadable: dict[str, None] = {}
+
+    def run(self) -> None:
+        """Train from the last checkpoint to the last step."""
+        self._resume()
+        self._report()
+        clock = _Clock(self._device)
+        begun = time.perf_counter()
+        share = Share(self._step, self._parameters.batch, self._rank, self._world)
+        for images, unreadable in read_batches(self._job, share):
+            self._unreadable.update(dict.fromkeys(unreadable))
+            with clock.running():
+                losses = self._trainer.propagate(images)
+            self._trainer.update()
+            self._recent.append(torch.stack((losses.total, losses.pixel, losses.ssim)))
+            self._step += 1
+            last = self._step == self._job.record.steps
+            due = last or self._step % self._job.checkpoint_every == 0
+            if due or self._step % _REPORT_EVERY == 0:
+                self._average_losses()
+                now = time.perf_counter()
+                self._seconds += now - begun
+                self._busy_seconds += clock.take()
+                begun = now
+                self._report()
+            if due and self._rank == 0:
+                self._save()
+
+    def _resume(self) -> None:
+        found = find_checkpoint(self._out, self._job.record.fingerprint)
+        if found is None:
+            return
+        self._trainer.restore(found.state, found.step)
+        self._step, self._curves = found.step, [found.curves]
+        self._seconds, self._busy_seconds = found.seconds, found.busy_seconds
+        self._unreadable = dict.fromkeys(found.unreadable)
+
+    def _average_losses(self) -> None:
+        """Average the latest losses over the workers, and make sure that they are numbers."""
+        losses = torch.stack(self._recent).double()
+        self._recent.clear()
+        if self._world > 1:
+            torch.distributed.all_reduce(losses)
+            losses /= self._world
+        curve = losses.cpu().numpy()
+        broken = ~np.isfinite(curve).all(axis=1)
+        if broken.any():
+            step = self._step - len(curve) + int(broken.argmax()) + 1
+            raise RunFailedError(
+                f"The loss is not a number at step {step}: training has diverged; use a smaller "
+                f"--learning-rate than {self._parameters.learning_rate:g} and another --out"
+            )
+        self._curves.append(curve)
+
+    def _report(self) -> None:
+        if self._rank == 0:
+            latest = self._curves[-1].mean(axis=0) if self._curves and self._step else ()
+            losses = {name: float(loss) for name, loss in zip(_FIGURES, latest, strict=False)}
+            progress = TrainingProgress(self._step, self._job.record.steps, losses)
+            self._monitor.report.remote(progress)
+
+    def _save(self) -> None:
+        checkpoint = Checkpoint(
+            step=self._step,
+            state=self._trainer.state(),
+            curves=np.concatenate(self._curves),
+            seconds=self._seconds,
+            busy_seconds=self._busy_seconds,
+            unreadable=tuple(self._unreadable),
+        )
+        write_checkpoint(self._out, checkpoint, self._job.record.fingerprint)
+
+
+class _Clock:
+    """Adds up the time that a device spends in blocks; a GPU is not waited for in between."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Time what the block does."""
+        if self._device.type != "cuda":
+            begun = time.perf_counter()
+            yield
+            self._seconds += time.perf_counter() - begun
+            return
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first.record()
+        yield
+        last.record()
+        self._events.append((first, last))
+
+    def take(self) -> float:
+        """Return the seconds since the last call."""
+        if self._events:
+            torch.cuda.synchronize(self._device)
+            self._seconds += sum(first.elapsed_time(last) for first, last in self._events) / 1e3
+            self._events.clear()
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds

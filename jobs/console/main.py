@@ -1,0 +1,74 @@
+"""The entry point: errors become one sentence and an exit status."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import NoReturn
+
+from cyclopts import CycloptsError
+from pydantic import ValidationError
+
+from fusion_core.errors import InvalidValueError, IrfuseError
+from jobs.console.arguments import explain_invalid
+from jobs.console.commands import build_app
+from jobs.console.printing import printable
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main() -> None:
+    """Run the command line."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    _end_on_sigterm()
+    try:
+        build_app()(
+            [argument for argument in arguments if argument != "--debug"],
+            exit_on_error=False,
+            print_error=False,
+        )
+    except KeyboardInterrupt:
+        print(
+            "Stopped. What is committed stays; run the same command again to resume.",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001
+        if debug:
+            _show_traceback()
+        _fail(error)
+
+
+def _end_on_sigterm() -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _show_traceback() -> None:
+    from cluster.storage.locations import redact_text
+
+    lines = redact_text(traceback.format_exc()).splitlines()
+    print("\n".join(map(printable, lines)), file=sys.stderr)
+
+
+def _fail(error: Exception) -> NoReturn:
+    from cluster.storage.locations import redact_text
+
+    invalid = error if isinstance(error, ValidationError) else error.__cause__
+    if isinstance(invalid, ValidationError) and isinstance(error, (ValidationError, CycloptsError)):
+        error = explain_invalid(invalid)
+    if isinstance(error, (IrfuseError, CycloptsError)):
+        message = str(error)
+    else:
+        message = (
+            f"an unforeseen error occurred ({type(error).__name__}: {error}); run again with "
+            "--debug for the traceback"
+        )
+    usage = isinstance(error, (InvalidValueError, CycloptsError))
+    print(f"Error: {printable(redact_text(message))}", file=sys.stderr)
+    sys.exit(EXIT_USAGE if usage else EXIT_FAILED)

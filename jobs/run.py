@@ -1,0 +1,53 @@
+"""Fuse and score every pair of a collection."""
+
+from __future__ import annotations
+
+from cluster.runs.origins import MethodOrigin
+from fusion_core.methods import build_method, get_method
+from fusion_core.parameters import MethodParameters
+from jobs.console.progress import Progress, SilentProgress
+from jobs.execution import Job, RunResult, execute
+from jobs.options import RunOptions
+from jobs.weights import find_stored_weights
+
+
+def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
+    """Fuse and score every pair of SOURCE with a method.
+
+    Writes one row per pair to OUT/shards and the statistics to OUT/summary.json. Run the same
+    command again to resume after any interruption.
+
+    Args:
+        options: What to do.
+        progress: Where progress is shown; silent by default.
+
+    Raises:
+        InvalidValueError: An unknown method, parameter or metric.
+        WeightsError: The weights are missing, damaged or of another network.
+        ManifestError: The source has no pairs.
+        RunConflictError: The output location holds a run with other settings.
+        RunFailedError: Workers cannot be had, or too many pairs fail.
+        StorageError: Something cannot be read or written.
+    """
+    parameters = get_method(options.method).parameters.parse(options.params)
+    weights = find_stored_weights(options, parameters, progress or SilentProgress())
+    # Wrong weights are reported before Ray starts.
+    build_method(options.method, parameters, weights)
+    origin = MethodOrigin(
+        method=options.method,
+        parameters=parameters.model_dump(),
+        weights=None if weights is None else weights.source,
+        weights_sha256=None if weights is None else weights.sha256,
+        weights_trained=None if weights is None else weights.trained,
+        keep_images=options.keep_images,
+    )
+    name = options.name or default_name(options.method, parameters, trained=origin.trained)
+    return execute(Job(options, origin, name, weights), progress)
+
+
+def default_name(method: str, parameters: MethodParameters, *, trained: bool | None) -> str:
+    """Return the name of a run: the method and the parameters that differ from their defaults."""
+    changed = parameters.model_dump(exclude_defaults=True)
+    details = ", ".join(f"{name}={value}" for name, value in changed.items())
+    mark = " [untrained]" if trained is False else ""
+    return f"{method}({details}){mark}" if details else f"{method}{mark}"

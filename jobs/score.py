@@ -1,0 +1,45 @@
+"""Score fused images that were made elsewhere."""
+
+from __future__ import annotations
+
+from cluster.collections.fused_images import FusedImages, require_fused
+from cluster.runs.origins import FilesOrigin
+from cluster.storage.locations import redact
+from jobs.console.progress import Progress
+from jobs.execution import Job, RunResult, execute
+from jobs.options import ScoreOptions
+
+
+def score(options: ScoreOptions, progress: Progress | None = None) -> RunResult:
+    """Score fused images that were made elsewhere against the pairs of SOURCE.
+
+    Writes the same rows as `irfuse run`, and resumes in the same way.
+
+    Args:
+        options: What to do.
+        progress: Where progress is shown; silent by default.
+
+    Raises:
+        InvalidValueError: An unknown metric.
+        ManifestError: The source has no pairs, or nothing names the fused images.
+        RunConflictError: The output location holds a run with other settings.
+        RunFailedError: Workers cannot be had, or too many pairs fail.
+        StorageError: Something cannot be read or written.
+    """
+    fused = options.fused
+    origin = FilesOrigin(
+        method=options.name,
+        fused=None if fused is None else redact(fused),
+        sixteen_bit=options.sixteen_bit,
+    )
+    if fused is None:
+        return execute(Job(options, origin, options.name, complete=require_fused), progress)
+    return execute(
+        Job(
+            options,
+            origin,
+            options.name,
+            complete=lambda batches: FusedImages(options.store(fused)).add_to(batches),
+        ),
+        progress,
+    )
