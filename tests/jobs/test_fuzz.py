@@ -20,6 +20,8 @@ from PIL import Image
 from support.collections import read_rows
 from support.reference_files import deep_png, noise, pillow_file, save_pillow, tiff_file
 
+from cluster.collections.frozen_manifest import FrozenInfo
+from support.records import worker_config
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.collections.user_manifest import read_user_manifest
@@ -301,22 +303,9 @@ def _manifest(uris: list[tuple[str, str]]) -> pa.RecordBatch:
 
 
 def _processor(out: Store, plan: ShardPlan, digest: str) -> ShardProcessor:
-    return ShardProcessor(
-        WorkerConfig(
-            out_url=out.url,
-            plan=plan,
-            manifest_digest=digest,
-            fingerprint="f" * 64,
-            label="densefuse",
-            metrics=METRICS,
-            method="densefuse",
-            parameters={},
-            weights=Weights.from_seed(0),
-            sixteen_bit="percentile",
-            max_pixels=100_000,
-            keep_images=True,
-        )
-    )
+    info = FrozenInfo(plan.rows, digest)
+    settings: dict[str, Any] = {"metrics": METRICS, "max_pixels": 100_000}
+    return ShardProcessor(worker_config(out, info, shard_size=plan.shard_size, **settings))
 
 
 def _check_row(row: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cluster.collections.frozen_manifest import FrozenInfo
+from support.records import method_origin, result_row, run_record
 from cluster.runs.plan import shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import ResultRow, encode_shard
@@ -22,15 +24,17 @@ from jobs.status import status
 from jobs.summarize import ALL_SUBSETS, summarize
 
 METRICS = ["EN", "SCD"]
-RECORD = RunRecord(
-    kind="run", source="/in", method="m", parameters={}, weights_trained=True, metrics=METRICS,
-    max_pixels=10, keep_images=True, shard_size=2, rows=6, manifest_digest="d",
-    irfuse_version="0", torch_version="0", created="2026-01-01T00:00:00+00:00",
-)  # fmt: skip
+RECORD = run_record(
+    FrozenInfo(rows=6, digest="d"),
+    name="m",
+    origin=method_origin(method="m", weights_trained=True),
+    metrics=METRICS,
+    shard_size=2,
+)
 
 
 def row(number: int, *, subset: str = "day", fails: str | None = None) -> ResultRow:
-    result = ResultRow(f"p{number}", subset, "i", "v", "m")
+    result = result_row(f"p{number}", subset=subset)
     result.metrics = {"EN": float(number), "SCD": None if number == 0 else 0.5}
     if fails:
         result.status, result.error_stage = "failed", "decode"

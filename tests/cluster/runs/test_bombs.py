@@ -20,6 +20,7 @@ from support.reference_files import (
     tiff_of_tags,
 )
 
+from support.records import worker_config
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.runs.plan import ShardPlan
@@ -170,14 +171,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, data in {**{name: data for name, (data, _) in BOMBS.items()}, **HARMLESS}.items():
         source.write(f"ir/{name}", data)
         source.write(f"vis/{name}", PNG)
-    info, manifest = freeze(discover(source.url).batches())
+    info, manifest = freeze(discover(source).batches())
     out.write(MANIFEST_KEY, manifest)
-    config = WorkerConfig(
-        out_url=out.url, plan=ShardPlan(info.rows, 64), manifest_digest=info.digest,
-        fingerprint="f" * 64, label="densefuse", metrics=("EN",), method="densefuse",
-        parameters={}, weights=Weights.from_seed(0), sixteen_bit="percentile",
-        max_pixels=MAX_PIXELS, keep_images=True,
-    )  # fmt: skip
+    config = worker_config(out, info, max_pixels=MAX_PIXELS)
     ShardProcessor(config).process(ShardTask(0))
     return folder
 

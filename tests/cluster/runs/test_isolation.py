@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster.runs.isolation import DEATHS_TO_BLAME, DEATHS_TO_GIVE_UP, CarefulShard
+from cluster.runs.isolation import CRASHES_TO_BLAME, CRASHES_TO_GIVE_UP, IsolatedShard
 from cluster.runs.worker import ShardTask
 
 
@@ -28,9 +28,9 @@ class FakeWorker:
         return FakeMethod(name, self.calls)
 
 
-def started(offsets: list[int]) -> tuple[CarefulShard, FakeWorker]:
-    shard, worker = CarefulShard(ShardTask(7)), FakeWorker()
-    shard.call(worker)
+def started(offsets: list[int]) -> tuple[IsolatedShard, FakeWorker]:
+    shard, worker = IsolatedShard(ShardTask(7)), FakeWorker()
+    shard.start_step(worker)
     assert not shard.step_done(offsets)
     return shard, worker
 
@@ -38,9 +38,9 @@ def started(offsets: list[int]) -> tuple[CarefulShard, FakeWorker]:
 def test_rows_are_computed_in_order_and_then_committed() -> None:
     shard, worker = started([0, 1])
     for _ in range(2):
-        shard.call(worker)
+        shard.start_step(worker)
         assert not shard.step_done(0)
-    shard.call(worker)
+    shard.start_step(worker)
     assert shard.step_done("report")
     assert [call[0] for call in worker.calls] == [
         "offsets", "process_pair", "process_pair", "commit",
@@ -49,21 +49,21 @@ def test_rows_are_computed_in_order_and_then_committed() -> None:
 
 def test_one_death_is_not_enough_to_blame_a_pair() -> None:
     shard, worker = started([0, 1])
-    shard.call(worker)
+    shard.start_step(worker)
     assert shard.worker_died("killed")
-    shard.call(worker)
+    shard.start_step(worker)
     assert worker.calls[-1] == ("process_pair", 0)
     assert not shard.failures
 
 
 def test_a_pair_that_kills_again_is_blamed_and_its_neighbours_are_kept() -> None:
     shard, worker = started([0, 1, 2])
-    shard.call(worker)
+    shard.start_step(worker)
     shard.step_done(0)
-    for _ in range(DEATHS_TO_BLAME):
-        shard.call(worker)
+    for _ in range(CRASHES_TO_BLAME):
+        shard.start_step(worker)
         assert shard.worker_died("out of memory")
-    shard.call(worker)
+    shard.start_step(worker)
     shard.step_done(2)
     assert shard.step == "commit"
     assert list(shard.rows) == [0, 2]
@@ -74,21 +74,21 @@ def test_a_pair_that_kills_again_is_blamed_and_its_neighbours_are_kept() -> None
 def test_a_commit_that_keeps_killing_is_given_up() -> None:
     shard, worker = started([])
     survived = []
-    for _ in range(DEATHS_TO_GIVE_UP):
-        shard.call(worker)
+    for _ in range(CRASHES_TO_GIVE_UP):
+        shard.start_step(worker)
         survived.append(shard.worker_died("killed"))
-    assert survived == [True] * (DEATHS_TO_GIVE_UP - 1) + [False]
+    assert survived == [True] * (CRASHES_TO_GIVE_UP - 1) + [False]
 
 
 def test_a_lost_node_costs_the_rows_but_not_what_is_known_of_killers() -> None:
     shard, worker = started([0, 1])
-    for _ in range(DEATHS_TO_BLAME):
-        shard.call(worker)
+    for _ in range(CRASHES_TO_BLAME):
+        shard.start_step(worker)
         shard.worker_died("segfault")
-    shard.call(worker)
+    shard.start_step(worker)
     shard.step_done(1)
     shard.restart()
     assert not shard.rows
     assert list(shard.failures) == [0]
-    shard.call(worker)
+    shard.start_step(worker)
     assert worker.calls[-1] == ("process_pair", 1)

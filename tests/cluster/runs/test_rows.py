@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.records import result_row
 from cluster.runs.plan import ShardPlan, default_shard_size, parse_shard_key, shard_key
-from cluster.runs.rows import ResultRow, encode_shard, read_records, row_schema, shard_facts
+from cluster.runs.rows import ResultRow, encode_shard, read_records, row_schema, shard_metadata
 
 
 @given(rows=st.integers(1, 100_000), size=st.integers(1, 1000))
@@ -54,17 +55,17 @@ def encode(rows: list[ResultRow], metrics: list[str]) -> pq.ParquetFile:
 
 
 def test_the_columns_are_those_of_the_schema_in_order() -> None:
-    row = ResultRow("p", "g", "i", "v", "m", metrics={"EN": 1.5, "SCD": None})
+    row = result_row(metrics={"EN": 1.5, "SCD": None})
     file = encode([row], ["EN", "SCD"])
     assert file.schema_arrow.names == row_schema(["EN", "SCD"]).names
-    assert file.schema_arrow.names[:14] == [
-        "pair_id", "subset", "ir_uri", "vis_uri", "width", "height", "method", "status",
+    assert file.schema_arrow.names[:15] == [
+        "pair_id", "subset", "ir_uri", "vis_uri", "width", "height", "run", "method", "status",
         "error_stage", "error_type", "error_message", "fused", "EN", "SCD",
     ]  # fmt: skip
 
 
 def test_columns_without_any_value_keep_their_type() -> None:
-    file = encode([ResultRow("p", "g", "i", "v", "m")], ["EN"])
+    file = encode([result_row()], ["EN"])
     assert file.schema_arrow.field("EN").type == pa.float64()
     assert file.schema_arrow.field("fused").type == pa.struct(
         [("bytes", pa.binary()), ("path", pa.string())]
@@ -72,21 +73,24 @@ def test_columns_without_any_value_keep_their_type() -> None:
 
 
 def test_the_facts_and_the_picture_hint_are_in_the_metadata() -> None:
-    file = encode([ResultRow("p", "g", "i", "v", "m")], [])
+    file = encode([result_row()], [])
     metadata = file.schema_arrow.metadata
-    assert shard_facts(metadata) == {"shard": "3"}
+    assert shard_metadata(metadata) == {"shard": "3"}
     features = json.loads(metadata[b"huggingface"])["info"]["features"]
     assert features == {"fused": {"_type": "Image"}}
 
 
-def test_many_pictures_are_cut_into_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.runs.rows._ROW_GROUP_BYTES", 1000)
+def test_a_row_group_holds_few_pictures_so_that_one_can_be_read_alone() -> None:
+    mebibyte = 1024 * 1024
+    sizes = [3, 3, 3, 20, 1, 7, 1]
     rows = [
-        ResultRow(f"p{n}", "g", "i", "v", "m", fused={"bytes": bytes(300), "path": None})
-        for n in range(10)
+        result_row(f"p{n}", fused={"bytes": bytes(size * mebibyte), "path": None})
+        for n, size in enumerate(sizes)
     ]
     data = encode_shard([row.to_record() for row in rows], [], {})
-    assert pq.ParquetFile(io.BytesIO(data)).num_row_groups == 4
+    metadata = pq.ParquetFile(io.BytesIO(data)).metadata
+    groups = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+    assert groups == [2, 1, 1, 2, 1]
     assert [record["pair_id"] for record in read_records(io.BytesIO(data))] == [
         row.pair_id for row in rows
     ]
@@ -94,5 +98,5 @@ def test_many_pictures_are_cut_into_row_groups(monkeypatch: pytest.MonkeyPatch) 
 
 def test_picture_bytes_come_back_unchanged() -> None:
     picture = bytes(range(256)) * 40
-    row = ResultRow("p", "g", "i", "v", "m", fused={"bytes": picture, "path": None})
+    row = result_row(fused={"bytes": picture, "path": None})
     assert encode([row], []).read()["fused"].to_pylist() == [{"bytes": picture, "path": None}]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from support.collections import read_rows, stable
 
+from support.records import worker_config
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.runs.plan import ShardPlan, shard_key
@@ -33,23 +34,10 @@ IR, VIS = synthetic_pair(40, 50, seed=5)
 def processor(folder: Path, *, shard_size: int = 64, **changed: Any) -> ShardProcessor:
     """Freeze the collection in `folder/in` and load a worker for `folder/out`."""
     out = Store(str(folder / "out"))
-    info, manifest = freeze(discover(str(folder / "in")).batches())
+    info, manifest = freeze(discover(Store(str(folder / "in"))).batches())
     out.write(MANIFEST_KEY, manifest)
-    settings: dict[str, Any] = {
-        "out_url": out.url,
-        "plan": ShardPlan(info.rows, shard_size),
-        "manifest_digest": info.digest,
-        "fingerprint": "f" * 64,
-        "label": "densefuse",
-        "metrics": METRICS,
-        "method": "densefuse",
-        "parameters": {"strategy": "addition"},
-        "weights": Weights.from_seed(0),
-        "sixteen_bit": "percentile",
-        "max_pixels": 1_000_000,
-        "keep_images": True,
-    }
-    return ShardProcessor(WorkerConfig(**{**settings, **changed}))
+    settings: dict[str, Any] = {"shard_size": shard_size, "metrics": list(METRICS), **changed}
+    return ShardProcessor(worker_config(out, info, **settings))
 
 
 def put(folder: Path, name: str, ir: bytes, vis: bytes, *, vis_name: str | None = None) -> None:

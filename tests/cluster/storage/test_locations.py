@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.collections import read_rows
 
+from support.records import method_origin, worker_config
 from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.plan import ShardPlan
@@ -183,12 +184,8 @@ def test_signed_urls_are_read_but_their_signature_is_in_no_row(tmp_path: Path) -
         store.write("list.csv", "\n".join(["ir_uri,vis_uri", *rows]).encode())
         info, frozen = freeze(read_user_manifest(store, "list.csv"))
         out.write(MANIFEST_KEY, frozen)
-        config = WorkerConfig(
-            out_url=out.url, plan=ShardPlan(2, 2), manifest_digest=info.digest, fingerprint="f",
-            label="densefuse", metrics=("EN",), method="densefuse", parameters={},
-            weights=Weights.from_seed(0), sixteen_bit="percentile", max_pixels=10_000,
-            keep_images=False, storage_options={"headers": {"x-secret": SECRET}},
-        )  # fmt: skip
+        out = Store(out.url, {"headers": {"x-secret": SECRET}})
+        config = worker_config(out, info, origin=method_origin(keep_images=False))
         ShardProcessor(config).process(ShardTask(0))
     first, second = read_rows(out.url)
     assert (first["status"], first["vis_uri"]) == ("ok", f"{url}/0-vis.png?...")

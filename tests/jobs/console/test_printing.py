@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from support.collections import write_pairs
 
+from support.records import worker_config
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.layouts import Discovery
 from cluster.collections.user_manifest import read_user_manifest
@@ -47,18 +48,9 @@ def run_of(folder: Path) -> tuple[Store, RunRecord]:
     out = Store(str(folder / "out"))
     info, frozen = freeze(read_user_manifest(source, "list.csv"))
     out.write(MANIFEST_KEY, frozen)
-    record = RunRecord(
-        kind="run", source="list.csv", method="densefuse", parameters={}, metrics=["EN"],
-        max_pixels=10_000, keep_images=True, shard_size=64, rows=info.rows,
-        manifest_digest=info.digest, irfuse_version="0", torch_version="0", created="",
-    )  # fmt: skip
-    out.write(RUN_KEY, record.model_dump_json().encode())
-    config = WorkerConfig(
-        out_url=out.url, plan=ShardPlan(info.rows, 64), manifest_digest=info.digest,
-        fingerprint=record.fingerprint, label="[/method]", metrics=("EN",), method="densefuse",
-        parameters={}, weights=Weights.from_seed(0), sixteen_bit="percentile", max_pixels=10_000,
-        keep_images=True,
-    )  # fmt: skip
+    config = worker_config(out, info, name="[/method]", max_pixels=10_000)
+    record = config.record
+    out.write(record.key, record.model_dump_json().encode())
     ShardProcessor(config).process(ShardTask(0))
     return out, record
 
