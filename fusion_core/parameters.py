@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fusion_core.choices import Colour, OutputRange, Precision, SixteenBit
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.bit_depth import OutputRange, SixteenBit
-from fusion_core.images.colour import Colour
-
-Precision = Literal["fp32", "bf16"]
 
 
 class MethodParameters(BaseModel):

@@ -7,9 +7,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_PIXELS = 64 * 1024 * 1024
-LARGEST_MAX_PIXELS = 178_956_970
-"""Pillow refuses to open anything larger."""
+from fusion_core.choices import (
+    DEFAULT_MAX_PIXELS,
+    LARGEST_MAX_PIXELS,
+    SMALLEST_CROP,
+    Autoencoder,
+    Device,
+    PixelNorm,
+    Precision,
+    ResidualConvolutions,
+    SixteenBit,
+)
 
 Layout = Literal["auto", "folders", "prefix", "suffix", "infix", "four_channel"]
 
@@ -34,7 +42,7 @@ class JobOptions(BaseModel):
     """Pairs a shard; by default 64, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
     """Largest share of failed pairs before the run counts as failed and stops."""
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
     """Largest accepted image, width times height."""
     retry_failed: bool = False
     """Compute the failed rows of finished shards again."""
@@ -42,7 +50,7 @@ class JobOptions(BaseModel):
     """Ray cluster; by default RAY_ADDRESS, or else a Ray of its own on this machine."""
     workers: int | None = Field(default=None, ge=1)
     """Number of workers; by default one a GPU, or one a CPU where there is none."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to compute."""
     pair_timeout: float = Field(default=300.0, gt=0)
     """Seconds without any progress before a worker is taken for hung."""
@@ -77,7 +85,7 @@ class ScoreOptions(JobOptions):
     manifest's column fused_uri names them."""
     name: str = Field(min_length=1)
     """What the rows' method column says."""
-    sixteen_bit: Literal["percentile", "full"] = "percentile"
+    sixteen_bit: SixteenBit = "percentile"
     """How 16-bit images become 8-bit."""
 
 
@@ -89,7 +97,7 @@ class TrainOptions(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
     )
 
-    method: Literal["densefuse", "res2netfuse"]
+    method: Autoencoder
     """Whose autoencoder to train."""
     out: str
     """Where the training is kept: a folder or s3://bucket/prefix."""
@@ -97,7 +105,7 @@ class TrainOptions(BaseModel):
     """Folder of images of any kind (local path, s3://, gs://): gray crops of them are learned."""
     single_image: str | None = None
     """One image instead, whose middle alone is learned (Res2NetFuse, III-B)."""
-    pixel_norm: Literal["euclidean", "mse"] | None = None
+    pixel_norm: PixelNorm | None = None
     """Pixel loss: euclidean distance (densefuse), or mean squared error (res2netfuse)."""
     ssim_weight: float | None = Field(default=None, ge=0.0, le=1e9, allow_inf_nan=False)
     """Weight lambda of the SSIM loss: 100 for densefuse, 1 for res2netfuse."""
@@ -109,23 +117,23 @@ class TrainOptions(BaseModel):
     """How often each image is seen."""
     iterations: int | None = Field(default=None, ge=1, le=100_000_000)
     """Steps in place of epochs; 2000 for a single image."""
-    crop: int = Field(default=256, ge=11, le=4096)
+    crop: int = Field(default=256, ge=SMALLEST_CROP, le=4096)
     """Side of the crops in pixels; smaller images are enlarged."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the first weights, the order of the images and the places of the crops."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Of forward and backward passes."""
-    convolutions: Literal["shared", "separate"] = "shared"
+    convolutions: ResidualConvolutions = "shared"
     """Of Res2NetFuse's residual block; see irfuse methods."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints, from which a training that was killed goes on."""
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
     """Largest accepted image, width times height."""
     address: str | None = None
     """Ray cluster; by default RAY_ADDRESS, or else a Ray of its own on this machine."""
     workers: int = Field(default=1, ge=1)
     """Workers that share each batch evenly, on a CPU or GPU each."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """Where to compute."""
     start_timeout: float = Field(default=900.0, gt=0)
     """Seconds to wait for the workers to be placed and ready."""

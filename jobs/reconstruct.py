@@ -17,6 +17,7 @@ from cluster.storage.images import read_gray
 from cluster.storage.reader import split_object_url
 from cluster.storage.store import Store
 from cluster.storage.weights import find_stored_weights
+from fusion_core.choices import DEFAULT_MAX_PIXELS, Autoencoder
 from fusion_core.errors import (
     ImageDecodeError,
     InvalidValueError,
@@ -28,9 +29,8 @@ from fusion_core.methods import get_method
 from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
-from fusion_core.training.parameters import AUTOENCODERS, Autoencoder
+from fusion_core.training.parameters import AUTOENCODERS
 from jobs.console.progress import Progress, SilentProgress
-from jobs.options import MAX_PIXELS
 
 _SCHEMA = pa.schema(
     [
@@ -145,7 +145,7 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"image": key, "method": method, "weights": weights.sha256}
     try:
-        image = read_gray(store, key, MAX_PIXELS)
+        image = read_gray(store, key, DEFAULT_MAX_PIXELS)
     except (StorageError, ImageDecodeError) as error:
         return {**row, "status": "failed", "error_message": str(error)}
     height, width = image.shape

@@ -22,8 +22,9 @@ from cluster.runs.plan import ShardPlan
 from cluster.runs.rows import ResultRow, Stage
 from cluster.storage.locations import redact, redact_text
 from cluster.storage.reader import Reader
+from fusion_core.choices import SixteenBit
 from fusion_core.errors import IrfuseError
-from fusion_core.images.bit_depth import SixteenBit, to_eight_bit
+from fusion_core.images.bit_depth import to_eight_bit
 from fusion_core.images.decoding import Pixels, decode_four_channel, decode_image
 from fusion_core.images.encoding import encode_png
 from fusion_core.methods import FuseBatch, build_method, get_method

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusion_core.choices import OutputRange, SixteenBit
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.decoding import Pixels
 
-OutputRange = Literal["clip", "minmax"]
-SixteenBit = Literal["percentile", "full"]
 _FLAT = 1e-4
 """Span relative to the largest value under which a float32 image counts as flat."""
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0

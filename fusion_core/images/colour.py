@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-Colour = Literal["luma", "gray", "per_channel"]
 
 _LUMA = (0.299, 0.587, 0.114)
 _CB_SCALE, _CR_SCALE = 1.772, 1.402

@@ -13,11 +13,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import ImageDecodeError
 
 Pixels = NDArray[Any]
 """An image: `(H, W)` gray or `(H, W, 3)` RGB, dtype uint8 or uint16."""
-DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
 _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, RuntimeError,

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fusion_core.images.bit_depth import OutputRange
+from fusion_core.choices import OutputRange
 from fusion_core.methods import strategies
 from fusion_core.networks.convolution import reflect, relu_and_reflect, weighted_sum
 from fusion_core.networks.devices import without_initial_values

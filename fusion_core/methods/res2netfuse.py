@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fusion_core.images.bit_depth import OutputRange
+from fusion_core.choices import OutputRange, ResidualConvolutions
 from fusion_core.methods import strategies
 from fusion_core.networks.convolution import speed_up_pointwise
 from fusion_core.networks.devices import without_initial_values
@@ -28,7 +28,6 @@ _KEPT_ELEMENTS = 64 * 1024 * 1024
 
 Strategy = Literal["l1_norm", "mean"]
 MeanWeights = Literal["softmax", "ratio"]
-Residual = Literal["shared", "separate"]
 
 
 class Res2NetFuseParameters(MethodParameters):
@@ -40,7 +39,7 @@ class Res2NetFuseParameters(MethodParameters):
     """How `mean` makes weights: the released code brings each mean map to 0..1 by its own minimum
     and maximum and takes a soft-max (`softmax`, the default, because the published scores come
     from it and the text says soft-max); `ratio` is the formula of Eq. 7."""
-    convolutions: Residual = "shared"
+    convolutions: ResidualConvolutions = "shared"
     """The released code uses one 3x3 convolution at all six places of the Res2Net block (`shared`,
     the default, as in the published results); Table I can be read as six of them (`separate`)."""
     output_range: OutputRange = "minmax"
@@ -54,7 +53,7 @@ class Res2NetFuseNetwork(nn.Module):
         convolutions: Whether the Res2Net block has one 3x3 convolution or six.
     """
 
-    def __init__(self, convolutions: Residual = "shared") -> None:
+    def __init__(self, convolutions: ResidualConvolutions = "shared") -> None:
         super().__init__()
         self.c1 = nn.Conv2d(1, 32, 3, padding=1)
         self.c2 = nn.Conv2d(32, 64, 3, padding=1)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fusion_core.choices import Precision
 from fusion_core.errors import InvalidValueError
 from fusion_core.networks.convolution import speed_up_pointwise
 from fusion_core.networks.devices import constant
 from fusion_core.networks.tiling import tiles
 from fusion_core.networks.weights import Weights, check_tensors, pack_tensors, read_tensors
-from fusion_core.parameters import Precision
 
 BackboneName = Literal["vgg19", "resnet50", "resnet101", "resnet152"]
 InputScale = Literal["published", "imagenet"]

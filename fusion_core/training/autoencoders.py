@@ -7,12 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fusion_core.choices import Autoencoder, ResidualConvolutions
 from fusion_core.methods.densefuse import DenseFuseNetwork
-from fusion_core.methods.res2netfuse import Res2NetFuseNetwork, Residual
+from fusion_core.methods.res2netfuse import Res2NetFuseNetwork
 from fusion_core.networks.devices import without_initial_values
 from fusion_core.networks.weights import Weights, load_weights
 from fusion_core.training.losses import _PEAK
-from fusion_core.training.parameters import Autoencoder, TrainingParameters
+from fusion_core.training.parameters import TrainingParameters
 
 
 class Reconstruction(nn.Module):
@@ -34,12 +35,14 @@ def new_network(parameters: TrainingParameters) -> DenseFuseNetwork | Res2NetFus
         return _network(parameters.method, parameters.convolutions)
 
 
-def _network(method: Autoencoder, convolutions: Residual) -> DenseFuseNetwork | Res2NetFuseNetwork:
+def _network(
+    method: Autoencoder, convolutions: ResidualConvolutions
+) -> DenseFuseNetwork | Res2NetFuseNetwork:
     return DenseFuseNetwork() if method == "densefuse" else Res2NetFuseNetwork(convolutions)
 
 
 def load_autoencoder(
-    method: Autoencoder, weights: Weights, convolutions: Residual = "shared"
+    method: Autoencoder, weights: Weights, convolutions: ResidualConvolutions = "shared"
 ) -> nn.Module:
     """Load a trained autoencoder: images `(B, 1, H, W)` in 0..255 to their reconstructions.
 

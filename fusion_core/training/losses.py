@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.choices import PixelNorm
 from fusion_core.metrics.filters import gaussian_taps
 from fusion_core.networks.devices import constant
-from fusion_core.training.parameters import PixelNorm
 
 _PEAK = 255.0
-_WINDOW = 11
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fusion_core.methods.res2netfuse import Residual
-from fusion_core.parameters import Precision
-from fusion_core.training.losses import _WINDOW
+from fusion_core.choices import (
+    SMALLEST_CROP,
+    Autoencoder,
+    PixelNorm,
+    Precision,
+    ResidualConvolutions,
+)
 
-Autoencoder = Literal["densefuse", "res2netfuse"]
-PixelNorm = Literal["euclidean", "mse"]
 AUTOENCODERS: tuple[Autoencoder, ...] = get_args(Autoencoder)
 
 
@@ -22,7 +24,7 @@ class TrainingParameters(BaseModel):
 
     method: Autoencoder
     """Whose network."""
-    convolutions: Residual = "shared"
+    convolutions: ResidualConvolutions = "shared"
     """Of Res2NetFuse's residual block; see the method."""
     pixel_norm: PixelNorm
     """Pixel loss: `euclidean` distance of output and image, averaged over the batch (DenseFuse,
@@ -33,7 +35,7 @@ class TrainingParameters(BaseModel):
     """Of Adam."""
     batch: int = Field(ge=1, le=4096)
     """Crops a step, all workers together."""
-    crop: int = Field(default=256, ge=_WINDOW, le=4096)
+    crop: int = Field(default=256, ge=SMALLEST_CROP, le=4096)
     """Side of the square crops."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the initial weights, the order of the images and the places of the crops."""

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from fusion_core.choices import Precision
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods import FuseBatch, build_method, get_method
 from fusion_core.networks.backbones import FeatureExtractor
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import Precision
 from jobs.bench.measuring import (
     Report,
     check_setting,

@@ -16,6 +16,7 @@ from support.reference_metrics import REFERENCES
 
 import fusion_core
 from fusion_core import fuse, list_methods, list_metrics, score
+from fusion_core.choices import SixteenBit
 from fusion_core.errors import (
     ImageDecodeError,
     InvalidValueError,
@@ -23,7 +24,7 @@ from fusion_core.errors import (
     PairMismatchError,
     WeightsError,
 )
-from fusion_core.images.bit_depth import SixteenBit, to_eight_bit
+from fusion_core.images.bit_depth import to_eight_bit
 
 
 def noise(seed: int, *shape: int, dtype: type = np.uint8) -> NDArray[Any]:

@@ -25,8 +25,9 @@ from support.collections import SIZES, read_rows, write_pairs
 
 import irfuse
 from fusion_core import fuse
+from fusion_core.choices import SixteenBit
 from fusion_core.errors import InvalidValueError, RunConflictError, WeightsError
-from fusion_core.images.bit_depth import SixteenBit, to_eight_bit
+from fusion_core.images.bit_depth import to_eight_bit
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.methods import METHODS

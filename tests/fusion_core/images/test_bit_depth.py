@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from fusion_core.choices import OutputRange, SixteenBit
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.bit_depth import OutputRange, SixteenBit, apply_output_range, to_eight_bit
+from fusion_core.images.bit_depth import apply_output_range, to_eight_bit
 from fusion_core.images.encoding import encode_png
 
 

@@ -22,8 +22,9 @@ from support.reference_files import (
     tiff_of_tags,
 )
 
+from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import ImageDecodeError
-from fusion_core.images.decoding import DEFAULT_MAX_PIXELS, decode_four_channel, decode_image
+from fusion_core.images.decoding import decode_four_channel, decode_image
 
 # Pillow warns of damaged TIFF tags before it gives up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
