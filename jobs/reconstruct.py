@@ -23,9 +23,8 @@ from fusion_core.errors import (
     InvalidValueError,
     NotFoundError,
     StorageError,
-    WeightsError,
 )
-from fusion_core.methods import get_method
+from fusion_core.methods import get_method, require_weights
 from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
@@ -110,9 +109,9 @@ def reconstruct(
         raise InvalidValueError(f"Expected an output that ends in .parquet, but got {output}")
     progress = progress or SilentProgress()
     parameters = get_method(method).parameters.parse(dict(params or {}))
-    found = find_stored_weights(method, parameters, weights, storage_options, progress)
-    if found is None:
-        raise WeightsError(f"{method} needs weights: {get_method(method).weights_hint}")
+    found = require_weights(
+        method, find_stored_weights(method, parameters, weights, storage_options, progress)
+    )
     network = load_autoencoder(method, found, getattr(parameters, "convolutions", "shared"))
     store = Store(images, storage_options)
     keys = [entry.key for entry in store.entries() if is_image(entry.key)]

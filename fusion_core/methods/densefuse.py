@@ -15,13 +15,13 @@ from fusion_core.networks.convolution import reflect, relu_and_reflect, weighted
 from fusion_core.networks.devices import without_initial_values
 from fusion_core.networks.tiling import map_tiles
 from fusion_core.networks.weights import Weights, load_weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _CONVOLUTIONS_DEEP = 8
 _TILE = 256
 
 
-class DenseFuseParameters(MethodParameters):
+class DenseFuseParameters(NetworkParameters):
     """Parameters of DenseFuse."""
 
     strategy: Literal["addition", "mean", "l1_norm"] = "addition"

@@ -13,7 +13,7 @@ from fusion_core.errors import InvalidValueError, PairMismatchError
 from fusion_core.images import colour
 from fusion_core.images.bit_depth import apply_output_range
 from fusion_core.images.decoding import Pixels
-from fusion_core.methods import FuseBatch
+from fusion_core.methods.base import FuseBatch
 from fusion_core.parameters import MethodParameters
 
 EightBit = NDArray[np.uint8]

@@ -17,7 +17,7 @@ from fusion_core.networks.convolution import speed_up_pointwise
 from fusion_core.networks.devices import without_initial_values
 from fusion_core.networks.tiling import tiles
 from fusion_core.networks.weights import Weights, load_weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _GROUPS = 4
 _REACH = 8 + 4
@@ -30,7 +30,7 @@ Strategy = Literal["l1_norm", "mean"]
 MeanWeights = Literal["softmax", "ratio"]
 
 
-class Res2NetFuseParameters(MethodParameters):
+class Res2NetFuseParameters(NetworkParameters):
     """Parameters of Res2NetFuse."""
 
     strategy: Strategy = "mean"

@@ -20,14 +20,14 @@ from fusion_core.methods.strategies import normalise
 from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers
 from fusion_core.networks.devices import constant
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _LAYERS = Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"))
 _KERNEL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)
 """A of Eq. 6."""
 
 
-class Resnet152Parameters(MethodParameters):
+class Resnet152Parameters(NetworkParameters):
     """Parameters of the ResNet-152 method."""
 
     filter_size: int = Field(default=31, ge=1, le=255)

@@ -19,7 +19,7 @@ from fusion_core.methods.strategies import normalise
 from fusion_core.methods.whitening import whiten
 from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 _RESNET_LAYERS = ("conv2", "conv3", "conv4", "conv5")
@@ -27,7 +27,7 @@ _PART_ELEMENTS = {"cpu": 1024 * 1024, "cuda": 64 * 1024 * 1024}
 """Feature elements that are whitened at a time."""
 
 
-class ResnetZcaParameters(MethodParameters):
+class ResnetZcaParameters(NetworkParameters):
     """Parameters of ResNet with ZCA."""
 
     backbone: Literal["resnet50", "resnet101", "vgg19"] = "resnet50"

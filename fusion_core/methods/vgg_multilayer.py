@@ -17,12 +17,12 @@ from fusion_core.methods.resizing import nearest
 from fusion_core.methods.strategies import normalise
 from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
-class VggMultilayerParameters(MethodParameters):
+class VggMultilayerParameters(NetworkParameters):
     """Parameters of the VGG-19 multi-layer method."""
 
     smoothness: float = Field(default=5.0, ge=0.0, le=1e6)

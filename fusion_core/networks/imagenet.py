@@ -52,14 +52,14 @@ def imagenet_variant(backbone: BackboneName, source: str | None) -> str | None:
 
 
 def read_imagenet_weights(
-    backbone: BackboneName, variant: str, tell: Callable[[str], None] = lambda message: None
+    backbone: BackboneName, variant: str, notify: Callable[[str], None] = lambda message: None
 ) -> Weights:
     """Read torchvision's weights from where it keeps them, after downloading them if need be.
 
     Args:
         backbone: The network.
         variant: Such as `IMAGENET1K_V1`.
-        tell: Called with a sentence before a download begins.
+        notify: Called with a sentence before a download begins.
 
     Raises:
         WeightsError: They are not here and cannot be downloaded, or are not what torchvision
@@ -73,7 +73,7 @@ def read_imagenet_weights(
     prefix = published[1] if published else ""
     data = _read(path, name)
     if data is None:
-        tell(f"Downloading {name} from {member.url} to {path}")
+        notify(f"Downloading {name} from {member.url} to {path}")
         _download(member.url, path, prefix, name)
         data = _read(path, name) or b""
     found = hashlib.sha256(data).hexdigest()

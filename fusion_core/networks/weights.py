@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from importlib import resources
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -62,10 +64,23 @@ class Weights:
         return self.digest or hashlib.sha256(self.data).hexdigest()
 
 
-def read_pretrained(name: str) -> Weights:
-    """Read weights that come with irfuse; the card beside each file tells how they were made."""
-    data = resources.files("fusion_core").joinpath("pretrained", name).read_bytes()
-    return Weights.from_file(data, f"irfuse:{name.removesuffix('.safetensors')}")
+def read_bundled_weights(name: str) -> Weights:
+    """Read weights that irfuse includes, such as `densefuse`."""
+    return Weights.from_file(_bundled(f"{name}.safetensors"), f"irfuse:{name}")
+
+
+def read_weights_card(name: str) -> dict[str, Any]:
+    """Read the card of weights that irfuse includes: how they were trained, and their licence.
+
+    >>> read_weights_card("densefuse")["licence"]
+    'Apache-2.0'
+    """
+    card: dict[str, Any] = json.loads(_bundled(f"{name}.json"))
+    return card
+
+
+def _bundled(file_name: str) -> bytes:
+    return resources.files("fusion_core").joinpath("pretrained", file_name).read_bytes()
 
 
 def parse_random_weights(source: str) -> Weights | None:

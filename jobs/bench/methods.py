@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 from fusion_core.choices import Precision
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods import FuseBatch, build_method, get_method
+from fusion_core.methods.base import ImageNetWeights
 from fusion_core.networks.backbones import FeatureExtractor
 from fusion_core.networks.weights import Weights
 from jobs.bench.measuring import (
@@ -179,9 +180,9 @@ def _measure(
     parsed = spec.parameters.parse({**parameters, "precision": precision})
     fuse_batch = build_method(method, parsed, _WEIGHTS, sources.device)
     actions: list[Callable[[], object]] = [lambda: fuse_batch(sources)]
-    if spec.layers is not None:
+    if isinstance(spec.weights, ImageNetWeights):
         extractor = FeatureExtractor(
-            spec.layers(parsed), _WEIGHTS, sources.device, precision=precision
+            spec.weights.layers(parsed), _WEIGHTS, sources.device, precision=precision
         )
         images = sources.flatten(0, 1)
         actions.append(lambda: extractor.reduce(images, lambda features: features[:, :1]))

@@ -30,7 +30,7 @@ from fusion_core.errors import InvalidValueError, RunConflictError, WeightsError
 from fusion_core.images.bit_depth import to_eight_bit
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.methods import METHODS
+from fusion_core.methods import METHODS, describe_weights
 from irfuse import RunOptions
 from jobs.console import commands as cli
 
@@ -484,9 +484,17 @@ def test_a_method_is_listed_with_its_parameters_defaults_and_what_they_mean(
         for line in listing[method].splitlines()
         if line.startswith("│ ")
     ]
-    named = {name: (default, meaning) for name, default, meaning in rows if name}
+    named = {name: default for name, default, choices, meaning in rows if name}
     fields = METHODS[method].parameters.model_fields
-    assert {name: default for name, (default, _) in named.items()} == {
-        name: str(field.default) for name, field in fields.items()
-    }
-    assert all(meaning for _, meaning in named.values())
+    assert named == {name: str(field.default) for name, field in fields.items()}
+    assert all(choices and meaning for name, _, choices, meaning in rows if name)
+
+
+@methods
+def test_a_method_is_listed_with_its_paper_and_weights(
+    method: str, listing: dict[str, str]
+) -> None:
+    text = " ".join(listing[method].split())
+    if (paper := METHODS[method].paper) is not None:
+        assert f"{paper.citation} {paper.link} " in text
+    assert describe_weights(METHODS[method]) in text

@@ -12,10 +12,11 @@ from support.networks import source_images
 from torch import Tensor
 
 from fusion_core.methods import METHODS, FuseBatch, build_method, densefuse
+from fusion_core.methods.base import ImageNetWeights
 from fusion_core.networks.weights import Weights
 
 SIZE = (33, 20)
-ON_BACKBONES = [name for name, spec in METHODS.items() if spec.layers is not None]
+ON_BACKBONES = [name for name, spec in METHODS.items() if isinstance(spec.weights, ImageNetWeights)]
 
 methods = pytest.mark.parametrize("name", METHODS)
 backbone_methods = pytest.mark.parametrize("name", ON_BACKBONES)

@@ -16,13 +16,13 @@ from support.networks import (
 )
 from torch import Tensor
 
+from fusion_core.choices import ResidualConvolutions
 from fusion_core.methods import build_method, strategies
 from fusion_core.methods import res2netfuse as implementation
 from fusion_core.methods.res2netfuse import (
     MeanWeights,
     Res2NetFuseNetwork,
     Res2NetFuseParameters,
-    Residual,
     Strategy,
     res2netfuse,
 )
@@ -53,7 +53,7 @@ def inference() -> Iterator[None]:
 
 
 @functools.cache
-def network(convolutions: Residual) -> Res2NetFuseNetwork:
+def network(convolutions: ResidualConvolutions) -> Res2NetFuseNetwork:
     made = Res2NetFuseNetwork(convolutions)
     load_weights(made, res2net_weights(convolutions))
     return made
@@ -64,7 +64,7 @@ def expected_fusion(
     size: tuple[int, int],
     strategy: Strategy,
     mean_weights: MeanWeights,
-    convolutions: Residual,
+    convolutions: ResidualConvolutions,
     count: int = 2,
 ) -> reference_fusion.Fusion:
     return reference_fusion.res2netfuse(
@@ -99,7 +99,10 @@ def attention(features: Tensor, strategy: Strategy, mean_weights: MeanWeights) -
 @blocks
 @attentions
 def test_fused_image_equals_the_reference(
-    strategy: Strategy, mean_weights: MeanWeights, convolutions: Residual, size: tuple[int, int]
+    strategy: Strategy,
+    mean_weights: MeanWeights,
+    convolutions: ResidualConvolutions,
+    size: tuple[int, int],
 ) -> None:
     sources = to_sources(source_images(size))
     found = res2netfuse(
@@ -128,7 +131,7 @@ def test_three_sources_equal_the_reference(strategy: Strategy, mean_weights: Mea
 
 
 @blocks
-def test_built_method_uses_its_parameters(convolutions: Residual) -> None:
+def test_built_method_uses_its_parameters(convolutions: ResidualConvolutions) -> None:
     values = {"strategy": "mean", "mean_weights": "ratio", "convolutions": convolutions}
     parameters = Res2NetFuseParameters.parse(values)
     fuse = build_method("res2netfuse", parameters, res2net_weights(convolutions))
