@@ -100,6 +100,17 @@ def time_repeats(action: Callable[[], object], repeats: int, warm_ups: int) -> l
     return seconds
 
 
+def synchronised(action: Callable[[], object], device: torch.device) -> Callable[[], None]:
+    """Return an action that ends only when the device has computed everything."""
+
+    def run() -> None:
+        action()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
 def versions(*names: str) -> dict[str, str]:
     """Return the versions of Python and of installed packages."""
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
