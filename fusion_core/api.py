@@ -125,7 +125,7 @@ def _identify(weights: str | Path | None) -> _WeightsFile | None:
     try:
         found = Path(source).stat()
     except (OSError, ValueError):
-        return _WeightsFile(source)  # a name, or an error that reading it will tell
+        return _WeightsFile(source)  # a name, or a path whose error reading it will report
     return _WeightsFile(source, found.st_mtime_ns, found.st_size)
 
 

@@ -18,7 +18,6 @@ from fusion_core.networks.weights import Weights, load_weights
 from fusion_core.parameters import NetworkParameters
 
 _CONVOLUTIONS_DEEP = 8
-_TILE = 256
 
 
 class DenseFuseParameters(NetworkParameters):
@@ -95,9 +94,15 @@ def densefuse(
 
 
 def build_densefuse(
-    parameters: DenseFuseParameters, weights: Weights, device: torch.device
+    parameters: DenseFuseParameters, weights: Weights, device: torch.device, *, tile: int = 256
 ) -> Callable[[Tensor], Tensor]:
     """Load the network onto a device and return the function that fuses batches.
+
+    Args:
+        parameters: Parameters of the method.
+        weights: Weights of the autoencoder.
+        device: Where to compute.
+        tile: Longest side in pixels of the tiles into which larger images are cut.
 
     Raises:
         WeightsError: The weights do not fit the network.
@@ -113,6 +118,6 @@ def build_densefuse(
 
     def fuse_batch(sources: Tensor) -> Tensor:
         halo = _CONVOLUTIONS_DEEP + parameters.radius
-        return map_tiles(fuse_tile, sources.to(dtype), tile=_TILE, halo=halo).float()
+        return map_tiles(fuse_tile, sources.to(dtype), tile=tile, halo=halo).float()
 
     return fuse_batch

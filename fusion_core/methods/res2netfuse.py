@@ -20,9 +20,9 @@ from fusion_core.networks.weights import Weights, load_weights
 from fusion_core.parameters import NetworkParameters
 
 _GROUPS = 4
-_REACH = 8 + 4
-"""Pixels that encoder (two convolutions, three groups of two in a row) and decoder look away."""
-_TILE = 256
+_RECEPTIVE_RADIUS = 8 + 4
+"""Radius in pixels of the receptive field of the encoder (two convolutions, and three groups of two
+in a row) and of the decoder."""
 _KEPT_ELEMENTS = 64 * 1024 * 1024
 """Feature elements of an image that are kept rather than computed again."""
 
@@ -99,6 +99,8 @@ def res2netfuse(
     *,
     strategy: Strategy = "mean",
     mean_weights: MeanWeights = "softmax",
+    tile: int = 256,
+    kept_elements: int = _KEPT_ELEMENTS,
 ) -> Tensor:
     """Fuse K sources: encode each, average the feature maps by spatial attention, decode once.
 
@@ -107,13 +109,16 @@ def res2netfuse(
         network: The trained autoencoder.
         strategy: Spatial attention.
         mean_weights: How `mean` makes weights.
+        tile: Longest side in pixels of the tiles into which larger images are cut.
+        kept_elements: Feature elements up to which the features are kept between the two passes of
+            `softmax`; more are computed again.
 
     Returns:
         `(B, 1, H, W)`, of no fixed range. Large images are computed in tiles.
     """
     count, batch, _, height, width = sources.shape
-    parts = list(tiles(height, width, tile=_TILE, halo=_REACH))
-    keep = count * batch * 64 * height * width <= _KEPT_ELEMENTS
+    parts = list(tiles(height, width, tile=tile, halo=_RECEPTIVE_RADIUS))
+    keep = count * batch * 64 * height * width <= kept_elements
 
     def encode(part: Tensor) -> Tensor:
         features = network.encode(part.flatten(0, 1))

@@ -83,8 +83,8 @@ def attend_to_mean(features: Tensor, limits: tuple[Tensor, Tensor] | None = None
 
 def channel_mean(features: Tensor) -> Tensor:
     """Average `(K, B, C, H, W)` over the channels: `(K, B, 1, H, W)`, at least float32."""
-    kind = torch.promote_types(features.dtype, torch.float32)
-    return features.mean(dim=2, keepdim=True, dtype=kind)
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    return features.mean(dim=2, keepdim=True, dtype=dtype)
 
 
 def normalise(activities: Tensor) -> Tensor:

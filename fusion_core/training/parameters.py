@@ -55,5 +55,6 @@ PAPER: dict[Autoencoder, dict[str, Any]] = {
 """What the papers train with.
 
 DenseFuse is trained with lambda 1, 10, 100 and 1000; 100 gave the published weights that later
-papers compare with. Res2NetFuse does not tell its learning rate: it is that of DenseFuse.
+papers compare with. The Res2NetFuse paper does not state its learning rate; that of DenseFuse is
+used.
 """

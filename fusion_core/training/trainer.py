@@ -72,8 +72,8 @@ class Trainer:
 
     def _losses(self, images: Tensor) -> Losses:
         half = self.parameters.precision == "bf16"
-        kind = self._device.type
-        with torch.autocast(kind, torch.bfloat16) if half else contextlib.nullcontext():
+        device = self._device.type
+        with torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext():
             outputs = self._module(images)
         return reconstruction_losses(
             outputs.float(),

@@ -143,19 +143,10 @@ def test_file_of_no_known_format_is_refused_with_its_first_bytes(name: str) -> N
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_whole_file_is_decoded(name: str) -> None:
-    assert decode_image(FILES[name]).shape[:2] in {(20, 30), (9, 8)}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_half_a_file_is_called_damaged_or_truncated(name: str) -> None:
+def test_whole_file_is_decoded_and_a_part_is_called_damaged_or_truncated(name: str) -> None:
     data = FILES[name]
+    assert decode_image(data).shape[:2] in {(20, 30), (9, 8)}
     assert "damaged" in refusal(data[: len(data) // 2])
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_four_fifths_of_a_file_are_called_damaged_or_truncated(name: str) -> None:
-    data = FILES[name]
     assert "damaged" in refusal(data[: -len(data) // 5])
 
 
@@ -256,15 +247,10 @@ def test_default_limit_is_sixty_four_megapixels() -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_limit_holds_for_every_format(name: str) -> None:
-    pixels = int(np.prod(decode_image(FILES[name]).shape[:2]))
-    assert f"over the limit of {pixels - 1} pixels" in refusal(FILES[name], max_pixels=pixels - 1)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_image_of_exactly_the_limit_is_decoded(name: str) -> None:
+def test_limit_is_exact_for_every_format(name: str) -> None:
     pixels = int(np.prod(decode_image(FILES[name]).shape[:2]))
     assert decode_image(FILES[name], max_pixels=pixels).size >= pixels
+    assert f"over the limit of {pixels - 1} pixels" in refusal(FILES[name], max_pixels=pixels - 1)
 
 
 def test_limit_holds_for_four_channel_files() -> None:

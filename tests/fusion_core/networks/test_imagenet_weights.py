@@ -73,8 +73,8 @@ def publish(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setattr("fusion_core.networks.imagenet._enum", lambda backbone: known)
 
 
-def read(tell: Callable[[str], None] = lambda message: None) -> Weights:
-    return read_imagenet_weights("resnet50", "IMAGENET1K_V1", tell)
+def read(notify: Callable[[str], None] = lambda message: None) -> Weights:
+    return read_imagenet_weights("resnet50", "IMAGENET1K_V1", notify, timeout_s=1.0)
 
 
 def refusal() -> str:
@@ -360,7 +360,6 @@ def test_a_bad_answer_is_told_with_its_reason_and_leaves_nothing(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer, reason = BAD_ANSWERS[name]
-    monkeypatch.setattr("fusion_core.networks.imagenet._TIMEOUT_S", 1.0)
     with weight_server(answer) as server:
         publish(monkeypatch, server.url(FILE_NAME))
         message = refusal()
