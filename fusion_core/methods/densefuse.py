@@ -1,4 +1,8 @@
-"""DenseFuse (Li & Wu, "DenseFuse: A Fusion Approach to Infrared and Visible Images", 2019)."""
+"""DenseFuse: an autoencoder with a dense block.
+
+Li & Wu, "DenseFuse: A Fusion Approach to Infrared and Visible Images", IEEE Transactions on Image
+Processing, 2019, https://doi.org/10.1109/TIP.2018.2887342.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,10 @@ class DenseFuseParameters(NetworkParameters):
 
 
 class DenseFuseNetwork(nn.Module):
-    """The autoencoder of Table I: C1 and a dense block of three, decoder C2-C5, reflect padding."""
+    """The autoencoder of Table I: C1, a dense block of three layers, and the decoder C2 to C5.
+
+    Every convolution is 3x3 with reflection padding, as in the released code.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,6 +89,11 @@ def densefuse(
 
     Returns:
         `(B, 1, H, W)`, of no fixed range (addition decodes a sum of features).
+
+    >>> import torch
+    >>> network = DenseFuseNetwork().requires_grad_(False)
+    >>> densefuse(torch.rand(2, 1, 1, 8, 9), network, strategy="l1_norm").shape
+    torch.Size([1, 1, 8, 9])
     """
     count, batch = sources.shape[:2]
     features = network.encode(sources.flatten(0, 1)).unflatten(0, (count, batch))

@@ -1,6 +1,7 @@
 """Res2NetFuse: an autoencoder with a Res2Net block.
 
-Song, Wu, Li, Sun & Palade, "Res2NetFuse: A Fusion Method for Infrared and Visible Images", 2021.
+Song, Wu, Li, Sun & Palade, "Res2NetFuse: A Fusion Method for Infrared and Visible Images", 2021,
+https://arxiv.org/abs/2112.14540.
 """
 
 from __future__ import annotations
@@ -115,6 +116,11 @@ def res2netfuse(
 
     Returns:
         `(B, 1, H, W)`, of no fixed range. Large images are computed in tiles.
+
+    >>> import torch
+    >>> network = Res2NetFuseNetwork().requires_grad_(False)
+    >>> res2netfuse(torch.rand(3, 1, 1, 8, 9), network, strategy="l1_norm").shape
+    torch.Size([1, 1, 8, 9])
     """
     count, batch, _, height, width = sources.shape
     parts = list(tiles(height, width, tile=tile, halo=_RECEPTIVE_RADIUS))

@@ -1,7 +1,7 @@
 """Fusion by whitened ResNet features.
 
-Li, Wu & Durrani, "Infrared and Visible Image Fusion with ResNet and zero-phase component analysis",
-2019.
+Li, Wu & Durrani, "Infrared and visible image fusion with ResNet and zero-phase component analysis",
+Infrared Physics & Technology, 2019, https://doi.org/10.1016/j.infrared.2019.103039.
 """
 
 from __future__ import annotations
@@ -96,7 +96,14 @@ def resnet_zca(
         epsilon: Added to the eigenvalues.
 
     Returns:
-        `(B, 1, H, W)` float32 (Eq. 7).
+        `(B, 1, H, W)` float32 (Eq. 7), within the range of the sources.
+
+    >>> import torch
+    >>> from fusion_core.networks.weights import Weights
+    >>> layers = zca_layers(ResnetZcaParameters(layer="conv2"))
+    >>> extractor = FeatureExtractor(layers, Weights.from_seed(0), torch.device("cpu"))
+    >>> resnet_zca(torch.rand(3, 1, 1, 8, 9), extractor, norm="nuclear").shape
+    torch.Size([1, 1, 8, 9])
     """
     weights = zca_weights(sources, extractor, norm=norm, zca=zca, radius=radius, epsilon=epsilon)
     return (weights * sources).sum(dim=0)

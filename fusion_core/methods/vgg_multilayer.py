@@ -1,6 +1,7 @@
 """Fusion of detail by several layers of VGG-19.
 
-Li, Wu & Kittler, "Infrared and Visible Image Fusion using a Deep Learning Framework", 2018.
+Li, Wu & Kittler, "Infrared and Visible Image Fusion using a Deep Learning Framework", International
+Conference on Pattern Recognition (ICPR), 2018, https://doi.org/10.1109/ICPR.2018.8546006.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ def vgg_multilayer(
 
     Returns:
         `(B, 1, H, W)` float32 (Eq. 11), of no fixed range.
+
+    >>> import torch
+    >>> from fusion_core.networks.weights import Weights
+    >>> layers = vgg_layers(VggMultilayerParameters())
+    >>> extractor = FeatureExtractor(layers, Weights.from_seed(0), torch.device("cpu"), detail=True)
+    >>> vgg_multilayer(torch.rand(2, 1, 1, 8, 9), extractor).shape
+    torch.Size([1, 1, 8, 9])
     """
     base = tikhonov(sources, smoothness=smoothness)
     detail = sources - base

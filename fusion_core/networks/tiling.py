@@ -74,7 +74,7 @@ def map_tiles(
             borders, and at a tile's inner borders falls into the halo, which is cut off.
         images: `(..., C, H, W)`.
         tile: Side of the square tiles in pixels, without halo.
-        halo: Reach of the function in pixels.
+        halo: Radius of the function's receptive field in pixels.
 
     Returns:
         `(B, D, H, W)`.
