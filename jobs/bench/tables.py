@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jobs.bench.growth import GrowthReport
-    from jobs.bench.methods import MethodsReport, MethodTiming
+    from jobs.bench.methods_report import MethodsReport, MethodTiming
     from jobs.bench.metrics import MetricsReport
     from jobs.bench.overhead import OverheadReport
     from jobs.bench.soak import SoakReport

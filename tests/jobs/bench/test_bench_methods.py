@@ -14,7 +14,8 @@ from rich.console import Console
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods import METHODS
 from jobs.bench.matrix_product import LARGEST_SIDE, MatrixRate, measure_matrix_product
-from jobs.bench.methods import MethodsReport, MethodTiming, bench_methods, default_variants
+from jobs.bench.methods import bench_methods, default_variants
+from jobs.bench.methods_report import MethodsReport, MethodTiming
 from jobs.bench.tables import print_methods_report
 from jobs.console.commands import app
 
