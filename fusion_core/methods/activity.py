@@ -1,4 +1,4 @@
-"""Activity maps: how much deep features say at each pixel, by a norm over their channels.
+"""Activity maps: the norm over the channels of deep features at each pixel.
 
 Each norm is made from sums over channels, so that features may come some channels at a time.
 """

@@ -1,4 +1,4 @@
-"""Two-scale decomposition: what an image is made of, as a smooth base and the detail on it."""
+"""Two-scale decomposition of an image into a smooth base and the detail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enlarging maps to the size of the image that they belong to."""
+"""Enlarge maps to the size of the image to which they belong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImageNet networks as feature extractors, as deep as is needed and no deeper."""
+"""ImageNet networks as feature extractors, cut behind the deepest layer that is needed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Layers:
     vgg_output: VggOutput = "convolution"
 
     def pack(self, weights: Weights) -> Weights:
-        """Return the same weights without what these layers do not need.
+        """Return the weights reduced to the tensors that these layers need.
 
         Raises:
             WeightsError: The file is damaged, or of another network.

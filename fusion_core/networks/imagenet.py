@@ -1,4 +1,4 @@
-"""Torchvision's ImageNet weights: found where it keeps them, or downloaded once."""
+"""ImageNet weights of torchvision, from its cache or downloaded once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fusion_core.networks.backbones import BackboneName
 from fusion_core.networks.weights import Weights
 
 DEFAULT_VARIANT = "IMAGENET1K_V1"
-"""The training that torchvision's first weights had, which is nearest to that of the papers'."""
+"""Torchvision's first weights, whose training is closest to that of the papers'."""
 
 _VARIANT = re.compile(
     r"(?:(?P<enum>[A-Za-z0-9]+_Weights)\.)?(?P<name>IMAGENET[A-Z0-9_]+|DEFAULT)", re.IGNORECASE

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of an image, with a halo around it where the image goes on."""
+    """A part of an image, with a halo of neighbouring pixels inside the image."""
 
     top: int
     bottom: int

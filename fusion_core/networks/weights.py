@@ -1,4 +1,4 @@
-"""Network weights: read without executing anything, checked name by name, known by their digest."""
+"""Network weights: read without executing anything, checked by name, identified by digest."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Weights:
 
     @classmethod
     def from_seed(cls, seed: int) -> Weights:
-        """Make untrained weights that are the same wherever the seed is the same."""
+        """Return untrained weights that depend on the seed alone."""
         return cls(source=f"random:{seed}", seed=seed)
 
     @property
@@ -148,7 +148,7 @@ def check_tensors(
     Args:
         weights: The file.
         found: What it holds.
-        expected: All that the network has; only names, shapes and kinds are looked at.
+        expected: State dict of the network; only names, shapes and dtypes are read.
         required: The names that must be there.
 
     Raises:
@@ -181,7 +181,7 @@ def _first_difference(
 
 
 def pack_tensors(weights: Weights, tensors: Mapping[str, Tensor]) -> Weights:
-    """Return a file's weights that hold these tensors of it alone, but keep its digest."""
+    """Return these tensors of a file as weights that keep the digest of the whole file."""
     data = save_safetensors({name: tensor.contiguous() for name, tensor in tensors.items()})
     return replace(weights, data=data, digest=weights.sha256)
 

@@ -29,7 +29,7 @@ class Reconstruction(nn.Module):
 
 
 def new_network(parameters: TrainingParameters) -> DenseFuseNetwork | Res2NetFuseNetwork:
-    """Make an untrained network; its values (torch's usual ones) follow from the seed alone."""
+    """Make an untrained network with torch's initial values, which depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
         return _network(parameters.method, parameters.convolutions)
