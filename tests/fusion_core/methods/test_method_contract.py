@@ -118,14 +118,14 @@ def test_flat_images_give_a_finite_image(name: str) -> None:
 
 @network_methods
 def test_half_precision_gives_an_image_of_the_same_shape(name: str) -> None:
-    fused = build(name, precision="bf16")(batch())
+    fused = built(name, precision="bf16")(batch())
     assert (fused.shape, fused.dtype) == ((3, 1, *SIZE), torch.float32)
     assert torch.isfinite(fused).all()
 
 
 @backbone_methods
 def test_half_precision_moves_the_image_little(name: str) -> None:
-    fused = build(name, precision="bf16")(batch())
+    fused = built(name, precision="bf16")(batch())
     assert (fused - built(name)(batch())).abs().max() < HALF_PRECISION[name]
 
 

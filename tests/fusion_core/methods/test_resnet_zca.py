@@ -105,7 +105,11 @@ def expected_fusion(
 @pytest.mark.parametrize("backbone", get_args(Backbone))
 def test_weight_maps_and_images_equal_the_reference(backbone: Backbone) -> None:
     sources = to_sources(source_images(SMALL))
-    for layer, norm, zca in itertools.product(LAYERS[backbone], get_args(Norm), (True, False)):
+    # norm and whitening do not depend on the backbone: the larger ResNet is asked for one of each
+    deep = backbone == "resnet101"
+    norms: tuple[Norm, ...] = ("l1",) if deep else get_args(Norm)
+    whitened = (True,) if deep else (True, False)
+    for layer, norm, zca in itertools.product(LAYERS[backbone], norms, whitened):
         chosen = extractor(backbone, layer)
         expected = expected_fusion(SMALL, backbone, layer, norm, zca)
         weights = zca_weights(sources, chosen, norm=norm, zca=zca)[:, 0, 0]
