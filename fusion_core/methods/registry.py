@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.methods.base import AutoencoderWeights, ImageNetWeights, MethodSpec, Paper
+from fusion_core.methods.average import build_average
+from fusion_core.methods.base import (
+    AutoencoderWeights,
+    ImageNetWeights,
+    MethodSpec,
+    NoWeights,
+    Paper,
+)
 from fusion_core.methods.densefuse import DenseFuseParameters, build_densefuse
 from fusion_core.methods.res2netfuse import Res2NetFuseParameters, build_res2netfuse
 from fusion_core.methods.resnet152 import Resnet152Parameters, build_resnet152, resnet152_layers
@@ -13,6 +20,7 @@ from fusion_core.methods.vgg_multilayer import (
     build_vgg_multilayer,
     vgg_layers,
 )
+from fusion_core.parameters import MethodParameters
 
 METHODS: dict[str, MethodSpec] = {
     "densefuse": MethodSpec(
@@ -97,6 +105,12 @@ METHODS: dict[str, MethodSpec] = {
         ),
         build=build_res2netfuse,
         variants=({"strategy": "mean"}, {"strategy": "l1_norm"}),
+    ),
+    "average": MethodSpec(
+        title="Mean of the sources",
+        parameters=MethodParameters,
+        weights=NoWeights(),
+        build=build_average,
     ),
 }
 
