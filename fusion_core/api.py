@@ -35,12 +35,13 @@ def fuse(
     Args:
         ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16.
         vis: Visible image of the same height and width, likewise.
-        method: Name of a fusion method (`list_methods()`).
-        weights: Weight file, the name of torchvision's weights such as `IMAGENET1K_V2` (methods on
-            ImageNet networks; `IMAGENET1K_V1` by default, downloaded once), or `random:SEED` for
-            untrained weights. Autoencoders have weights of irfuse's own by default.
+        method: Name of a fusion method; `list_methods()` returns all.
+        weights: Path of a weight file, the name of torchvision's weights such as `IMAGENET1K_V2`
+            (for methods on ImageNet networks), or `random:SEED` for untrained weights. By default,
+            autoencoders use the weights that irfuse includes, and methods on ImageNet networks use
+            `IMAGENET1K_V1`, which is downloaded once. Some methods have no weights.
         device: Torch device, such as `cpu` or `cuda`.
-        **parameters: The method's parameters, such as `strategy="l1_norm"` or `colour="gray"`.
+        **parameters: Parameters of the method, such as `strategy="l1_norm"` or `colour="gray"`.
 
     Returns:
         The fused image, uint8: `(H, W)`, or `(H, W, 3)` where colour is kept.
@@ -48,7 +49,15 @@ def fuse(
     Raises:
         InvalidValueError: An unknown method or parameter, or arrays that are not images.
         PairMismatchError: The sources differ in size.
-        WeightsError: The weights are missing, damaged or of another network.
+        WeightsError: The weights are missing, damaged or of another network, or were given for a
+            method without weights.
+
+    >>> from fusion_core.images.synthetic import synthetic_pair
+    >>> ir, vis = synthetic_pair(24, 32, seed=0)
+    >>> fuse(ir, vis, method="densefuse", strategy="l1_norm").shape
+    (24, 32, 3)
+    >>> fuse(ir, vis, method="resnet152", weights="random:0", colour="gray").shape
+    (24, 32)
     """
     parsed = get_method(method).parameters.parse(parameters)
     fuse_batch = _cached_method(method, parsed, _identify(weights), device)
@@ -82,6 +91,12 @@ def score(
     Raises:
         InvalidValueError: An unknown metric, or arrays that are not images.
         PairMismatchError: The images differ in size.
+
+    >>> import numpy as np
+    >>> ir = np.zeros((4, 4), np.uint8)
+    >>> vis = np.full((4, 4), 200, np.uint8)
+    >>> score(ir, vis, np.tile(np.uint8([10, 20]), (4, 2)), metrics=["EN"])
+    {'EN': 1.0}
     """
     names = select_metrics(metrics)
     images = [
@@ -125,7 +140,7 @@ def _identify(weights: str | Path | None) -> _WeightsFile | None:
     try:
         found = Path(source).stat()
     except (OSError, ValueError):
-        return _WeightsFile(source)  # a name, or an error that reading it will tell
+        return _WeightsFile(source)  # a name, or a path whose error reading it will report
     return _WeightsFile(source, found.st_mtime_ns, found.st_size)
 
 

@@ -47,4 +47,4 @@ class RunConflictError(IrfuseError):
 
 
 class RunFailedError(IrfuseError):
-    """A run cannot go on: workers die, nothing can be placed, or too many pairs fail."""
+    """A run cannot continue: workers die, nothing can be placed, or too many pairs fail."""

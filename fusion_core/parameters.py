@@ -1,40 +1,51 @@
-"""Parameters that every fusion method has; each method's own model extends them."""
+"""Parameters that fusion methods have in common; the model of each method extends one of these."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
+from fusion_core.choices import Colour, OutputRange, Precision, SixteenBit
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.bit_depth import OutputRange, SixteenBit
-from fusion_core.images.colour import Colour
 
-Precision = Literal["fp32", "bf16"]
+
+@dataclass(frozen=True, slots=True)
+class ParameterDescription:
+    """One parameter as tables and help texts show it."""
+
+    name: str
+    default: str
+    choices: str
+    """The values that are accepted, such as `clip, minmax` or `0 to 64`."""
+    meaning: str
 
 
 class MethodParameters(BaseModel):
-    """Parameters common to all methods."""
+    """Parameters that every method has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     colour: Colour = "luma"
-    """What a colour visible image becomes: `luma` fuses its luma and keeps its chroma, `gray`
-    gives a gray result, `per_channel` fuses R, G and B each with the infrared image."""
+    """What becomes of a colour visible image: `luma` fuses its luma and keeps its chroma, `gray`
+    gives a gray result, `per_channel` fuses each of R, G and B with the infrared image."""
     output_range: OutputRange = "clip"
     """How the result is brought to 8 bits: `clip` at 0 and 255, or `minmax` per image."""
     sixteen_bit: SixteenBit = "percentile"
     """How 16-bit sources become 8-bit: `percentile` (1st to 99th of the image) or `full` range."""
-    precision: Precision = "fp32"
-    """Of the network: `fp32`, the reference, or `bf16`, faster where the processor or GPU has it;
-    what is done with its features is float32 in any case."""
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:
         """Build the model from text or typed values.
 
         Raises:
-            InvalidValueError: A name is unknown or a value out of its range.
+            InvalidValueError: A name is unknown or a value is out of its range.
+
+        >>> MethodParameters.parse({"colour": "gray"}).colour
+        'gray'
         """
         try:
             return cls.model_validate(values)
@@ -42,7 +53,7 @@ class MethodParameters(BaseModel):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
             message = first["msg"].removeprefix("Value error, ")
-            if not name:  # a check of several parameters, which says itself what it found
+            if not name:  # a check of several parameters, whose message is complete
                 raise InvalidValueError(message) from None
             if first["type"] == "extra_forbidden":
                 known = ", ".join(cls.model_fields)
@@ -52,3 +63,44 @@ class MethodParameters(BaseModel):
             raise InvalidValueError(
                 f"Parameter {name}: {message}, but got {first['input']!r}"
             ) from None
+
+    @classmethod
+    def describe(cls) -> list[ParameterDescription]:
+        """Return a description of each parameter.
+
+        >>> MethodParameters.describe()[1].choices
+        'clip, minmax'
+        """
+        return [
+            ParameterDescription(
+                name,
+                str(field.default),
+                _choices(field),
+                " ".join((field.description or "").split()),
+            )
+            for name, field in cls.model_fields.items()
+        ]
+
+
+class NetworkParameters(MethodParameters):
+    """Parameters of a method that has a network."""
+
+    precision: Precision = "fp32"
+    """Floating-point format of the network: `fp32`, the reference, or `bf16`, which is faster where
+    the processor or GPU supports it. Everything after the network is computed in float32."""
+
+
+def _choices(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(map(str, get_args(field.annotation)))
+    if field.annotation is bool:
+        return "true, false"
+    return " ".join(_limits(field))
+
+
+def _limits(field: FieldInfo) -> Iterator[str]:
+    """Yield the two ends of a number's range, such as `0` and `to 64`."""
+    for constraint in field.metadata:
+        for name, text in (("gt", "above {}"), ("ge", "{}"), ("lt", "below {}"), ("le", "to {}")):
+            if (limit := getattr(constraint, name, None)) is not None:
+                yield text.format(f"{limit:.10g}")

@@ -9,23 +9,30 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from cluster.collections.layouts import Layout
+from fusion_core.choices import (
+    DEFAULT_MAX_PIXELS,
+    LARGEST_MAX_PIXELS,
+    SMALLEST_CROP,
+    Autoencoder,
+    Device,
+    PixelNorm,
+    Precision,
+    ResidualConvolutions,
+    SixteenBit,
+)
 from fusion_core.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from cluster.session.ray_session import ClusterOptions
     from cluster.storage.store import Store
 
-MAX_PIXELS = 64 * 1024 * 1024
-LARGEST_MAX_PIXELS = 178_956_970
-"""Pillow refuses to open anything larger."""
 
-Autoencoder = Literal["densefuse", "res2netfuse"]
 _RAY = Group("Ray", sort_key=2)
 _STORAGE = Group("Storage", sort_key=3)
 
@@ -113,7 +120,7 @@ class RayOptions(LocationOptions):
     machine."""
     workers: Annotated[int | None, Parameter(group=_RAY)] = Field(default=None, ge=1)
     """Number of workers. By default there is one per GPU, or one per CPU if there is no GPU."""
-    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=_RAY)] = "auto"
+    device: Annotated[Device, Parameter(group=_RAY)] = "auto"
     """Device to compute on; `auto` takes GPUs if the cluster has any."""
     start_timeout: Annotated[float, Parameter(group=_RAY)] = Field(default=900.0, gt=0)
     """Seconds to wait for the first worker to be placed and ready."""
@@ -145,7 +152,7 @@ class JobOptions(RayOptions):
     """Pairs per shard; 64 by default, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
     """Largest share of failed pairs; a run with more of them stops and counts as failed."""
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
     """Largest accepted image, width times height."""
     retry_failed: bool = False
     """Compute the failed rows of finished shards again."""
@@ -192,7 +199,7 @@ class ScoreOptions(JobOptions):
     default the column fused_uri of the manifest names them."""
     name: str = Field(min_length=1)
     """Name of the method that made the images, for the rows and tables."""
-    sixteen_bit: Literal["percentile", "full"] = "percentile"
+    sixteen_bit: SixteenBit = "percentile"
     """Rule by which 16-bit images become 8-bit: their 1st to 99th percentile, or the full range."""
 
 
@@ -249,7 +256,7 @@ class TrainOptions(RayOptions):
     single_image: str | None = None
     """A single image instead of a folder; only its middle is learned (Res2NetFuse, section
     III-B)."""
-    pixel_norm: Literal["euclidean", "mse"] | None = None
+    pixel_norm: PixelNorm | None = None
     """Pixel loss: Euclidean distance (default of densefuse), or mean squared error (default of
     res2netfuse)."""
     ssim_weight: float | None = Field(default=None, ge=0.0, le=1e9, allow_inf_nan=False)
@@ -262,17 +269,17 @@ class TrainOptions(RayOptions):
     """Number of times that each image is seen."""
     iterations: int | None = Field(default=None, ge=1, le=100_000_000)
     """Number of steps, instead of epochs; 2000 by default for a single image."""
-    crop: int = Field(default=256, ge=11, le=4096)
+    crop: int = Field(default=256, ge=SMALLEST_CROP, le=4096)
     """Side of the crops in pixels; smaller images are enlarged."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the initial weights, the order of the images and the places of the crops."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Precision of the forward and backward passes."""
-    convolutions: Literal["shared", "separate"] = "shared"
+    convolutions: ResidualConvolutions = "shared"
     """Convolutions of the residual block of Res2NetFuse; `irfuse methods` describes them."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints, from which an interrupted training resumes."""
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
     """Largest accepted image, width times height."""
     workers: Annotated[int, Parameter(group=_RAY)] = Field(default=1, ge=1)
     """Number of workers that share each batch evenly, each on a CPU or GPU of its own."""

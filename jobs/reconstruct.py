@@ -14,19 +14,19 @@ from pydantic import BaseModel, ConfigDict
 from cluster.collections.names import is_image
 from cluster.storage.images import read_gray
 from cluster.storage.store import Store
+from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import (
     ImageDecodeError,
     InvalidValueError,
     NotFoundError,
     StorageError,
-    WeightsError,
 )
-from fusion_core.methods import get_method
+from fusion_core.methods import get_method, require_weights
 from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
 from jobs.console.progress import Progress, SilentProgress
-from jobs.options import MAX_PIXELS, ReconstructOptions
+from jobs.options import ReconstructOptions
 from jobs.weights import find_stored_weights
 
 _SCHEMA = pa.schema(
@@ -96,9 +96,7 @@ def reconstruct(
         raise InvalidValueError(f"Expected an output that ends in .parquet, but got {output}")
     progress = progress or SilentProgress()
     parameters = get_method(method).parameters.parse(options.params)
-    found = find_stored_weights(options, parameters, progress)
-    if found is None:
-        raise WeightsError(f"{method} needs weights: {get_method(method).weights_hint}")
+    found = require_weights(method, find_stored_weights(options, parameters, progress))
     network = load_autoencoder(method, found, getattr(parameters, "convolutions", "shared"))
     store = options.store(options.images)
     keys = [entry.key for entry in store.entries() if is_image(entry.key)]
@@ -131,7 +129,7 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"image": key, "method": method, "weights": weights.sha256}
     try:
-        image = read_gray(store, key, MAX_PIXELS)
+        image = read_gray(store, key, DEFAULT_MAX_PIXELS)
     except (StorageError, ImageDecodeError) as error:
         return {**row, "status": "failed", "error_message": str(error)}
     height, width = image.shape

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.collections.frozen_manifest import PairRow
 from cluster.storage.locations import redact
-from fusion_core.images.bit_depth import SixteenBit
+from fusion_core.choices import SixteenBit
 from fusion_core.images.encoding import encode_png
 
 if TYPE_CHECKING:

@@ -14,11 +14,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from fusion_core.choices import Device
 from fusion_core.errors import RunFailedError
-
-Device = Literal["auto", "cpu", "cuda"]
 
 WORKER_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Of workers. Networks allocate and free tens of megabytes a layer; in pages of 4 kB that takes up

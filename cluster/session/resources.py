@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ray
 
-from cluster.session.ray_session import Device
+from fusion_core.choices import Device
 
 
 def use_gpu(device: Device) -> bool:

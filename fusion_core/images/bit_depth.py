@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusion_core.choices import OutputRange, SixteenBit
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.decoding import Pixels
 
-OutputRange = Literal["clip", "minmax"]
-SixteenBit = Literal["percentile", "full"]
 _FLAT = 1e-4
 """Span relative to the largest value under which a float32 image counts as flat."""
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0
@@ -27,8 +24,14 @@ def to_eight_bit(image: Pixels, rule: SixteenBit = "percentile") -> NDArray[np.u
         rule: `percentile` maps the image's own 1st and 99th percentiles (over all channels
             together, so that colours stay) linearly to 0 and 255; `full` maps 0..65535 to 0..255.
 
+    Returns:
+        uint8 of the same shape, rounded half up.
+
     Raises:
         InvalidValueError: The dtype is neither uint8 nor uint16.
+
+    >>> to_eight_bit(np.uint16([[0, 257, 65535]]), "full").tolist()
+    [[0, 1, 255]]
     """
     if image.dtype == np.uint8:
         return image

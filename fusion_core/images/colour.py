@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-Colour = Literal["luma", "gray", "per_channel"]
 
 _LUMA = (0.299, 0.587, 0.114)
 _CB_SCALE, _CR_SCALE = 1.772, 1.402
@@ -23,6 +19,9 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Returns:
         `(H, W)` uint8: `0.299 R + 0.587 G + 0.114 B` (ITU-R BT.601), rounded half up.
+
+    >>> luma(np.uint8([[[255, 0, 0], [0, 0, 255]]])).tolist()
+    [[76, 29]]
     """
     if image.ndim == 2:
         return image
@@ -33,14 +32,30 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Split `(B, 3, H, W)` float RGB in 0..255 into Y in 0..255 and Cb, Cr in -128..128."""
+    """Split RGB into luma and chroma (ITU-R BT.601 in full range, the JPEG convention).
+
+    Args:
+        rgb: `(B, 3, H, W)` float in 0..255.
+
+    Returns:
+        Y in 0..255, and Cb and Cr in -127.5..127.5, each `(B, 1, H, W)`.
+    """
     red, green, blue = rgb.split(1, dim=1)
     y = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
     return y, (blue - y) / _CB_SCALE, (red - y) / _CR_SCALE
 
 
 def ycbcr_to_rgb(y: Tensor, cb: Tensor, cr: Tensor) -> Tensor:
-    """Inverse of `rgb_to_ycbcr`; values outside the RGB cube are clipped to 0..255."""
+    """Join luma and chroma to RGB, the inverse of `rgb_to_ycbcr`.
+
+    Args:
+        y: `(B, 1, H, W)` float in 0..255.
+        cb: `(B, 1, H, W)` float.
+        cr: `(B, 1, H, W)` float.
+
+    Returns:
+        `(B, 3, H, W)` float; values outside the RGB cube are clipped to 0..255.
+    """
     red = y + _CR_SCALE * cr
     blue = y + _CB_SCALE * cb
     green = (y - _LUMA[0] * red - _LUMA[2] * blue) / _LUMA[1]

@@ -1,4 +1,4 @@
-"""Image bytes to arrays and back: decoding, bit depth, and the 8-bit output range."""
+"""Decode image files without trusting them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import ImageDecodeError
 
 Pixels = NDArray[Any]
 """An image: `(H, W)` gray or `(H, W, 3)` RGB, dtype uint8 or uint16."""
-DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
 _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, RuntimeError,
@@ -52,6 +52,10 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels
 
     Raises:
         ImageDecodeError: The bytes are empty, truncated, too large or not a readable image.
+
+    >>> from fusion_core.images.encoding import encode_png
+    >>> decode_image(encode_png(np.uint8([[0, 255]]))).tolist()
+    [[0, 255]]
     """
     image = _decode(data, max_pixels)
     if image.ndim == 3:
@@ -63,6 +67,10 @@ def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) ->
     """Decode one file whose first three channels are the visible and the fourth the infrared image.
 
     This is how the MFNet collection is stored.
+
+    Args:
+        data: The whole file.
+        max_pixels: Largest accepted width x height.
 
     Returns:
         Infrared `(H, W)` and visible `(H, W, 3)`.

@@ -10,7 +10,15 @@ from fusion_core.images.decoding import Pixels
 
 
 def encode_png(image: Pixels, *, compress_level: int = 3) -> bytes:
-    """Encode `(H, W)` or `(H, W, 3)` uint8 as PNG, without loss."""
+    """Encode an image as PNG, without loss.
+
+    Args:
+        image: `(H, W)` or `(H, W, 3)` uint8.
+        compress_level: From 0 (none) to 9 (smallest file).
+
+    Returns:
+        The bytes of the file.
+    """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", compress_level=compress_level)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Made-up registered pairs for the demo, tests and benchmarks: a street with warm figures."""
+"""Generated registered pairs for the demo, tests and benchmarks: a street with warm figures."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def synthetic_pair(height: int, width: int, *, seed: int, colour: bool = True) -
 
     Returns:
         Infrared `(H, W)` and visible `(H, W, 3)` or `(H, W)`, uint8.
+
+    >>> [image.shape for image in synthetic_pair(4, 6, seed=0)]
+    [(4, 6), (4, 6, 3)]
     """
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Activity maps: how much deep features say at each pixel, by a norm over their channels.
+"""Activity maps: the norm over the channels of deep features at each pixel.
 
 Each norm is made from sums over channels, so that features may come some channels at a time.
 """
@@ -17,7 +17,7 @@ from torch.nn import functional
 Norm = Literal["l1", "l2", "nuclear"]
 
 _BLOCK_ELEMENTS = 512 * 1024
-"""What is worked on at a time: it should lie in the cache."""
+"""Feature elements that are reduced at a time, so that they stay in the cache."""
 _MATRIX_ELEMENTS = 32 * 1024 * 1024
 """Elements of all Gram matrices at a time."""
 
@@ -33,21 +33,34 @@ class ActivityNorm:
     """Maps the sums over all channels to the activity, `(N, H, W)`."""
 
 
-def activity_norm(norm: Norm, radius: int) -> ActivityNorm:
+def activity_norm(
+    norm: Norm,
+    radius: int,
+    *,
+    block_elements: int = _BLOCK_ELEMENTS,
+    matrix_elements: int = _MATRIX_ELEMENTS,
+) -> ActivityNorm:
     """Return a norm over blocks of `(2 radius + 1)` squared pixels.
 
     `l1` and `l2` average the norm of each pixel's channels over the block (Li, Wu & Durrani,
     "Infrared and Visible Image Fusion with ResNet and zero-phase component analysis", 2019, Eq. 5,
     which for l2 is what the released code does); `nuclear` is that of Eq. 8. Pixels beyond the
     border count as 0.
+
+    Args:
+        norm: `l1`, `l2` or `nuclear`.
+        radius: Radius of the blocks in feature pixels.
+        block_elements: Feature elements that `l1` and `l2` reduce at a time on a CPU.
+        matrix_elements: Elements of all Gram matrices that `nuclear` holds at a time.
     """
     if norm == "nuclear":
-        return ActivityNorm(
-            partial(shifted_products, radius=radius), partial(nuclear_norm, radius=radius)
-        )
+        finish = partial(nuclear_norm, radius=radius, matrix_elements=matrix_elements)
+        return ActivityNorm(partial(shifted_products, radius=radius), finish)
     if norm == "l2":
-        return ActivityNorm(sum_of_squares, lambda sums: block_mean(sums[:, 0].sqrt(), radius))
-    return ActivityNorm(l1_norm, lambda sums: block_mean(sums[:, 0], radius))
+        collect = partial(sum_of_squares, block_elements=block_elements)
+        return ActivityNorm(collect, lambda sums: block_mean(sums[:, 0].sqrt(), radius))
+    collect = partial(l1_norm, block_elements=block_elements)
+    return ActivityNorm(collect, lambda sums: block_mean(sums[:, 0], radius))
 
 
 def block_mean(maps: Tensor, radius: int) -> Tensor:
@@ -65,16 +78,20 @@ def block_mean(maps: Tensor, radius: int) -> Tensor:
     return averaged.reshape(maps.shape)
 
 
-def l1_norm(features: Tensor) -> Tensor:
+def l1_norm(features: Tensor, *, block_elements: int = _BLOCK_ELEMENTS) -> Tensor:
     """Return the l1 norm over the channels of `(N, C, H, W)`: `(N, 1, H, W)`, at least float32."""
-    kind = torch.promote_types(features.dtype, torch.float32)
-    return _by_rows(features, lambda rows: rows.to(kind).abs().sum(dim=1, keepdim=True))
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    return _by_rows(
+        features, lambda rows: rows.to(dtype).abs().sum(dim=1, keepdim=True), block_elements
+    )
 
 
-def sum_of_squares(features: Tensor) -> Tensor:
+def sum_of_squares(features: Tensor, *, block_elements: int = _BLOCK_ELEMENTS) -> Tensor:
     """Return the sum of squares over the channels of `(N, C, H, W)`, as `l1_norm` does."""
-    kind = torch.promote_types(features.dtype, torch.float32)
-    return _by_rows(features, lambda rows: rows.to(kind).square().sum(dim=1, keepdim=True))
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    return _by_rows(
+        features, lambda rows: rows.to(dtype).square().sum(dim=1, keepdim=True), block_elements
+    )
 
 
 def shifted_products(features: Tensor, radius: int) -> Tensor:
@@ -86,17 +103,19 @@ def shifted_products(features: Tensor, radius: int) -> Tensor:
         border are 0.
     """
     height, width = features.shape[-2:]
-    reach = 2 * radius
-    padded = functional.pad(features.double(), (reach, reach, 0, reach))
-    centre = padded[..., :height, reach : reach + width]
+    extent = 2 * radius
+    padded = functional.pad(features.double(), (extent, extent, 0, extent))
+    centre = padded[..., :height, extent : extent + width]
     planes = [
-        (centre * padded[..., dy : dy + height, reach + dx : reach + dx + width]).sum(dim=1)
+        (centre * padded[..., dy : dy + height, extent + dx : extent + dx + width]).sum(dim=1)
         for dy, dx in _shifts(radius)
     ]
     return torch.stack(planes, dim=1)
 
 
-def nuclear_norm(products: Tensor, radius: int) -> Tensor:
+def nuclear_norm(
+    products: Tensor, radius: int, *, matrix_elements: int = _MATRIX_ELEMENTS
+) -> Tensor:
     """Return the nuclear norm of each block (Li, Wu & Durrani 2019, Eq. 8), `(N, H, W)` float32.
 
     The singular values of a block's `(2 radius + 1)^2 x C` matrix are the roots of the eigenvalues
@@ -105,7 +124,7 @@ def nuclear_norm(products: Tensor, radius: int) -> Tensor:
     images, _, height, width = products.shape
     size = 2 * radius + 1
     result = products.new_empty((images, height, width), dtype=torch.float32)
-    rows = max(1, _MATRIX_ELEMENTS // (size**4 * width))
+    rows = max(1, matrix_elements // (size**4 * width))
     for image in range(images):
         for top in range(0, height, rows):
             bottom = min(height, top + rows)
@@ -117,9 +136,9 @@ def nuclear_norm(products: Tensor, radius: int) -> Tensor:
 
 
 def _shifts(radius: int) -> list[tuple[int, int]]:
-    reach = 2 * radius
-    along = [(0, dx) for dx in range(reach + 1)]
-    return along + [(dy, dx) for dy in range(1, reach + 1) for dx in range(-reach, reach + 1)]
+    extent = 2 * radius
+    along = [(0, dx) for dx in range(extent + 1)]
+    return along + [(dy, dx) for dy in range(1, extent + 1) for dx in range(-extent, extent + 1)]
 
 
 def _gram_matrices(planes: Tensor, top: int, bottom: int, radius: int) -> Tensor:
@@ -150,10 +169,10 @@ def _gram_matrices(planes: Tensor, top: int, bottom: int, radius: int) -> Tensor
     return gram.view(-1, size**2, size**2)
 
 
-def _by_rows(features: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+def _by_rows(features: Tensor, reduce: Callable[[Tensor], Tensor], block_elements: int) -> Tensor:
     """Reduce some rows of `(N, C, H, W)` at a time: what lies between stays in the cache."""
     if features.device.type != "cpu":
         return reduce(features)
     images, channels, _, width = features.shape
-    rows = max(1, _BLOCK_ELEMENTS // (images * channels * width))
+    rows = max(1, block_elements // (images * channels * width))
     return torch.cat([reduce(part) for part in features.split(rows, dim=2)], dim=2)

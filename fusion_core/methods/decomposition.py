@@ -1,4 +1,4 @@
-"""Two-scale decomposition: what an image is made of, as a smooth base and the detail on it."""
+"""Two-scale decomposition of an image into a smooth base and the detail."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def mean_filter(images: Tensor, *, size: int = 31) -> Tensor:
     Returns:
         `(K, B, H, W)` float32.
     """
-    reach = size // 2
-    padded = functional.pad(images, (reach,) * 4, mode="replicate")
+    radius = size // 2
+    padded = functional.pad(images, (radius,) * 4, mode="replicate")
     return functional.avg_pool2d(functional.avg_pool2d(padded, (size, 1), 1), (1, size), 1)

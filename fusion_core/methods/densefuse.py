@@ -1,4 +1,8 @@
-"""DenseFuse (Li & Wu, "DenseFuse: A Fusion Approach to Infrared and Visible Images", 2019)."""
+"""DenseFuse: an autoencoder with a dense block.
+
+Li & Wu, "DenseFuse: A Fusion Approach to Infrared and Visible Images", IEEE Transactions on Image
+Processing, 2019, https://doi.org/10.1109/TIP.2018.2887342.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fusion_core.images.bit_depth import OutputRange
+from fusion_core.choices import OutputRange
 from fusion_core.methods import strategies
 from fusion_core.networks.convolution import reflect, relu_and_reflect, weighted_sum
 from fusion_core.networks.devices import without_initial_values
 from fusion_core.networks.tiling import map_tiles
 from fusion_core.networks.weights import Weights, load_weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _CONVOLUTIONS_DEEP = 8
-_TILE = 256
 
 
-class DenseFuseParameters(MethodParameters):
+class DenseFuseParameters(NetworkParameters):
     """Parameters of DenseFuse."""
 
     strategy: Literal["addition", "mean", "l1_norm"] = "addition"
@@ -33,7 +36,10 @@ class DenseFuseParameters(MethodParameters):
 
 
 class DenseFuseNetwork(nn.Module):
-    """The autoencoder of Table I: C1 and a dense block of three, decoder C2-C5, reflect padding."""
+    """The autoencoder of Table I: C1, a dense block of three layers, and the decoder C2 to C5.
+
+    Every convolution is 3x3 with reflection padding, as in the released code.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +89,11 @@ def densefuse(
 
     Returns:
         `(B, 1, H, W)`, of no fixed range (addition decodes a sum of features).
+
+    >>> import torch
+    >>> network = DenseFuseNetwork().requires_grad_(False)
+    >>> densefuse(torch.rand(2, 1, 1, 8, 9), network, strategy="l1_norm").shape
+    torch.Size([1, 1, 8, 9])
     """
     count, batch = sources.shape[:2]
     features = network.encode(sources.flatten(0, 1)).unflatten(0, (count, batch))
@@ -95,9 +106,15 @@ def densefuse(
 
 
 def build_densefuse(
-    parameters: DenseFuseParameters, weights: Weights, device: torch.device
+    parameters: DenseFuseParameters, weights: Weights, device: torch.device, *, tile: int = 256
 ) -> Callable[[Tensor], Tensor]:
     """Load the network onto a device and return the function that fuses batches.
+
+    Args:
+        parameters: Parameters of the method.
+        weights: Weights of the autoencoder.
+        device: Where to compute.
+        tile: Longest side in pixels of the tiles into which larger images are cut.
 
     Raises:
         WeightsError: The weights do not fit the network.
@@ -113,6 +130,6 @@ def build_densefuse(
 
     def fuse_batch(sources: Tensor) -> Tensor:
         halo = _CONVOLUTIONS_DEEP + parameters.radius
-        return map_tiles(fuse_tile, sources.to(dtype), tile=_TILE, halo=halo).float()
+        return map_tiles(fuse_tile, sources.to(dtype), tile=tile, halo=halo).float()
 
     return fuse_batch

@@ -13,17 +13,17 @@ from fusion_core.errors import InvalidValueError, PairMismatchError
 from fusion_core.images import colour
 from fusion_core.images.bit_depth import apply_output_range
 from fusion_core.images.decoding import Pixels
-from fusion_core.methods import FuseBatch
+from fusion_core.methods.base import FuseBatch
 from fusion_core.parameters import MethodParameters
 
 EightBit = NDArray[np.uint8]
 
 
 def check_registered(ir: Pixels, vis: Pixels, fused: Pixels | None = None) -> None:
-    """Check that the sources of a pair, and their fused image if given, have one size.
+    """Check that the sources of a pair, and their fused image if given, have the same size.
 
     Raises:
-        PairMismatchError: They have not.
+        PairMismatchError: The sizes differ; the message contains both.
     """
     if ir.shape[:2] != vis.shape[:2]:
         raise PairMismatchError(
@@ -45,20 +45,26 @@ def fuse_images(
     parameters: MethodParameters,
     device: torch.device | str = "cpu",
 ) -> list[EightBit]:
-    """Fuse pairs of one shape.
+    """Fuse pairs of the same size with a loaded method.
 
     Args:
         fuse_batch: A built method.
         ir: Infrared images `(H, W)` or `(H, W, 3)` (reduced to luma).
         vis: Visible images, all `(H, W)` or all `(H, W, 3)`.
         parameters: The method's parameters; colour and output range are applied here.
-        device: Where the method was built.
+        device: Device on which the method was built.
 
     Returns:
         Fused images `(H, W)`, or `(H, W, 3)` where colour is kept, rounded half up.
 
     Raises:
-        InvalidValueError: No pair, or shapes differ.
+        InvalidValueError: There is no pair, or the shapes differ.
+
+    >>> from fusion_core.images.synthetic import synthetic_pair
+    >>> ir, vis = synthetic_pair(4, 6, seed=0)
+    >>> mean = lambda sources: sources.mean(dim=0)
+    >>> [image.shape for image in fuse_images(mean, [ir], [vis], MethodParameters())]
+    [(4, 6, 3)]
     """
     sizes = {image.shape[:2] for image in (*ir, *vis)}
     if len(ir) != len(vis) or len(sizes) != 1 or len({image.ndim for image in vis}) != 1:

@@ -1,6 +1,7 @@
 """Res2NetFuse: an autoencoder with a Res2Net block.
 
-Song, Wu, Li, Sun & Palade, "Res2NetFuse: A Fusion Method for Infrared and Visible Images", 2021.
+Song, Wu, Li, Sun & Palade, "Res2NetFuse: A Fusion Method for Infrared and Visible Images", 2021,
+https://arxiv.org/abs/2112.14540.
 """
 
 from __future__ import annotations
@@ -11,27 +12,26 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fusion_core.images.bit_depth import OutputRange
+from fusion_core.choices import OutputRange, ResidualConvolutions
 from fusion_core.methods import strategies
 from fusion_core.networks.convolution import speed_up_pointwise
 from fusion_core.networks.devices import without_initial_values
 from fusion_core.networks.tiling import tiles
 from fusion_core.networks.weights import Weights, load_weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _GROUPS = 4
-_REACH = 8 + 4
-"""Pixels that encoder (two convolutions, three groups of two in a row) and decoder look away."""
-_TILE = 256
+_RECEPTIVE_RADIUS = 8 + 4
+"""Radius in pixels of the receptive field of the encoder (two convolutions, and three groups of two
+in a row) and of the decoder."""
 _KEPT_ELEMENTS = 64 * 1024 * 1024
 """Feature elements of an image that are kept rather than computed again."""
 
 Strategy = Literal["l1_norm", "mean"]
 MeanWeights = Literal["softmax", "ratio"]
-Residual = Literal["shared", "separate"]
 
 
-class Res2NetFuseParameters(MethodParameters):
+class Res2NetFuseParameters(NetworkParameters):
     """Parameters of Res2NetFuse."""
 
     strategy: Strategy = "mean"
@@ -40,7 +40,7 @@ class Res2NetFuseParameters(MethodParameters):
     """How `mean` makes weights: the released code brings each mean map to 0..1 by its own minimum
     and maximum and takes a soft-max (`softmax`, the default, because the published scores come
     from it and the text says soft-max); `ratio` is the formula of Eq. 7."""
-    convolutions: Residual = "shared"
+    convolutions: ResidualConvolutions = "shared"
     """The released code uses one 3x3 convolution at all six places of the Res2Net block (`shared`,
     the default, as in the published results); Table I can be read as six of them (`separate`)."""
     output_range: OutputRange = "minmax"
@@ -54,7 +54,7 @@ class Res2NetFuseNetwork(nn.Module):
         convolutions: Whether the Res2Net block has one 3x3 convolution or six.
     """
 
-    def __init__(self, convolutions: Residual = "shared") -> None:
+    def __init__(self, convolutions: ResidualConvolutions = "shared") -> None:
         super().__init__()
         self.c1 = nn.Conv2d(1, 32, 3, padding=1)
         self.c2 = nn.Conv2d(32, 64, 3, padding=1)
@@ -100,6 +100,8 @@ def res2netfuse(
     *,
     strategy: Strategy = "mean",
     mean_weights: MeanWeights = "softmax",
+    tile: int = 256,
+    kept_elements: int = _KEPT_ELEMENTS,
 ) -> Tensor:
     """Fuse K sources: encode each, average the feature maps by spatial attention, decode once.
 
@@ -108,13 +110,21 @@ def res2netfuse(
         network: The trained autoencoder.
         strategy: Spatial attention.
         mean_weights: How `mean` makes weights.
+        tile: Longest side in pixels of the tiles into which larger images are cut.
+        kept_elements: Feature elements up to which the features are kept between the two passes of
+            `softmax`; more are computed again.
 
     Returns:
         `(B, 1, H, W)`, of no fixed range. Large images are computed in tiles.
+
+    >>> import torch
+    >>> network = Res2NetFuseNetwork().requires_grad_(False)
+    >>> res2netfuse(torch.rand(3, 1, 1, 8, 9), network, strategy="l1_norm").shape
+    torch.Size([1, 1, 8, 9])
     """
     count, batch, _, height, width = sources.shape
-    parts = list(tiles(height, width, tile=_TILE, halo=_REACH))
-    keep = count * batch * 64 * height * width <= _KEPT_ELEMENTS
+    parts = list(tiles(height, width, tile=tile, halo=_RECEPTIVE_RADIUS))
+    keep = count * batch * 64 * height * width <= kept_elements
 
     def encode(part: Tensor) -> Tensor:
         features = network.encode(part.flatten(0, 1))

@@ -1,4 +1,4 @@
-"""Enlarging maps to the size of the image that they belong to."""
+"""Enlarge maps to the size of the image to which they belong."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ _KEYS = -0.5
 
 
 def nearest(maps: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
-    """Repeat each pixel of `(..., h, w)` `factor` times both ways, and cut to `size`."""
+    """Repeat each pixel of `(..., h, w)` `factor` times in both directions, and crop to `size`.
+
+    >>> nearest(torch.tensor([[1, 2]]), 2, (2, 3)).tolist()
+    [[1, 1, 2], [1, 1, 2]]
+    """
     enlarged = maps.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
     return enlarged[..., : size[0], : size[1]]
 
 
 def bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Enlarge `(K, B, h, w)` to `size`, between pixel centres, border pixels repeated."""
+    """Enlarge `(K, B, h, w)` to `size`, interpolated between pixel centres, the border repeated."""
     return functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
@@ -62,7 +66,10 @@ def _cubic_matrix(length: int, new_length: int, device: torch.device) -> Tensor:
 
 
 def mirrored_indices(first: int, last: int, length: int, device: torch.device) -> Tensor:
-    """Return the indices `first..last - 1` into a line that goes on mirrored, border repeated."""
+    """Return the indices `first..last - 1` into a line that is continued by its mirror image.
+
+    The border pixel is repeated: `mirrored_indices(-2, 3, 3, device)` is `1, 0, 0, 1, 2`.
+    """
     return _mirror(torch.arange(first, last, device=device), length)
 
 

@@ -1,6 +1,7 @@
 """Fusion of detail by the features of ResNet-152.
 
-Zhang, Li, Zhu & Du, "An infrared and visible image fusion algorithm based on ResNet-152", 2022.
+Zhang, Li, Zhu & Du, "An infrared and visible image fusion algorithm based on ResNet-152",
+Multimedia Tools and Applications, 2022, https://doi.org/10.1007/s11042-021-11549-w.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from fusion_core.methods.strategies import normalise
 from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers
 from fusion_core.networks.devices import constant
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _LAYERS = Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"))
 _KERNEL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)
 """A of Eq. 6."""
 
 
-class Resnet152Parameters(MethodParameters):
+class Resnet152Parameters(NetworkParameters):
     """Parameters of the ResNet-152 method."""
 
     filter_size: int = Field(default=31, ge=1, le=255)
@@ -73,6 +74,13 @@ def resnet152(
 
     Raises:
         InvalidValueError: There are not two sources.
+
+    >>> import torch
+    >>> from fusion_core.networks.weights import Weights
+    >>> layers = resnet152_layers(Resnet152Parameters())
+    >>> extractor = FeatureExtractor(layers, Weights.from_seed(0), torch.device("cpu"), detail=True)
+    >>> resnet152(torch.rand(2, 1, 1, 8, 9), extractor).shape
+    torch.Size([1, 1, 8, 9])
     """
     if len(sources) != 2:
         raise InvalidValueError(f"resnet152 is defined for 2 sources, but got {len(sources)}")

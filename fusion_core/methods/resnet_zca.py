@@ -1,7 +1,7 @@
 """Fusion by whitened ResNet features.
 
-Li, Wu & Durrani, "Infrared and Visible Image Fusion with ResNet and zero-phase component analysis",
-2019.
+Li, Wu & Durrani, "Infrared and visible image fusion with ResNet and zero-phase component analysis",
+Infrared Physics & Technology, 2019, https://doi.org/10.1016/j.infrared.2019.103039.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fusion_core.methods.strategies import normalise
 from fusion_core.methods.whitening import whiten
 from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 _RESNET_LAYERS = ("conv2", "conv3", "conv4", "conv5")
@@ -27,7 +27,7 @@ _PART_ELEMENTS = {"cpu": 1024 * 1024, "cuda": 64 * 1024 * 1024}
 """Feature elements that are whitened at a time."""
 
 
-class ResnetZcaParameters(MethodParameters):
+class ResnetZcaParameters(NetworkParameters):
     """Parameters of ResNet with ZCA."""
 
     backbone: Literal["resnet50", "resnet101", "vgg19"] = "resnet50"
@@ -96,7 +96,14 @@ def resnet_zca(
         epsilon: Added to the eigenvalues.
 
     Returns:
-        `(B, 1, H, W)` float32 (Eq. 7).
+        `(B, 1, H, W)` float32 (Eq. 7), within the range of the sources.
+
+    >>> import torch
+    >>> from fusion_core.networks.weights import Weights
+    >>> layers = zca_layers(ResnetZcaParameters(layer="conv2"))
+    >>> extractor = FeatureExtractor(layers, Weights.from_seed(0), torch.device("cpu"))
+    >>> resnet_zca(torch.rand(3, 1, 1, 8, 9), extractor, norm="nuclear").shape
+    torch.Size([1, 1, 8, 9])
     """
     weights = zca_weights(sources, extractor, norm=norm, zca=zca, radius=radius, epsilon=epsilon)
     return (weights * sources).sum(dim=0)
@@ -110,28 +117,52 @@ def zca_weights(
     zca: bool = True,
     radius: int = 2,
     epsilon: float = 1e-5,
+    part_elements: int | None = None,
 ) -> Tensor:
     """Return the weight maps (Eq. 3-6, 8), `(K, B, 1, H, W)`, which sum to 1 over K.
 
-    Arguments as for `resnet_zca`. Where bicubic resizing makes an activity negative, it counts as
-    0; the released code leaves it so.
+    Where bicubic resizing makes an activity negative, it counts as 0; the released code keeps the
+    negative value.
+
+    Args:
+        sources: `(K, B, 1, H, W)` float32 in 0..255, K >= 2, any H and W.
+        extractor: A network with one layer.
+        norm: Norm of the activity map.
+        zca: Whether features are whitened.
+        radius: Window radius t.
+        epsilon: Added to the eigenvalues.
+        part_elements: Feature elements that are whitened at a time; by default as many as suit the
+            device.
     """
     count, batch = sources.shape[:2]
-    activity = _activity(sources.flatten(0, 1), extractor, norm, radius, epsilon if zca else None)
+    images = sources.flatten(0, 1)
+    if zca:
+        elements = part_elements or _PART_ELEMENTS.get(images.device.type, _PART_ELEMENTS["cpu"])
+        activity = _whitened_activity(images, extractor, norm, radius, epsilon, elements)
+    else:
+        activity = _plain_activity(images, extractor, norm, radius)
     resized = bicubic(activity.float(), (sources.shape[-2], sources.shape[-1])).clamp_min(0.0)
     return normalise(resized.unflatten(0, (count, batch)).unsqueeze(2))
 
 
-def _activity(
-    images: Tensor, extractor: FeatureExtractor, norm: Norm, radius: int, epsilon: float | None
-) -> Tensor:
-    """Return the activity maps `(N, h, w)`; without an epsilon, features are not whitened."""
+def _plain_activity(images: Tensor, extractor: FeatureExtractor, norm: Norm, radius: int) -> Tensor:
+    """Return the activity maps `(N, h, w)` of features as they are."""
     steps = activity_norm(norm, radius)
-    if epsilon is None:
-        [sums] = extractor.reduce(images, steps.collect, reach=2 * radius)
-        return steps.finish(sums)
+    [sums] = extractor.reduce(images, steps.collect, radius=2 * radius)
+    return steps.finish(sums)
+
+
+def _whitened_activity(
+    images: Tensor,
+    extractor: FeatureExtractor,
+    norm: Norm,
+    radius: int,
+    epsilon: float,
+    elements: int,
+) -> Tensor:
+    """Return the activity maps `(N, h, w)` of whitened features, some channels at a time."""
+    steps = activity_norm(norm, radius)
     [features] = extractor.reduce(images, lambda maps: maps)
-    elements = _PART_ELEMENTS.get(images.device.type, _PART_ELEMENTS["cpu"])
     channels = max(1, elements // features[:, :1].numel())
     total: Tensor | None = None
     for part in features.split(channels, dim=1):

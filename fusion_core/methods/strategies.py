@@ -55,7 +55,15 @@ def l1_norm(features: Tensor, *, radius: int = 1) -> Tensor:
 
 
 def l1_weights(features: Tensor, *, radius: int = 1) -> Tensor:
-    """Return the weight maps of `l1_norm`, `(K, B, 1, H, W)`, at least float32."""
+    """Return the weight maps of `l1_norm` (Li & Wu, DenseFuse, 2019, Eq. 5-7).
+
+    Args:
+        features: `(K, B, C, H, W)`.
+        radius: r of Eq. 6.
+
+    Returns:
+        `(K, B, 1, H, W)`, at least float32, with sum 1 over K.
+    """
     norms = activity.l1_norm(features.flatten(0, 1)).view(*features.shape[:2], *features.shape[3:])
     return normalise(block_average(norms, radius).unsqueeze(2))
 
@@ -83,8 +91,8 @@ def attend_to_mean(features: Tensor, limits: tuple[Tensor, Tensor] | None = None
 
 def channel_mean(features: Tensor) -> Tensor:
     """Average `(K, B, C, H, W)` over the channels: `(K, B, 1, H, W)`, at least float32."""
-    kind = torch.promote_types(features.dtype, torch.float32)
-    return features.mean(dim=2, keepdim=True, dtype=kind)
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    return features.mean(dim=2, keepdim=True, dtype=dtype)
 
 
 def normalise(activities: Tensor) -> Tensor:
@@ -92,6 +100,9 @@ def normalise(activities: Tensor) -> Tensor:
 
     This is what the papers call soft-max (DenseFuse Eq. 7; VGG-19 multi-layer Eq. 7; ResNet and ZCA
     Eq. 6; ResNet-152 Eq. 7). Where no source is active, all weigh the same.
+
+    >>> normalise(torch.tensor([[3.0, 0.0], [1.0, 0.0]])).tolist()
+    [[0.75, 0.5], [0.25, 0.5]]
     """
     total = activities.sum(dim=0, keepdim=True)
     even = torch.full_like(activities, 1.0 / activities.shape[0])
@@ -99,7 +110,15 @@ def normalise(activities: Tensor) -> Tensor:
 
 
 def block_average(maps: Tensor, radius: int) -> Tensor:
-    """Average `(K, B, H, W)` over square blocks of side `2 radius + 1`, border repeated."""
+    """Average over square blocks of side `2 radius + 1`, with the border pixels repeated.
+
+    Args:
+        maps: `(K, B, H, W)`.
+        radius: Radius of the blocks.
+
+    Returns:
+        `(K, B, H, W)`.
+    """
     if radius == 0:
         return maps
     padded = functional.pad(maps, (radius,) * 4, mode="replicate")

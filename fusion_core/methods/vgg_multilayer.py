@@ -1,6 +1,7 @@
 """Fusion of detail by several layers of VGG-19.
 
-Li, Wu & Kittler, "Infrared and Visible Image Fusion using a Deep Learning Framework", 2018.
+Li, Wu & Kittler, "Infrared and Visible Image Fusion using a Deep Learning Framework", International
+Conference on Pattern Recognition (ICPR), 2018, https://doi.org/10.1109/ICPR.2018.8546006.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from fusion_core.methods.resizing import nearest
 from fusion_core.methods.strategies import normalise
 from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import NetworkParameters
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
-class VggMultilayerParameters(MethodParameters):
+class VggMultilayerParameters(NetworkParameters):
     """Parameters of the VGG-19 multi-layer method."""
 
     smoothness: float = Field(default=5.0, ge=0.0, le=1e6)
@@ -56,6 +57,13 @@ def vgg_multilayer(
 
     Returns:
         `(B, 1, H, W)` float32 (Eq. 11), of no fixed range.
+
+    >>> import torch
+    >>> from fusion_core.networks.weights import Weights
+    >>> layers = vgg_layers(VggMultilayerParameters())
+    >>> extractor = FeatureExtractor(layers, Weights.from_seed(0), torch.device("cpu"), detail=True)
+    >>> vgg_multilayer(torch.rand(2, 1, 1, 8, 9), extractor).shape
+    torch.Size([1, 1, 8, 9])
     """
     base = tikhonov(sources, smoothness=smoothness)
     detail = sources - base

@@ -1,4 +1,4 @@
-"""ImageNet networks as feature extractors, as deep as is needed and no deeper."""
+"""ImageNet networks as feature extractors, cut behind the deepest layer that is needed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fusion_core.choices import Precision
 from fusion_core.errors import InvalidValueError
 from fusion_core.networks.convolution import speed_up_pointwise
 from fusion_core.networks.devices import constant
 from fusion_core.networks.tiling import tiles
 from fusion_core.networks.weights import Weights, check_tensors, pack_tensors, read_tensors
-from fusion_core.parameters import Precision
 
 BackboneName = Literal["vgg19", "resnet50", "resnet101", "resnet152"]
 InputScale = Literal["published", "imagenet"]
@@ -32,12 +32,11 @@ _HEADS = ("classifier.", "fc.")
 """What classifies, and may be missing in a file."""
 
 _LONGEST_SIDE = {"cpu": 1024, "cuda": 2048}
-"""Images are cut into tiles beyond this many pixels a side."""
-_SMALLEST_TILE = 256
-_FARTHEST_LOOK = 64
-"""Only stages that look no farther than this many pixels are computed in tiles. Each tile needs as
-wide a border, which for all of ResNet-152 would be 700 pixels; and the maps of later stages are
-small enough to be held whole."""
+"""Images are cut into tiles beyond this many pixels per side."""
+_LARGEST_TILED_RADIUS = 64
+"""Only stages with a receptive field of at most this radius in pixels are computed in tiles. Each
+tile needs as wide a border, which for all of ResNet-152 would be 700 pixels; and the maps of later
+stages are small enough to be held whole."""
 _BATCH_PIXELS = {"cpu": 1, "cuda": 4 * 1024 * 1024}
 """Images are extracted in groups of at most so many pixels, but at least singly."""
 
@@ -60,7 +59,7 @@ class Layers:
     vgg_output: VggOutput = "convolution"
 
     def pack(self, weights: Weights) -> Weights:
-        """Return the same weights without what these layers do not need.
+        """Return the weights reduced to the tensors that these layers need.
 
         Raises:
             WeightsError: The file is damaged, or of another network.
@@ -84,6 +83,13 @@ class FeatureExtractor:
         precision: Of the network; what comes out is float32 or bfloat16 accordingly.
         input_scale: See `scale_input`.
         detail: Whether inputs are detail rather than images.
+        longest_side: Longest side in pixels of an image that `reduce` does not cut into tiles;
+            1024 on a CPU and 2048 on a GPU by default.
+        smallest_tile: Smallest side of a tile in pixels, without its border.
+
+    Attributes:
+        strides: Pixels of the image per pixel of each layer's feature maps.
+        receptive_radius: Distance in pixels from which the deepest layer is influenced.
 
     Raises:
         WeightsError: The weights are damaged, or of another network.
@@ -98,13 +104,15 @@ class FeatureExtractor:
         precision: Precision = "fp32",
         input_scale: InputScale = "published",
         detail: bool = False,
+        longest_side: int | None = None,
+        smallest_tile: int = 256,
     ) -> None:
         stages = _load(layers, weights)
-        looks = _geometry([module for _, module in stages])
-        self.strides = [look.stride for look, (name, _) in zip(looks, stages, strict=True) if name]
-        self.reach = looks[-1].reach
-        self._tiled = sum(look.reach <= _FARTHEST_LOOK for look in looks)
-        self._tiled_look = looks[self._tiled - 1]
+        fields = _receptive_fields([module for _, module in stages])
+        self.strides = [f.stride for f, (name, _) in zip(fields, stages, strict=True) if name]
+        self.receptive_radius = fields[-1].radius
+        self._tiled = sum(field.radius <= _LARGEST_TILED_RADIUS for field in fields)
+        self._tiled_field = fields[self._tiled - 1]
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._stages = [
             (name, module.to(device, dtype).to(memory_format=torch.channels_last))
@@ -114,7 +122,8 @@ class FeatureExtractor:
             speed_up_pointwise(module.requires_grad_(False))
         self._dtype = dtype
         self._scale = functools.partial(scale_input, input_scale=input_scale, detail=detail)
-        self._longest = _LONGEST_SIDE.get(device.type, _LONGEST_SIDE["cpu"])
+        self._longest = longest_side or _LONGEST_SIDE.get(device.type, _LONGEST_SIDE["cpu"])
+        self._smallest_tile = smallest_tile
         self._batch_pixels = _BATCH_PIXELS.get(device.type, 1)
 
     def extract(self, images: Tensor) -> Iterator[Tensor]:
@@ -141,33 +150,33 @@ class FeatureExtractor:
             yield name, features
 
     def reduce(
-        self, images: Tensor, reduction: Callable[[Tensor], Tensor], *, reach: int = 0
+        self, images: Tensor, reduction: Callable[[Tensor], Tensor], *, radius: int = 0
     ) -> list[Tensor]:
         """Run images through the network in bounded memory, and keep a reduction of each layer.
 
         Args:
             images: `(N, 1, H, W)` float32 in 0..255 (detail: of no fixed range).
             reduction: Maps features `(n, C, h, w)` to `(n, D, h, w)`.
-            reach: How many feature pixels away the reduction looks.
+            radius: Radius in feature pixels of the neighbourhood that the reduction reads.
 
         Returns:
             The reduction of each layer, `(N, D, ceil(H / stride), ceil(W / stride))`.
         """
         pixels = images.shape[-2] * images.shape[-1]
         group = max(1, self._batch_pixels // pixels)
-        parts = [self._reduce_tiled(part, reduction, reach) for part in images.split(group)]
+        parts = [self._reduce_tiled(part, reduction, radius) for part in images.split(group)]
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
     def _reduce_tiled(
-        self, images: Tensor, reduction: Callable[[Tensor], Tensor], reach: int
+        self, images: Tensor, reduction: Callable[[Tensor], Tensor], radius: int
     ) -> list[Tensor]:
         height, width = images.shape[-2:]
         if max(height, width) <= self._longest:
             return [reduction(features) for features in self.extract(images)]
         shallow, deep = self._stages[: self._tiled], self._stages[self._tiled :]
-        stride = self._tiled_look.stride
-        halo = -(-(self._tiled_look.reach + reach * stride) // stride) * stride
-        side = max(_SMALLEST_TILE, self._longest - 2 * halo) // stride * stride
+        stride = self._tiled_field.stride
+        halo = -(-(self._tiled_field.radius + radius * stride) // stride) * stride
+        side = max(self._smallest_tile, self._longest - 2 * halo) // stride * stride
         results: dict[str, Tensor] = {}
         last: Tensor | None = None
         for tile in tiles(height, width, tile=side, halo=halo, stride=stride, whole=self._longest):
@@ -343,26 +352,27 @@ def _fold(module: Any) -> nn.Module:  # noqa: ANN401
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """How a feature pixel sees the image."""
+class _ReceptiveField:
+    """The part of the image that influences one feature pixel."""
 
     stride: int
-    reach: int
-    """Pixels that it looks away."""
+    """Distance in pixels between the centres of neighbouring fields."""
+    radius: int
+    """Distance in pixels from the centre to the border."""
 
 
-def _geometry(stages: Sequence[nn.Module]) -> list[_Look]:
-    """Return how the pixels behind each stage see the image."""
-    stride, reach = 1, 0
-    looks = []
+def _receptive_fields(stages: Sequence[nn.Module]) -> list[_ReceptiveField]:
+    """Return the receptive field of the features behind each stage."""
+    stride, radius = 1, 0
+    fields = []
     for module in stages:
         for part_name, part in module.named_modules():
             if isinstance(part, nn.Conv2d | nn.MaxPool2d) and "downsample" not in part_name:
                 size, step = _side(part.kernel_size), _side(part.stride)
-                reach += size // 2 * stride
+                radius += size // 2 * stride
                 stride *= step
-        looks.append(_Look(stride, reach))
-    return looks
+        fields.append(_ReceptiveField(stride, radius))
+    return fields
 
 
 def _side(value: int | tuple[int, ...]) -> int:

@@ -1,4 +1,4 @@
-"""What surrounds convolutions, in few passes over memory: it takes as long as they do."""
+"""Padding, activation and sums around convolutions, in few passes over memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PointwiseConv2d(nn.Module):
         self.convolution = convolution
 
     def forward(self, features: Tensor) -> Tensor:
-        """Convolve `(N, C, H, W)`."""
+        """Convolve `(N, C, H, W)` to `(N, D, ceil(H / stride), ceil(W / stride))`."""
         layer = self.convolution
         if features.device.type != "cpu" or features.dtype != torch.float32:
             return layer(features)  # type: ignore[no-any-return]
@@ -32,7 +32,7 @@ class PointwiseConv2d(nn.Module):
 
 
 def speed_up_pointwise(module: nn.Module) -> None:
-    """Replace the 1x1 convolutions inside a module, for inference."""
+    """Replace the 1x1 convolutions inside a module by `PointwiseConv2d`, for inference only."""
     if not torch.backends.mkldnn.is_available():
         return
     for name, child in module.named_children():

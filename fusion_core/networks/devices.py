@@ -1,4 +1,4 @@
-"""What must be right on every device."""
+"""Devices and precision: constants, empty networks, and float32 without TF32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Torchvision's ImageNet weights: found where it keeps them, or downloaded once."""
+"""ImageNet weights of torchvision, from its cache or downloaded once."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from fusion_core.networks.backbones import BackboneName
 from fusion_core.networks.weights import Weights
 
 DEFAULT_VARIANT = "IMAGENET1K_V1"
-"""The training that torchvision's first weights had, which is nearest to that of the papers'."""
+"""Torchvision's first weights, whose training is closest to that of the papers'."""
 
 _VARIANT = re.compile(
     r"(?:(?P<enum>[A-Za-z0-9]+_Weights)\.)?(?P<name>IMAGENET[A-Z0-9_]+|DEFAULT)", re.IGNORECASE
 )
 _DIGEST = re.compile(r"-([0-9a-f]{8,})\.pth$")
-_TIMEOUT_S = 30.0
 
 
 def imagenet_variant(backbone: BackboneName, source: str | None) -> str | None:
@@ -52,14 +51,19 @@ def imagenet_variant(backbone: BackboneName, source: str | None) -> str | None:
 
 
 def read_imagenet_weights(
-    backbone: BackboneName, variant: str, tell: Callable[[str], None] = lambda message: None
+    backbone: BackboneName,
+    variant: str,
+    notify: Callable[[str], None] = lambda message: None,
+    *,
+    timeout_s: float = 30.0,
 ) -> Weights:
     """Read torchvision's weights from where it keeps them, after downloading them if need be.
 
     Args:
         backbone: The network.
         variant: Such as `IMAGENET1K_V1`.
-        tell: Called with a sentence before a download begins.
+        notify: Called with a sentence before a download begins.
+        timeout_s: Longest time in seconds without an answer of the server.
 
     Raises:
         WeightsError: They are not here and cannot be downloaded, or are not what torchvision
@@ -73,8 +77,8 @@ def read_imagenet_weights(
     prefix = published[1] if published else ""
     data = _read(path, name)
     if data is None:
-        tell(f"Downloading {name} from {member.url} to {path}")
-        _download(member.url, path, prefix, name)
+        notify(f"Downloading {name} from {member.url} to {path}")
+        _download(member.url, path, prefix, name, timeout_s)
         data = _read(path, name) or b""
     found = hashlib.sha256(data).hexdigest()
     if not found.startswith(prefix):
@@ -100,17 +104,17 @@ def _read(path: Path, name: str) -> bytes | None:
         raise WeightsError(f"Cannot read {name} at {path}: {error.strerror}") from None
 
 
-def _download(url: str, path: Path, prefix: str, name: str) -> None:
+def _download(url: str, path: Path, prefix: str, name: str, timeout_s: float) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _socket_timeout(_TIMEOUT_S):
+        with _socket_timeout(timeout_s):
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
     except HTTPError as error:
         reason = f"the server says {error.code} {error.reason}".splitlines()[0]
     except URLError as error:
         reason = getattr(error.reason, "strerror", None) or str(error.reason)
     except TimeoutError:
-        reason = f"the server did not answer for {_TIMEOUT_S:.0f} s"
+        reason = f"the server did not answer for {timeout_s:.0f} s"
     except (RuntimeError, HTTPException, ValueError):
         reason = "what came is cut off, or not what torchvision published"
     except ConnectionError:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A part of an image, with a halo around it where the image goes on."""
+    """A part of an image, with a halo of neighbouring pixels inside the image."""
 
     top: int
     bottom: int
@@ -74,7 +74,7 @@ def map_tiles(
             borders, and at a tile's inner borders falls into the halo, which is cut off.
         images: `(..., C, H, W)`.
         tile: Side of the square tiles in pixels, without halo.
-        halo: Reach of the function in pixels.
+        halo: Radius of the function's receptive field in pixels.
 
     Returns:
         `(B, D, H, W)`.

@@ -1,15 +1,17 @@
-"""Network weights: read without executing anything, checked name by name, known by their digest."""
+"""Network weights: read without executing anything, checked by name, identified by digest."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from importlib import resources
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -46,7 +48,7 @@ class Weights:
 
     @classmethod
     def from_seed(cls, seed: int) -> Weights:
-        """Make untrained weights that are the same wherever the seed is the same."""
+        """Return untrained weights that depend on the seed alone."""
         return cls(source=f"random:{seed}", seed=seed)
 
     @property
@@ -62,10 +64,23 @@ class Weights:
         return self.digest or hashlib.sha256(self.data).hexdigest()
 
 
-def read_pretrained(name: str) -> Weights:
-    """Read weights that come with irfuse; the card beside each file tells how they were made."""
-    data = resources.files("fusion_core").joinpath("pretrained", name).read_bytes()
-    return Weights.from_file(data, f"irfuse:{name.removesuffix('.safetensors')}")
+def read_bundled_weights(name: str) -> Weights:
+    """Read weights that irfuse includes, such as `densefuse`."""
+    return Weights.from_file(_bundled(f"{name}.safetensors"), f"irfuse:{name}")
+
+
+def read_weights_card(name: str) -> dict[str, Any]:
+    """Read the card of weights that irfuse includes: how they were trained, and their licence.
+
+    >>> read_weights_card("densefuse")["licence"]
+    'Apache-2.0'
+    """
+    card: dict[str, Any] = json.loads(_bundled(f"{name}.json"))
+    return card
+
+
+def _bundled(file_name: str) -> bytes:
+    return resources.files("fusion_core").joinpath("pretrained", file_name).read_bytes()
 
 
 def parse_random_weights(source: str) -> Weights | None:
@@ -133,7 +148,7 @@ def check_tensors(
     Args:
         weights: The file.
         found: What it holds.
-        expected: All that the network has; only names, shapes and kinds are looked at.
+        expected: State dict of the network; only names, shapes and dtypes are read.
         required: The names that must be there.
 
     Raises:
@@ -166,7 +181,7 @@ def _first_difference(
 
 
 def pack_tensors(weights: Weights, tensors: Mapping[str, Tensor]) -> Weights:
-    """Return a file's weights that hold these tensors of it alone, but keep its digest."""
+    """Return these tensors of a file as weights that keep the digest of the whole file."""
     data = save_safetensors({name: tensor.contiguous() for name, tensor in tensors.items()})
     return replace(weights, data=data, digest=weights.sha256)
 

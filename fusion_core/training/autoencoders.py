@@ -7,12 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fusion_core.choices import Autoencoder, ResidualConvolutions
 from fusion_core.methods.densefuse import DenseFuseNetwork
-from fusion_core.methods.res2netfuse import Res2NetFuseNetwork, Residual
+from fusion_core.methods.res2netfuse import Res2NetFuseNetwork
 from fusion_core.networks.devices import without_initial_values
 from fusion_core.networks.weights import Weights, load_weights
 from fusion_core.training.losses import _PEAK
-from fusion_core.training.parameters import Autoencoder, TrainingParameters
+from fusion_core.training.parameters import TrainingParameters
 
 
 class Reconstruction(nn.Module):
@@ -28,18 +29,20 @@ class Reconstruction(nn.Module):
 
 
 def new_network(parameters: TrainingParameters) -> DenseFuseNetwork | Res2NetFuseNetwork:
-    """Make an untrained network; its values (torch's usual ones) follow from the seed alone."""
+    """Make an untrained network with torch's initial values, which depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
         return _network(parameters.method, parameters.convolutions)
 
 
-def _network(method: Autoencoder, convolutions: Residual) -> DenseFuseNetwork | Res2NetFuseNetwork:
+def _network(
+    method: Autoencoder, convolutions: ResidualConvolutions
+) -> DenseFuseNetwork | Res2NetFuseNetwork:
     return DenseFuseNetwork() if method == "densefuse" else Res2NetFuseNetwork(convolutions)
 
 
 def load_autoencoder(
-    method: Autoencoder, weights: Weights, convolutions: Residual = "shared"
+    method: Autoencoder, weights: Weights, convolutions: ResidualConvolutions = "shared"
 ) -> nn.Module:
     """Load a trained autoencoder: images `(B, 1, H, W)` in 0..255 to their reconstructions.
 

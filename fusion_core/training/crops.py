@@ -1,4 +1,4 @@
-"""The square crops that a training learns from."""
+"""Square crops for training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def crop_image(
     """Cut a square out of a gray image.
 
     Args:
-        image: `(H, W)`. One that is smaller than the square is enlarged to fit.
-        side: Of the square.
-        generator: Draws the place; the middle if there is none.
+        image: `(H, W)` uint8; enlarged first if it is smaller than the square.
+        side: Side of the square in pixels.
+        generator: Draws the position; without it, the centre is cut out.
 
     Returns:
         `(side, side)`.

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.choices import PixelNorm
 from fusion_core.metrics.filters import gaussian_taps
 from fusion_core.networks.devices import constant
-from fusion_core.training.parameters import PixelNorm
 
 _PEAK = 255.0
-_WINDOW = 11
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
 
 
@@ -34,8 +33,9 @@ def reconstruction_losses(
 
     Args:
         outputs: `(B, 1, H, W)` float32, sides of at least 11 pixels.
-        images: What was to be reconstructed, in 0..255.
-        pixel_norm: Norm of the pixel loss.
+        images: The images to reconstruct, in 0..255.
+        pixel_norm: `euclidean` (Li & Wu, DenseFuse, 2019, Eq. 2) or `mse` (Song et al.,
+            Res2NetFuse, 2021, Eq. 3).
         ssim_weight: Weight of 1 - SSIM.
     """
     difference = outputs - images
@@ -43,21 +43,22 @@ def reconstruction_losses(
         pixel = torch.linalg.vector_norm(difference.flatten(1), dim=1).mean()
     else:
         pixel = difference.square().mean()
-    ssim = 1.0 - similarity(outputs, images)
-    return Losses(pixel + ssim_weight * ssim, pixel, ssim)
+    loss = 1.0 - ssim(outputs, images)
+    return Losses(pixel + ssim_weight * loss, pixel, loss)
 
 
-def similarity(first: Tensor, second: Tensor) -> Tensor:
+def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Return the mean structural similarity (Wang et al. 2004) with gradient, a scalar.
 
-    Gaussian windows of 11x11, sigma 1.5, that lie inside the images; the metric `SSIM` also takes
-    those at the border, with the border's pixels repeated. In the precision of its arguments.
+    Windows are Gaussian, 11x11 with sigma 1.5, and inside the images; the metric `SSIM` also uses
+    those at the border, with the border pixels repeated. Computed in the precision of the
+    arguments.
 
     Args:
         first: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
         second: Likewise.
     """
-    # Less half of the range: float32 variances are differences of large squares.
+    # Centred on half of the range, because float32 variances are differences of large squares.
     first, second = first - _PEAK / 2, second - _PEAK / 2
     planes = torch.cat((first, second, first * first, second * second, first * second))
     mean_1, mean_2, square_1, square_2, product = _blur(planes).chunk(5)

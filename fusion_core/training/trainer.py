@@ -19,16 +19,16 @@ from fusion_core.training.losses import Losses, reconstruction_losses
 from fusion_core.training.parameters import TrainingParameters
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What Adam keeps of each parameter beside its own step count."""
+"""State that Adam keeps of each parameter, in addition to its step count."""
 
 
 class Trainer:
-    """A network in training: its weights, its optimiser, and one step after the other.
+    """A network in training: its weights, its optimiser, and its steps.
 
     Args:
-        parameters: How.
+        parameters: Parameters of the training.
         device: Where to compute.
-        wrap: Applied to the module, to distribute it over workers for example.
+        wrap: Applied to the module, for example to distribute it over workers.
     """
 
     def __init__(
@@ -46,7 +46,14 @@ class Trainer:
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=parameters.learning_rate)
 
     def step(self, images: Tensor) -> Losses:
-        """Change the weights by one batch: `propagate`, then `update`."""
+        """Update the weights by one batch: `propagate`, then `update`.
+
+        Args:
+            images: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
+
+        Returns:
+            The losses of the batch before the update.
+        """
         losses = self.propagate(images)
         self.update()
         return losses
@@ -58,7 +65,7 @@ class Trainer:
             images: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
 
         Returns:
-            The losses, without gradient, on the device: nothing is waited for.
+            The losses, without gradient, on the device; the host does not wait for them.
         """
         with full_precision(self._device):
             losses = self._losses(images.to(self._device, torch.float32))
@@ -67,13 +74,13 @@ class Trainer:
         return Losses(losses.total.detach(), losses.pixel.detach(), losses.ssim.detach())
 
     def update(self) -> None:
-        """Change the weights by the gradients."""
+        """Update the weights by the gradients of `propagate`."""
         self._optimiser.step()
 
     def _losses(self, images: Tensor) -> Losses:
         half = self.parameters.precision == "bf16"
-        kind = self._device.type
-        with torch.autocast(kind, torch.bfloat16) if half else contextlib.nullcontext():
+        device = self._device.type
+        with torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext():
             outputs = self._module(images)
         return reconstruction_losses(
             outputs.float(),
@@ -99,7 +106,11 @@ class Trainer:
         return found
 
     def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
-        """Go back to what `state` returned after so many steps.
+        """Restore what `state` returned after a number of steps.
+
+        Args:
+            state: The tensors.
+            steps: Number of updates that led to them.
 
         Raises:
             InvalidValueError: It is the state of another network.

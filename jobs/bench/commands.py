@@ -68,6 +68,7 @@ def bench_methods(
     repeats: int = 5,
     device: Literal["cpu", "cuda"] = "cpu",
     batch: int = 1,
+    longest_seconds: float = 15.0,
     json_output: JsonOutput = False,
 ) -> None:
     """Measure the methods with one CPU thread, or on a GPU, beside their network alone.
@@ -76,28 +77,33 @@ def bench_methods(
         size: Width and height of the made-up pairs.
         method: Method to measure; all, in their usual variants, by default.
         params: A parameter of that method as NAME=VALUE, repeated for each.
-        precision: Of the networks.
+        precision: Precision of the networks.
         repeats: Timed repeats of each, after warm-up.
         device: Where to compute.
         batch: Pairs computed at once; more than one for a GPU.
+        longest_seconds: Longest time of one repeat; what takes longer is measured by a part.
         json_output: Print JSON instead of the table.
     """
     from jobs.bench import methods as measuring
     from jobs.bench.tables import print_methods_report
+    from jobs.console.progress import terminal_progress
 
     width, height = _parse_size(size)
     parameters = parse_key_values(params or {})
     if parameters and method is None:
         raise InvalidValueError("Expected --method with --param")
-    report = measuring.bench_methods(
-        width=width,
-        height=height,
-        variants=measuring.VARIANTS if method is None else [(method, parameters)],
-        precisions=("fp32", "bf16") if precision == "both" else (precision,),
-        repeats=repeats,
-        device=device,
-        batch=batch,
-    )
+    with terminal_progress() as progress:
+        report = measuring.bench_methods(
+            width=width,
+            height=height,
+            variants=None if method is None else [(method, parameters)],
+            precisions=("fp32", "bf16") if precision == "both" else (precision,),
+            repeats=repeats,
+            device=device,
+            batch=batch,
+            longest_s=longest_seconds,
+            notify=progress.message,
+        )
     _show(report, print_methods_report, as_json=json_output)
 
 

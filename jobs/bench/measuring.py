@@ -22,11 +22,11 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.images.synthetic import synthetic_pair
 
 _NOISE = 6.0
-"""Standard deviation of the noise on the made-up images, in gray levels: no camera has none."""
+"""Standard deviation of the noise on the generated images, in gray levels, as cameras have it."""
 
 
 class Report(BaseModel):
-    """What every measurement tells."""
+    """What every measurement reports."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -98,6 +98,17 @@ def time_repeats(action: Callable[[], object], repeats: int, warm_ups: int) -> l
         action()
         seconds.append(time.perf_counter() - started)
     return seconds
+
+
+def synchronised(action: Callable[[], object], device: torch.device) -> Callable[[], None]:
+    """Return an action that ends only when the device has computed everything."""
+
+    def run() -> None:
+        action()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return run
 
 
 def versions(*names: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How long the fusion methods take, beside their network alone and a matrix product."""
+"""Timing of the fusion methods, compared with their network alone and with a matrix product."""
 
 from __future__ import annotations
 
@@ -9,145 +9,102 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, computed_field
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from fusion_core.choices import Precision
 from fusion_core.errors import InvalidValueError
-from fusion_core.methods import FuseBatch, build_method, get_method
+from fusion_core.methods import METHODS, FuseBatch, build_method, get_method
+from fusion_core.methods.base import ImageNetWeights
 from fusion_core.networks.backbones import FeatureExtractor
 from fusion_core.networks.weights import Weights
-from fusion_core.parameters import Precision
+from fusion_core.parameters import MethodParameters, NetworkParameters
+from jobs.bench.matrix_product import MatrixRate, measure_matrix_product
 from jobs.bench.measuring import (
-    Report,
     check_setting,
     describe_machine,
     noisy_pair,
     one_thread,
     peak_memory_mb,
+    synchronised,
     time_repeats,
     to_levels,
     versions,
 )
+from jobs.bench.methods_report import MethodsReport, MethodTiming
 
 _WARM_UPS = 1
-_MATRIX_SIDE = 2048
-_COUNTED_SIDE = 256
-"""Side of an image that no method cuts into tiles."""
-_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_COUNTED_SIDE = 64
+"""Side of an image that no method cuts into tiles, and a multiple of every network's stride."""
+_SMALLEST_SIDE = 32
+"""Side of the smallest part of an image by which a method is measured."""
+_LONGEST_PRODUCT_S = 1.0
+"""Longest time of a matrix product; a longer one would not be more exact."""
 _WEIGHTS = Weights.from_seed(0)
 
-VARIANTS: Sequence[tuple[str, Mapping[str, Any]]] = (
-    ("densefuse", {"strategy": "addition"}),
-    ("densefuse", {"strategy": "l1_norm"}),
-    ("vgg_multilayer", {}),
-    ("resnet_zca", {"layer": "conv4", "norm": "l1"}),
-    ("resnet_zca", {"layer": "conv4", "norm": "l2"}),
-    ("resnet_zca", {"layer": "conv4", "norm": "nuclear"}),
-    ("resnet_zca", {"layer": "conv5", "norm": "l1"}),
-    ("resnet152", {}),
-    ("res2netfuse", {"strategy": "mean"}),
-    ("res2netfuse", {"strategy": "l1_norm"}),
-)
-"""What is measured by default."""
+Variant = tuple[str, Mapping[str, Any]]
+"""A method and its parameters."""
 
 
-class MethodTiming(BaseModel):
-    """How long one method takes, and how much of it is its network."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    method: str
-    """Name."""
-    parameters: dict[str, Any]
-    """Those that differ from the defaults, or were asked for."""
-    precision: Precision
-    """Of the network."""
-    ms_per_megapixel: float
-    """Median of the repeats after warm-up; megapixels of one source."""
-    fastest: float
-    """Milliseconds per megapixel of the fastest repeat."""
-    slowest: float
-    """Milliseconds per megapixel of the slowest repeat."""
-    backbone_ms_per_megapixel: float | None
-    """Of the ImageNet network's forward passes alone; None if the method has its own network."""
-    gigaflops: float
-    """Floating-point operations of the network's convolutions, per second of the whole."""
-    matmul_gigaflops: float
-    """Of a large matrix product in the same precision, in the same run."""
-    pairs_per_second: float
-    """From the median."""
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def around_backbone(self) -> float | None:
-        """Time around the backbone, as a multiple of the backbone's own."""
-        if self.backbone_ms_per_megapixel is None:
-            return None
-        return self.ms_per_megapixel / self.backbone_ms_per_megapixel - 1.0
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def matmul_share(self) -> float:
-        """Rate as a share of that of the matrix product."""
-        return self.gigaflops / self.matmul_gigaflops
-
-
-class MethodsReport(Report):
-    """What `irfuse bench methods` measured."""
-
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
-    batch: int
-    """Pairs computed at once."""
-    repeats: int
-    """Timed repeats after warm-up."""
-    timings: list[MethodTiming]
-    """Each method in each precision."""
-    peak_memory_mb: float
-    """Largest memory, all methods together."""
+def default_variants() -> list[Variant]:
+    """Return what is measured by default: each method in the variants that its entry names."""
+    return [(name, variant) for name, spec in METHODS.items() for variant in spec.variants]
 
 
 def bench_methods(
     *,
     width: int = 640,
     height: int = 480,
-    variants: Sequence[tuple[str, Mapping[str, Any]]] = VARIANTS,
+    variants: Sequence[Variant] | None = None,
     precisions: Sequence[Precision] = ("fp32", "bf16"),
     repeats: int = 5,
     device: str = "cpu",
     batch: int = 1,
+    longest_s: float = 15.0,
+    notify: Callable[[str], None] = lambda message: None,
 ) -> MethodsReport:
-    """Measure fusion methods with random weights on made-up pairs, with one CPU thread or a GPU.
+    """Measure fusion methods with random weights on generated pairs, on one CPU thread or a GPU.
 
-    What is timed takes float32 sources that lie on the device already, and ends when the fused
-    images lie there. A method and its backbone alone are timed in turn.
+    The timed code takes float32 sources that are on the device already, and ends when the fused
+    images are there. A method and its backbone alone are timed in turn. What would take longer than
+    the limits, such as bfloat16 on a CPU that has no instructions for it, is measured by a smaller
+    part of the images or a smaller matrix product, and the report says so.
 
     Args:
-        width: Pixels.
-        height: Pixels.
-        variants: Methods, each with its parameters.
-        precisions: Of the networks.
+        width: Width of the images in pixels.
+        height: Height of the images in pixels.
+        variants: Methods, each with its parameters; by default the variants of every method.
+        precisions: Precisions of the networks; a method without a network is measured once.
         repeats: Timed repeats of each.
         device: `cpu` or `cuda`.
-        batch: Pairs at once.
+        batch: Pairs computed at once.
+        longest_s: Longest time of one repeat, or of one matrix product, in seconds.
+        notify: Called with a sentence before each measurement.
 
     Raises:
-        InvalidValueError: No such method or parameter, a size or number below 1, or no such device.
+        InvalidValueError: A method or parameter is unknown, a size or number is below 1, or the
+            device does not exist.
     """
     check_setting(min(width, height, repeats, batch), device)
+    variants = default_variants() if variants is None else variants
     if not variants or not precisions:
         raise InvalidValueError("Expected at least one method and one precision")
+    cases = [case for variant in variants for case in _cases(*variant, precisions)]
     sources = _sources(height, width, batch).to(device)
+    rates: dict[Precision, MatrixRate] = {}
+    timings = []
     with one_thread(), torch.inference_mode():
-        rates = {precision: _matmul_gigaflops(precision, device) for precision in precisions}
-        timings = [
-            _measure(method, parameters, precision, sources, repeats, rates[precision])
-            for method, parameters in variants
-            for precision in precisions
-        ]
+        for method, given, parameters in cases:
+            precision = _precision(parameters)
+            if precision is not None and precision not in rates:
+                notify(f"Measuring a matrix product in {precision}")
+                rates[precision] = measure_matrix_product(
+                    precision, device, longest_s=min(longest_s, _LONGEST_PRODUCT_S)
+                )
+            settings = [f"{name}={value}" for name, value in given.items()]
+            notify(" ".join(["Measuring", method, *settings, *filter(None, [precision])]))
+            rate = None if precision is None else rates[precision]
+            timings.append(_measure(method, given, parameters, sources, repeats, longest_s, rate))
         peak = peak_memory_mb(device)
     return MethodsReport(
         machine=describe_machine(device),
@@ -161,6 +118,24 @@ def bench_methods(
     )
 
 
+Case = tuple[str, Mapping[str, Any], MethodParameters]
+
+
+def _cases(method: str, given: Mapping[str, Any], precisions: Sequence[Precision]) -> list[Case]:
+    """Return a variant in each precision, or once if the method has no network."""
+    spec = get_method(method)
+    if not spec.has_network:
+        return [(method, given, spec.parameters.parse(dict(given)))]
+    return [
+        (method, given, spec.parameters.parse({**given, "precision": precision}))
+        for precision in precisions
+    ]
+
+
+def _precision(parameters: MethodParameters) -> Precision | None:
+    return parameters.precision if isinstance(parameters, NetworkParameters) else None
+
+
 def _sources(height: int, width: int, batch: int) -> Tensor:
     """Draw pairs: `(2, B, 1, H, W)` float32 in 0..255."""
     pairs = [[to_levels(image) for image in noisy_pair(height, width, n)] for n in range(batch)]
@@ -169,39 +144,67 @@ def _sources(height: int, width: int, batch: int) -> Tensor:
 
 def _measure(
     method: str,
-    parameters: Mapping[str, Any],
-    precision: Precision,
+    given: Mapping[str, Any],
+    parameters: MethodParameters,
     sources: Tensor,
     repeats: int,
-    matmul_gigaflops: float,
+    longest_s: float,
+    rate: MatrixRate | None,
 ) -> MethodTiming:
-    spec = get_method(method)
-    parsed = spec.parameters.parse({**parameters, "precision": precision})
-    fuse_batch = build_method(method, parsed, _WEIGHTS, sources.device)
-    actions: list[Callable[[], object]] = [lambda: fuse_batch(sources)]
-    if spec.layers is not None:
-        extractor = FeatureExtractor(
-            spec.layers(parsed), _WEIGHTS, sources.device, precision=precision
-        )
-        images = sources.flatten(0, 1)
-        actions.append(lambda: extractor.reduce(images, lambda features: features[:, :1]))
+    weights = None if rate is None else _WEIGHTS
+    fuse_batch = build_method(method, parameters, weights, sources.device)
+    part = _affordable_part(fuse_batch, sources, longest_s)
+    actions: list[Callable[[], object]] = [lambda: fuse_batch(part)]
+    if (backbone := _backbone(method, parameters, part)) is not None:
+        actions.append(backbone)
     seconds = _in_turn(actions, repeats, sources.device)
-    megapixels = sources[0].numel() / 1e6
-    median = statistics.median(seconds[0])
+    megapixels = part[0].numel() / 1e6
+    medians = [statistics.median(found) / megapixels * 1e3 for found in seconds]
+    flops = None if rate is None else _count_flops(fuse_batch, part)
     return MethodTiming(
         method=method,
-        parameters=dict(parameters),
-        precision=precision,
-        ms_per_megapixel=median / megapixels * 1e3,
+        parameters=dict(given),
+        precision=_precision(parameters),
+        width=part.shape[-1],
+        height=part.shape[-2],
+        ms_per_megapixel=medians[0],
         fastest=min(seconds[0]) / megapixels * 1e3,
         slowest=max(seconds[0]) / megapixels * 1e3,
-        backbone_ms_per_megapixel=(
-            statistics.median(seconds[1]) / megapixels * 1e3 if len(seconds) > 1 else None
-        ),
-        gigaflops=_count_flops(fuse_batch, sources) / median / 1e9,
-        matmul_gigaflops=matmul_gigaflops,
-        pairs_per_second=sources.shape[1] / median,
+        backbone_ms_per_megapixel=medians[1] if len(medians) > 1 else None,
+        gigaflops=None if flops is None else flops / statistics.median(seconds[0]) / 1e9,
+        pairs_per_second=1e3 / medians[0] / (sources[0, 0].numel() / 1e6),
+        matrix_product=rate,
     )
+
+
+def _backbone(
+    method: str, parameters: MethodParameters, sources: Tensor
+) -> Callable[[], object] | None:
+    """Return the forward passes of the method's ImageNet network alone, None if it has none."""
+    kind, precision = get_method(method).weights, _precision(parameters)
+    if not isinstance(kind, ImageNetWeights) or precision is None:
+        return None
+    extractor = FeatureExtractor(
+        kind.layers(parameters), _WEIGHTS, sources.device, precision=precision
+    )
+    images = sources.flatten(0, 1)
+    return lambda: extractor.reduce(images, lambda features: features[:, :1])
+
+
+def _affordable_part(fuse_batch: FuseBatch, sources: Tensor, longest_s: float) -> Tensor:
+    """Return the images, or the largest part of them that is fused in so many seconds.
+
+    The part doubles from a small one, each time by a time that is known to be affordable.
+    """
+    height, width = sources.shape[-2:]
+    part = sources[..., :_SMALLEST_SIDE, :_SMALLEST_SIDE]
+    while part.shape != sources.shape:
+        [seconds] = time_repeats(synchronised(partial(fuse_batch, part), sources.device), 1, 0)
+        larger = sources[..., : min(height, 2 * part.shape[-2]), : min(width, 2 * part.shape[-1])]
+        if seconds * larger.numel() > longest_s * part.numel():
+            break
+        part = larger
+    return part
 
 
 def _in_turn(
@@ -212,14 +215,8 @@ def _in_turn(
     for repeat in range(repeats):
         for action, found in zip(actions, seconds, strict=True):
             warm_ups = _WARM_UPS if repeat == 0 else 0
-            found += time_repeats(partial(_wait, action, device), 1, warm_ups)
+            found += time_repeats(synchronised(action, device), 1, warm_ups)
     return seconds
-
-
-def _wait(action: Callable[[], object], device: torch.device) -> None:
-    action()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def _count_flops(fuse_batch: FuseBatch, sources: Tensor) -> float:
@@ -242,21 +239,3 @@ def _convolution_flops(
 ) -> int:
     """Count what torch's own counter leaves out: convolutions that oneDNN is asked for directly."""
     return int(conv_flop_count(list(images), list(weights), list(out_shape)))
-
-
-def _matmul_gigaflops(precision: Precision, device: str) -> float:
-    """Measure a large matrix product; on a CPU by torch's way and by oneDNN's, whichever is faster.
-
-    On some processors torch's own reaches less than half of what the other does.
-    """
-    dtype = _DTYPES[precision]
-    left = torch.randn(_MATRIX_SIDE, _MATRIX_SIDE, device=device).to(dtype)
-    products: list[Callable[[], object]] = [lambda: left @ left]
-    if device == "cpu" and torch.backends.mkldnn.is_available():
-        rows = left.view(1, _MATRIX_SIDE, 1, -1).to(memory_format=torch.channels_last)
-        filters = left.view(_MATRIX_SIDE, _MATRIX_SIDE, 1, 1)
-        products.append(
-            lambda: torch.mkldnn_convolution(rows, filters, None, (0, 0), (1, 1), (1, 1), 1)
-        )
-    seconds = [time_repeats(partial(_wait, product, left.device), 7, 2) for product in products]
-    return 2.0 * _MATRIX_SIDE**3 / min(map(statistics.median, seconds)) / 1e9

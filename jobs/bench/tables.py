@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jobs.bench.growth import GrowthReport
-    from jobs.bench.methods import MethodsReport
+    from jobs.bench.methods_report import MethodsReport, MethodTiming
     from jobs.bench.metrics import MetricsReport
     from jobs.bench.overhead import OverheadReport
     from jobs.bench.soak import SoakReport
@@ -52,7 +52,7 @@ def print_metrics_report(console: Console, report: MetricsReport) -> None:
 
 
 def print_methods_report(console: Console, report: MethodsReport) -> None:
-    """Print how long each method takes, beside its backbone and a matrix product."""
+    """Print the time of each method, with its backbone and a matrix product for comparison."""
     title = (
         f"{report.machine}; {report.width}x{report.height}, batches of {report.batch}, median of "
         f"{report.repeats}"
@@ -67,26 +67,40 @@ def print_methods_report(console: Console, report: MethodsReport) -> None:
     for timing in report.timings:
         backbone, around = timing.backbone_ms_per_megapixel, timing.around_backbone
         parameters = " ".join(f"{name}={value}" for name, value in timing.parameters.items())
+        digits = 0 if timing.ms_per_megapixel >= 10 else 2
         table.add_row(
             f"{timing.method} {parameters}".strip(),
-            timing.precision,
-            f"{timing.ms_per_megapixel:.0f}",
-            f"{timing.fastest:.0f}",
-            f"{timing.slowest:.0f}",
+            timing.precision or "–",
+            f"{timing.ms_per_megapixel:.{digits}f}" + _measured_part(report, timing),
+            f"{timing.fastest:.{digits}f}",
+            f"{timing.slowest:.{digits}f}",
             "–" if backbone is None else f"{backbone:.0f}",
             "–" if around is None else f"{around:.2f}x",
-            f"{timing.gigaflops:.0f}",
-            f"{timing.matmul_share:.0%}",
+            "–" if timing.gigaflops is None else f"{timing.gigaflops:.0f}",
+            _matmul_share(timing),
             f"{timing.pairs_per_second:.2f}",
         )
     console.print(table)
     console.print(
         "Backbone: the ImageNet network's forward passes alone, ms/Mpx; around it: the rest as a "
         "multiple of that. Of matmul: the network's Gflop/s as a share of a large matrix "
-        "product's, in the same run.",
+        "product's, in the same run. A size in brackets says that the whole would have taken too "
+        "long, and that a part or a product of that size was measured instead.",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _measured_part(report: MethodsReport, timing: MethodTiming) -> str:
+    whole = (timing.width, timing.height) == (report.width, report.height)
+    return "" if whole else f" ({timing.width}x{timing.height})"
+
+
+def _matmul_share(timing: MethodTiming) -> str:
+    product, share = timing.matrix_product, timing.matmul_share
+    if product is None or share is None:
+        return "–"
+    return f"{share:.0%}" + (f" ({product.side}x{product.side})" if product.reduced else "")
 
 
 def print_training_report(console: Console, report: TrainingReport) -> None:

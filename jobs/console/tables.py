@@ -154,14 +154,18 @@ def print_status(console: Console, status: Status, options: StatusOptions) -> No
 
 
 def print_methods(console: Console, methods: Mapping[str, MethodSpec]) -> None:
-    """Print every method with its parameters, their choices and defaults."""
+    """Print every method with its paper, its weights, and its parameters."""
+    from fusion_core.methods import describe_weights
+
     for name, spec in methods.items():
-        table = Table(title=f"{name}: {spec.title}\n{spec.paper}", title_justify="left")
-        for column in ("parameter", "default", "meaning"):
-            table.add_column(column, no_wrap=column != "meaning")
-        for field, info in spec.parameters.model_fields.items():
-            meaning = " ".join((info.description or "").split())
-            table.add_row(field, str(info.default), meaning)
+        lines = [f"{name}: {spec.title}", describe_weights(spec)]
+        if spec.paper is not None:
+            lines[1:1] = [spec.paper.citation, spec.paper.link]
+        table = Table(title="\n".join(lines), title_justify="left")
+        for column in ("parameter", "default", "choices", "meaning"):
+            table.add_column(column, no_wrap=column in ("parameter", "default"))
+        for parameter in spec.parameters.describe():
+            table.add_row(parameter.name, parameter.default, parameter.choices, parameter.meaning)
         console.print(table)
 
 

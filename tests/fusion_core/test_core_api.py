@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from support.reference_metrics import REFERENCES
 
 import fusion_core
 from fusion_core import fuse, list_methods, list_metrics, score
+from fusion_core.choices import SixteenBit
 from fusion_core.errors import (
     ImageDecodeError,
     InvalidValueError,
@@ -23,7 +25,7 @@ from fusion_core.errors import (
     PairMismatchError,
     WeightsError,
 )
-from fusion_core.images.bit_depth import SixteenBit, to_eight_bit
+from fusion_core.images.bit_depth import to_eight_bit
 
 
 def noise(seed: int, *shape: int, dtype: type = np.uint8) -> NDArray[Any]:
@@ -195,11 +197,11 @@ def test_folder_in_place_of_weights_is_refused(tmp_path: Path) -> None:
         fuse(IR, VIS, weights=tmp_path)
 
 
-@pytest.mark.parametrize("weights", ["", " ", "a\0b"], ids=["empty", "blank", "with NUL"])
 @pytest.mark.parametrize("method", ["densefuse", "vgg_multilayer"])
-def test_text_that_can_be_no_file_is_refused(method: str, weights: str) -> None:
-    with pytest.raises(WeightsError, match="weights"):
-        fuse(IR, VIS, method=method, weights=weights)
+def test_text_that_can_be_no_file_is_refused(method: str) -> None:
+    for weights in ("", " ", "a\0b"):
+        with pytest.raises(WeightsError, match="weights"):
+            fuse(IR, VIS, method=method, weights=weights)
 
 
 def test_bad_random_weights_are_refused() -> None:
@@ -226,18 +228,17 @@ def test_fused_image_of_another_size_is_called_the_fused_image() -> None:
         score(IR, VIS, IR[:, :16])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_, np.int16])
-def test_image_of_another_type_is_refused_by_its_name(dtype: type) -> None:
-    with pytest.raises(InvalidValueError, match="Expected vis of uint8 or uint16, but got"):
-        fuse(IR, VIS.astype(dtype), weights="random:0")
+def test_image_of_another_type_is_refused_by_its_name() -> None:
+    for dtype in ("float32", "int64", "bool", "int16"):
+        with pytest.raises(InvalidValueError, match=f"vis of uint8 or uint16, but got {dtype}$"):
+            fuse(IR, VIS.astype(dtype), weights="random:0")
 
 
-@pytest.mark.parametrize(
-    "shape", [(12,), (12, 17, 1), (12, 17, 4), (1, 12, 17, 3), (0, 17), (0, 0, 3), ()], ids=str
-)
-def test_array_that_is_no_image_is_refused_with_its_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InvalidValueError, match=r"Expected ir of shape \(H, W\) or \(H, W, 3\)"):
-        fuse(np.zeros(shape, dtype=np.uint8), VIS, weights="random:0")
+def test_array_that_is_no_image_is_refused_with_its_shape() -> None:
+    for shape in ((12,), (12, 17, 1), (12, 17, 4), (1, 12, 17, 3), (0, 17), (0, 0, 3), ()):
+        expected = rf"Expected ir of shape .*, but got {re.escape(str(shape))}$"
+        with pytest.raises(InvalidValueError, match=expected):
+            fuse(np.zeros(shape, dtype=np.uint8), VIS, weights="random:0")
 
 
 def test_scored_array_that_is_no_image_is_named() -> None:
@@ -250,11 +251,9 @@ def test_unknown_metric_is_refused() -> None:
         score(IR, VIS, IR, metrics=["EN", "PSNR"])
 
 
-@pytest.mark.parametrize(
-    "error", [InvalidValueError, ImageDecodeError, PairMismatchError, WeightsError]
-)
-def test_one_base_catches_every_error(error: type[Exception]) -> None:
-    assert issubclass(error, IrfuseError)
+def test_one_base_catches_every_error() -> None:
+    for error in (InvalidValueError, ImageDecodeError, PairMismatchError, WeightsError):
+        assert issubclass(error, IrfuseError)
 
 
 def test_invalid_value_is_a_value_error_too() -> None:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods import METHODS, get_method
 from fusion_core.methods.densefuse import DenseFuseParameters
+from fusion_core.methods.resnet_zca import ResnetZcaParameters
 from fusion_core.parameters import MethodParameters
 
 
@@ -40,7 +41,7 @@ def test_every_parameter_of_every_method_is_described(method: str) -> None:
 
 def test_parameter_of_another_method_is_refused_with_those_that_exist() -> None:
     with pytest.raises(
-        InvalidValueError, match=r"'radius'; .*: colour, output_range, sixteen_bit, precision$"
+        InvalidValueError, match=r"'radius'; .*: colour, output_range, sixteen_bit$"
     ):
         MethodParameters.parse({"radius": 1})
 
@@ -50,3 +51,19 @@ def test_parameter_that_is_no_number_is_refused_with_what_was_given(value: objec
     with pytest.raises(InvalidValueError, match=r"^Parameter radius: .*, but got ") as caught:
         DenseFuseParameters.parse({"radius": value})
     assert str(caught.value).endswith(repr(value))
+
+
+def test_choices_and_limits_of_parameters_are_described() -> None:
+    described = {parameter.name: parameter for parameter in ResnetZcaParameters.describe()}
+    assert {name: described[name].choices for name in ("norm", "zca", "radius", "epsilon")} == {
+        "norm": "l1, l2, nuclear",
+        "zca": "true, false",
+        "radius": "0 to 8",
+        "epsilon": "above 0 to 1",
+    }
+    assert described["epsilon"].default == "1e-05"
+
+
+def test_only_a_method_with_a_network_has_a_precision() -> None:
+    for name, spec in METHODS.items():
+        assert ("precision" in spec.parameters.model_fields) == spec.has_network, name

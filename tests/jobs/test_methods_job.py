@@ -25,11 +25,12 @@ from support.collections import SIZES, read_rows, write_pairs
 
 import irfuse
 from fusion_core import fuse
+from fusion_core.choices import SixteenBit
 from fusion_core.errors import InvalidValueError, RunConflictError, WeightsError
-from fusion_core.images.bit_depth import SixteenBit, to_eight_bit
+from fusion_core.images.bit_depth import to_eight_bit
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.methods import METHODS
+from fusion_core.methods import METHODS, describe_weights
 from irfuse import RunOptions
 from jobs.console import commands as cli
 
@@ -63,19 +64,24 @@ def random_resnet50(seed: int, parts: tuple[str, ...] = ("",)) -> bytes:
     return save({name: tensor for name, tensor in state.items() if name.startswith(parts)})
 
 
+def untrained(method: str) -> dict[str, Any]:
+    """Return the arguments that choose a method, with random weights if it has a network."""
+    return {"method": method, "weights": "random:0" if METHODS[method].has_network else None}
+
+
 # One pair of arrays
 
 
 @methods
 def test_gray_pair_gives_a_gray_image(method: str) -> None:
-    fused = fuse(IR, GRAY, method=method, weights="random:0")
+    fused = fuse(IR, GRAY, **untrained(method))
     assert (str(fused.dtype), fused.shape) == ("uint8", (HEIGHT, WIDTH))
     assert np.ptp(fused) > 50
 
 
 @methods
 def test_luma_keeps_the_chroma_of_the_visible_image(method: str) -> None:
-    fused = fuse(IR, COLOUR, method=method, weights="random:0", colour="luma")
+    fused = fuse(IR, COLOUR, **untrained(method), colour="luma")
     assert (str(fused.dtype), fused.shape) == ("uint8", (HEIGHT, WIDTH, 3))
     inside = ((fused > 0) & (fused < 255)).all(axis=-1)  # nothing was clipped there
     assert inside.mean() > 0.2
@@ -84,15 +90,15 @@ def test_luma_keeps_the_chroma_of_the_visible_image(method: str) -> None:
 
 @methods
 def test_gray_fuses_the_luma_and_gives_a_gray_image(method: str) -> None:
-    fused = fuse(IR, COLOUR, method=method, weights="random:0", colour="gray")
+    fused = fuse(IR, COLOUR, **untrained(method), colour="gray")
     luma = np.floor(COLOUR @ np.array([0.299, 0.587, 0.114]) + 0.5 + 1e-9).astype(np.uint8)
     assert str(fused.dtype) == "uint8"
-    assert np.array_equal(fused, fuse(IR, luma, method=method, weights="random:0", colour="gray"))
+    assert np.array_equal(fused, fuse(IR, luma, **untrained(method), colour="gray"))
 
 
 @methods
 def test_per_channel_fuses_each_channel_with_the_infrared_image(method: str) -> None:
-    wanted = {"method": method, "weights": "random:0", "colour": "per_channel"}
+    wanted = {**untrained(method), "colour": "per_channel"}
     fused = fuse(IR, COLOUR, **wanted)
     assert str(fused.dtype) == "uint8"
     alone = np.stack([fuse(IR, COLOUR[..., channel], **wanted) for channel in range(3)], axis=-1)
@@ -103,7 +109,7 @@ def test_per_channel_fuses_each_channel_with_the_infrared_image(method: str) -> 
 @pytest.mark.parametrize("rule", ["percentile", "full"])
 def test_deep_sources_are_brought_to_eight_bits_by_the_rule(method: str, rule: SixteenBit) -> None:
     ir, vis = deep(1, HEIGHT, WIDTH), deep(2, HEIGHT, WIDTH, 3)
-    wanted = {"method": method, "weights": "random:0", "sixteen_bit": rule}
+    wanted = {**untrained(method), "sixteen_bit": rule}
     fused = fuse(ir, vis, **wanted)
     assert (str(fused.dtype), fused.shape) == ("uint8", (HEIGHT, WIDTH, 3))
     assert np.array_equal(fused, fuse(to_eight_bit(ir, rule), to_eight_bit(vis, rule), **wanted))
@@ -111,14 +117,14 @@ def test_deep_sources_are_brought_to_eight_bits_by_the_rule(method: str, rule: S
 
 @methods
 def test_minmax_stretches_the_result_to_all_of_eight_bits(method: str) -> None:
-    fused = fuse(IR, GRAY, method=method, weights="random:0", output_range="minmax")
+    fused = fuse(IR, GRAY, **untrained(method), output_range="minmax")
     assert (str(fused.dtype), fused.shape) == ("uint8", (HEIGHT, WIDTH))
     assert (fused.min(), fused.max()) == (0, 255)
 
 
 @methods
 def test_clip_differs_from_minmax(method: str) -> None:
-    wanted = {"method": method, "weights": "random:0"}
+    wanted = untrained(method)
     clipped = fuse(IR, GRAY, output_range="clip", **wanted)
     assert (str(clipped.dtype), clipped.shape) == ("uint8", (HEIGHT, WIDTH))
     assert not np.array_equal(clipped, fuse(IR, GRAY, output_range="minmax", **wanted))
@@ -483,9 +489,17 @@ def test_a_method_is_listed_with_its_parameters_defaults_and_what_they_mean(
         for line in listing[method].splitlines()
         if line.startswith("│ ")
     ]
-    named = {name: (default, meaning) for name, default, meaning in rows if name}
+    named = {name: default for name, default, choices, meaning in rows if name}
     fields = METHODS[method].parameters.model_fields
-    assert {name: default for name, (default, _) in named.items()} == {
-        name: str(field.default) for name, field in fields.items()
-    }
-    assert all(meaning for _, meaning in named.values())
+    assert named == {name: str(field.default) for name, field in fields.items()}
+    assert all(choices and meaning for name, _, choices, meaning in rows if name)
+
+
+@methods
+def test_a_method_is_listed_with_its_paper_and_weights(
+    method: str, listing: dict[str, str]
+) -> None:
+    text = " ".join(listing[method].split())
+    if (paper := METHODS[method].paper) is not None:
+        assert f"{paper.citation} {paper.link} " in text
+    assert describe_weights(METHODS[method]) in text

@@ -18,7 +18,7 @@ import irfuse
 from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import WeightsError
 from fusion_core.methods import get_method
-from fusion_core.networks.weights import read_pretrained
+from fusion_core.networks.weights import read_bundled_weights
 from irfuse import RunOptions
 from jobs.console.progress import SilentProgress
 
@@ -91,7 +91,7 @@ def find(url: str) -> Any:
 
 
 def test_weights_at_a_signed_url_are_known_without_their_signature() -> None:
-    data = read_pretrained("densefuse.safetensors").data or b""
+    data = read_bundled_weights("densefuse").data or b""
     with server_of(data) as url:
         weights = find(f"{url}/w.safetensors?sig={SECRET}/x")
     assert weights.data == data

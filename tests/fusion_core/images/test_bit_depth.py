@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from fusion_core.choices import OutputRange, SixteenBit
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.bit_depth import OutputRange, SixteenBit, apply_output_range, to_eight_bit
+from fusion_core.images.bit_depth import apply_output_range, to_eight_bit
 from fusion_core.images.encoding import encode_png
 
 
@@ -84,15 +85,11 @@ def test_deep_image_with_few_bright_pixels_uses_its_whole_range() -> None:
     assert np.unique(to_eight_bit(image)).tolist() == [0, 255]
 
 
-@pytest.mark.parametrize(
-    ("level", "gray"), [(0, 0), (128, 0), (129, 1), (25700, 100), (65535, 255)]
-)
 @pytest.mark.parametrize("rule", ["percentile", "full"])
-def test_flat_deep_image_keeps_its_share_of_the_full_range(
-    rule: SixteenBit, level: int, gray: int
-) -> None:
-    image = np.full((4, 5), level, dtype=np.uint16)
-    assert np.unique(to_eight_bit(image, rule)).tolist() == [gray]
+def test_flat_deep_image_keeps_its_share_of_the_full_range(rule: SixteenBit) -> None:
+    for level, gray in ((0, 0), (128, 0), (129, 1), (25700, 100), (65535, 255)):
+        image = np.full((4, 5), level, dtype=np.uint16)
+        assert np.unique(to_eight_bit(image, rule)).tolist() == [gray]
 
 
 def test_single_deep_pixel_is_brought_to_eight_bits() -> None:
@@ -143,13 +140,13 @@ def test_output_range_leaves_its_input_alone(output_range: OutputRange) -> None:
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (1, 1), (6, 9, 3)], ids=str)
-@pytest.mark.parametrize("level", [0, 3, 9])
-def test_encoded_png_is_lossless(shape: tuple[int, ...], level: int) -> None:
+def test_encoded_png_is_lossless(shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
-    data = encode_png(image, compress_level=level)
-    with Image.open(io.BytesIO(data)) as decoded:
-        assert decoded.format == "PNG"
-        assert np.array_equal(np.asarray(decoded), image)
+    for level in (0, 3, 9):
+        data = encode_png(image, compress_level=level)
+        with Image.open(io.BytesIO(data)) as decoded:
+            assert decoded.format == "PNG"
+            assert np.array_equal(np.asarray(decoded), image)
 
 
 def test_encoded_png_is_the_same_bytes_every_time() -> None:

@@ -17,26 +17,26 @@ def test_different_seeds_draw_different_scenes() -> None:
     assert not any(map(np.array_equal, first, second))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3), (37, 53)], ids=str)
 @pytest.mark.parametrize("colour", [True, False])
-def test_scene_has_the_requested_size_and_channels(size: tuple[int, int], colour: bool) -> None:
-    ir, vis = synthetic_pair(*size, seed=1, colour=colour)
-    assert (ir.shape, vis.shape) == (size, (*size, 3) if colour else size)
-    assert ir.dtype == vis.dtype == np.uint8
+def test_scene_has_the_requested_size_and_channels(colour: bool) -> None:
+    for size in ((1, 1), (1, 40), (40, 1), (2, 3), (37, 53)):
+        ir, vis = synthetic_pair(*size, seed=1, colour=colour)
+        assert (ir.shape, vis.shape) == (size, (*size, 3) if colour else size)
+        assert ir.dtype == vis.dtype == np.uint8
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_warm_figures_stand_out_in_the_infrared_image_alone(seed: int) -> None:
-    ir, vis = synthetic_pair(120, 160, seed=seed, colour=False)
-    warm = ir > 175
-    assert warm.any()
-    assert ir[warm].mean() - ir[~warm].mean() > 70
-    assert vis[warm].mean() < vis[~warm].mean()
+def test_warm_figures_stand_out_in_the_infrared_image_alone() -> None:
+    for seed in range(5):
+        ir, vis = synthetic_pair(120, 160, seed=seed, colour=False)
+        warm = ir > 175
+        assert warm.any(), seed
+        assert ir[warm].mean() - ir[~warm].mean() > 70, seed
+        assert vis[warm].mean() < vis[~warm].mean(), seed
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_every_metric_is_defined_for_a_scene(seed: int) -> None:
-    ir, vis = synthetic_pair(48, 64, seed=seed, colour=False)
-    fused = ((ir.astype(int) + vis) // 2).astype(np.uint8)
-    (scores,) = score_images([ir], [vis], [fused], ["EN", "MI", "SCD", "SSIM_a"])
-    assert scores.notes is None
+def test_every_metric_is_defined_for_a_scene() -> None:
+    for seed in range(5):
+        ir, vis = synthetic_pair(48, 64, seed=seed, colour=False)
+        fused = ((ir.astype(int) + vis) // 2).astype(np.uint8)
+        (scores,) = score_images([ir], [vis], [fused], ["EN", "MI", "SCD", "SSIM_a"])
+        assert scores.notes is None, seed

@@ -16,25 +16,22 @@ from support.networks import (
 )
 from torch import Tensor
 
+from fusion_core.choices import ResidualConvolutions
 from fusion_core.methods import build_method, strategies
-from fusion_core.methods import res2netfuse as implementation
 from fusion_core.methods.res2netfuse import (
     MeanWeights,
     Res2NetFuseNetwork,
     Res2NetFuseParameters,
-    Residual,
     Strategy,
     res2netfuse,
 )
 from fusion_core.networks.weights import load_weights
 
-SIZES = ((61, 47), (33, 20), (5, 7), (1, 1))
 ATTENTIONS: tuple[tuple[Strategy, MeanWeights], ...] = (
     ("mean", "softmax"),
     ("mean", "ratio"),
     ("l1_norm", "softmax"),
 )
-sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 blocks = pytest.mark.parametrize("convolutions", RES2NET_SPLITS)
 attentions = pytest.mark.parametrize(("strategy", "mean_weights"), ATTENTIONS)
 
@@ -53,7 +50,7 @@ def inference() -> Iterator[None]:
 
 
 @functools.cache
-def network(convolutions: Residual) -> Res2NetFuseNetwork:
+def network(convolutions: ResidualConvolutions) -> Res2NetFuseNetwork:
     made = Res2NetFuseNetwork(convolutions)
     load_weights(made, res2net_weights(convolutions))
     return made
@@ -64,7 +61,7 @@ def expected_fusion(
     size: tuple[int, int],
     strategy: Strategy,
     mean_weights: MeanWeights,
-    convolutions: Residual,
+    convolutions: ResidualConvolutions,
     count: int = 2,
 ) -> reference_fusion.Fusion:
     return reference_fusion.res2netfuse(
@@ -95,18 +92,20 @@ def attention(features: Tensor, strategy: Strategy, mean_weights: MeanWeights) -
     return weights
 
 
-@sizes
 @blocks
 @attentions
 def test_fused_image_equals_the_reference(
-    strategy: Strategy, mean_weights: MeanWeights, convolutions: Residual, size: tuple[int, int]
+    strategy: Strategy, mean_weights: MeanWeights, convolutions: ResidualConvolutions
 ) -> None:
-    sources = to_sources(source_images(size))
-    found = res2netfuse(
-        sources, network(convolutions), strategy=strategy, mean_weights=mean_weights
-    )
-    expected = expected_fusion(size, strategy, mean_weights, convolutions).image
-    assert deviation(found[0, 0], expected) < TOLERANCE
+    for size in ((61, 47), (33, 20), (5, 7), (1, 1)):
+        found = res2netfuse(
+            to_sources(source_images(size)),
+            network(convolutions),
+            strategy=strategy,
+            mean_weights=mean_weights,
+        )
+        expected = expected_fusion(size, strategy, mean_weights, convolutions).image
+        assert deviation(found[0, 0], expected) < TOLERANCE, size
 
 
 @attentions
@@ -128,7 +127,7 @@ def test_three_sources_equal_the_reference(strategy: Strategy, mean_weights: Mea
 
 
 @blocks
-def test_built_method_uses_its_parameters(convolutions: Residual) -> None:
+def test_built_method_uses_its_parameters(convolutions: ResidualConvolutions) -> None:
     values = {"strategy": "mean", "mean_weights": "ratio", "convolutions": convolutions}
     parameters = Res2NetFuseParameters.parse(values)
     fuse = build_method("res2netfuse", parameters, res2net_weights(convolutions))
@@ -137,28 +136,21 @@ def test_built_method_uses_its_parameters(convolutions: Residual) -> None:
     assert deviation(found[0, 0], expected) < TOLERANCE
 
 
-@pytest.mark.parametrize("kept_elements", [implementation._KEPT_ELEMENTS, 0], ids=["kept", "again"])
-@pytest.mark.parametrize("size", [(50, 37), (17, 16), (1, 61)], ids=str)
 @attentions
 def test_image_larger_than_a_tile_is_fused_as_if_whole(
-    strategy: Strategy,
-    mean_weights: MeanWeights,
-    size: tuple[int, int],
-    kept_elements: int,
-    monkeypatch: pytest.MonkeyPatch,
+    strategy: Strategy, mean_weights: MeanWeights
 ) -> None:
-    sources = to_sources(source_images(size))
-    fuse = functools.partial(
-        res2netfuse,
-        sources,
-        network("separate"),
-        strategy=strategy,
-        mean_weights=mean_weights,
-    )
-    whole = fuse()
-    monkeypatch.setattr(implementation, "_TILE", 16)
-    monkeypatch.setattr(implementation, "_KEPT_ELEMENTS", kept_elements)
-    assert deviation(fuse(), whole.double().numpy()) < REORDERED
+    for size in ((50, 37), (17, 16), (1, 61)):
+        fuse = functools.partial(
+            res2netfuse,
+            to_sources(source_images(size)),
+            network("separate"),
+            strategy=strategy,
+            mean_weights=mean_weights,
+        )
+        whole = fuse().double().numpy()
+        assert deviation(fuse(tile=16), whole) < REORDERED, size
+        assert deviation(fuse(tile=16, kept_elements=0), whole) < REORDERED, size
 
 
 def test_published_variants_are_the_default() -> None:

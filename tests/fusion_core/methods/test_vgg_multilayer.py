@@ -25,8 +25,6 @@ from fusion_core.methods.decomposition import tikhonov
 from fusion_core.methods.vgg_multilayer import VggMultilayerParameters, vgg_multilayer, vgg_weights
 from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 
-SIZES = ((61, 47), (33, 20), (5, 7), (1, 1))
-sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 outputs = pytest.mark.parametrize("output", get_args(VggOutput))
 scales = pytest.mark.parametrize("scale", get_args(InputScale))
 
@@ -61,24 +59,15 @@ def weight_maps(sources: Tensor, output: VggOutput, scale: InputScale) -> Tensor
     return torch.stack(vgg_weights(detail, extractor(output, scale)))[:, :, 0, 0]
 
 
-@sizes
 @outputs
 @scales
-def test_weight_maps_equal_the_reference(
-    scale: InputScale, output: VggOutput, size: tuple[int, int]
-) -> None:
-    found = weight_maps(to_sources(source_images(size)), output, scale)
-    assert deviation(found, expected_fusion(size, output, scale).weights) < WEIGHT_TOLERANCE
-
-
-@sizes
-@outputs
-@scales
-def test_fused_image_equals_the_reference(
-    scale: InputScale, output: VggOutput, size: tuple[int, int]
-) -> None:
-    found = vgg_multilayer(to_sources(source_images(size)), extractor(output, scale))
-    assert gray_levels(found[0, 0], expected_fusion(size, output, scale).image) < GRAY_TOLERANCE
+def test_weight_maps_and_images_equal_the_reference(scale: InputScale, output: VggOutput) -> None:
+    for size in ((61, 47), (33, 20), (5, 7), (1, 1)):
+        sources, expected = to_sources(source_images(size)), expected_fusion(size, output, scale)
+        weights = weight_maps(sources, output, scale)
+        fused = vgg_multilayer(sources, extractor(output, scale))[0, 0]
+        assert deviation(weights, expected.weights) < WEIGHT_TOLERANCE, size
+        assert gray_levels(fused, expected.image) < GRAY_TOLERANCE, size
 
 
 def test_three_sources_equal_the_reference() -> None:

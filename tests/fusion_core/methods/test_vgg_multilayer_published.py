@@ -21,7 +21,14 @@ SHARE_OF_AVERAGE = 0.8
 """Of the plain average's difference from the published picture; measured: at most 0.66."""
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+QUICK = (1, 5, 11)
+"""Pairs of the default run; small pictures."""
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [pair if pair in QUICK else pytest.param(pair, marks=pytest.mark.slow) for pair in PAIRS],
+)
 def test_published_output_is_met_with_untrained_weights(pair: int, shared_reference: Path) -> None:
     ir, vis = read_sources(shared_reference, pair)
     published = read_gray(shared_reference / "fused" / "vggml" / f"{pair}.png").astype(float)

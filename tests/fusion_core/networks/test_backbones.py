@@ -31,7 +31,6 @@ from torch import Tensor
 
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.methods.activity import l1_norm, nuclear_norm, shifted_products
-from fusion_core.networks import backbones
 from fusion_core.networks.backbones import (
     BackboneName,
     FeatureExtractor,
@@ -144,7 +143,7 @@ def influence_weights(backbone: BackboneName, layer: str) -> Weights:
 
 def farthest_look(extractor: FeatureExtractor) -> int:
     """Return how many pixels away the deepest layer looks, by lighting single pixels of a row."""
-    stride, reach = extractor.strides[-1], extractor.reach
+    stride, reach = extractor.strides[-1], extractor.receptive_radius
     middle = (reach // stride + 2) * stride
     positions = [middle, middle + reach % stride, middle - reach % stride]
     rows = torch.zeros(len(positions), 1, 1, 2 * middle)
@@ -171,32 +170,29 @@ def farthest_look(extractor: FeatureExtractor) -> int:
     ],
     ids=lambda layers: f"{layers.backbone}-{layers.names[-1]}",
 )
-def test_reach_is_as_far_as_the_deepest_layer_looks(layers: Layers) -> None:
+def test_receptive_radius_is_how_far_away_a_pixel_matters(layers: Layers) -> None:
     weights = influence_weights(layers.backbone, layers.names[-1])
     extractor = FeatureExtractor(layers, weights, CPU)
-    assert farthest_look(extractor) == extractor.reach
+    assert farthest_look(extractor) == extractor.receptive_radius
 
 
-@pytest.fixture
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(backbones._LONGEST_SIDE, "cpu", 40)
-    monkeypatch.setattr(backbones, "_SMALLEST_TILE", 32)
+SMALL_TILES = {"longest_side": 40, "smallest_tile": 32}
 
 
 def tiled_and_whole(
     layers: Layers,
     images: Tensor,
     reduction: Callable[[Tensor], Tensor],
-    reach: int = 0,
+    radius: int = 0,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Reduce images by small tiles, which the fixture must have set, and whole."""
+    """Reduce images by small tiles, and whole."""
     weights = network_weights(layers.backbone, layers.names[-1])
-    extractor = FeatureExtractor(layers, weights, CPU)
+    extractor = FeatureExtractor(layers, weights, CPU, **SMALL_TILES)
     tiles = Mock(wraps=extractor._scale)
     with torch.inference_mode():
         whole = [reduction(maps.clone()) for maps in extractor.extract(images)]
         extractor._scale = tiles
-        tiled = extractor.reduce(images, reduction, reach=reach)
+        tiled = extractor.reduce(images, reduction, radius=radius)
     assert tiles.call_count > 1
     return list(zip(tiled, whole, strict=True))
 
@@ -212,7 +208,6 @@ PLACES = [
 ]
 
 
-@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize(
     ("layers", "size"),
     PLACES,
@@ -225,14 +220,12 @@ def test_features_of_tiles_equal_those_of_the_whole_image(
     assert max(deviation(tiled, whole.double().numpy()) for tiled, whole in results) < REORDERED
 
 
-@pytest.mark.usefixtures("small_tiles")
 def test_images_of_a_batch_are_tiled_alike() -> None:
     batch = torch.cat((image((50, 41)), image((50, 41)).flip(2)))
     results = tiled_and_whole(Layers("vgg19", VGG_LAYERS[:3]), batch, l1_norm)
     assert max(deviation(tiled, whole.double().numpy()) for tiled, whole in results) < REORDERED
 
 
-@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize(
     "layers",
     [Layers("vgg19", ("relu2_1",)), Layers("resnet50", ("conv2",)), Layers("resnet50", ("conv3",))],
@@ -242,16 +235,15 @@ def test_nuclear_norm_of_tiles_equals_that_of_the_whole_image(layers: Layers) ->
     def products(maps: Tensor) -> Tensor:
         return shifted_products(maps, radius=2)
 
-    [(tiled, whole)] = tiled_and_whole(layers, image((141, 21)), products, reach=4)
+    [(tiled, whole)] = tiled_and_whole(layers, image((141, 21)), products, radius=4)
     assert deviation(tiled, whole.numpy()) < REORDERED
     norms = nuclear_norm(tiled, radius=2), nuclear_norm(whole, radius=2)
     assert deviation(norms[0], norms[1].double().numpy()) < REORDERED
 
 
-@pytest.mark.usefixtures("small_tiles")
 def test_image_not_longer_than_a_tile_is_extracted_whole() -> None:
     extractor = FeatureExtractor(
-        Layers("vgg19", VGG_LAYERS[:2]), network_weights("vgg19", "relu2_1"), CPU
+        Layers("vgg19", VGG_LAYERS[:2]), network_weights("vgg19", "relu2_1"), CPU, **SMALL_TILES
     )
     seen: list[torch.Size] = []
 

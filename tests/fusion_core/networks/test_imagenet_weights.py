@@ -34,12 +34,18 @@ from torch import Tensor
 
 from fusion_core.errors import WeightsError
 from fusion_core.methods import METHODS, build_method, find_weights
+from fusion_core.methods.base import AutoencoderWeights, ImageNetWeights
 from fusion_core.networks.backbones import BackboneName
 from fusion_core.networks.imagenet import imagenet_variant, read_imagenet_weights
 from fusion_core.networks.weights import Weights, read_tensors
 
-WITH_BACKBONE = [name for name, spec in METHODS.items() if spec.layers is not None]
-WITHOUT_BACKBONE = [name for name, spec in METHODS.items() if spec.layers is None]
+WITH_BACKBONE = [
+    name for name, spec in METHODS.items() if isinstance(spec.weights, ImageNetWeights)
+]
+WITHOUT_BACKBONE = [
+    name for name, spec in METHODS.items() if isinstance(spec.weights, AutoencoderWeights)
+]
+WITH_NETWORK = [name for name, spec in METHODS.items() if spec.has_network]
 
 
 class Published(Enum):
@@ -67,8 +73,8 @@ def publish(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setattr("fusion_core.networks.imagenet._enum", lambda backbone: known)
 
 
-def read(tell: Callable[[str], None] = lambda message: None) -> Weights:
-    return read_imagenet_weights("resnet50", "IMAGENET1K_V1", tell)
+def read(notify: Callable[[str], None] = lambda message: None) -> Weights:
+    return read_imagenet_weights("resnet50", "IMAGENET1K_V1", notify, timeout_s=1.0)
 
 
 def refusal() -> str:
@@ -354,7 +360,6 @@ def test_a_bad_answer_is_told_with_its_reason_and_leaves_nothing(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer, reason = BAD_ANSWERS[name]
-    monkeypatch.setattr("fusion_core.networks.imagenet._TIMEOUT_S", 1.0)
     with weight_server(answer) as server:
         publish(monkeypatch, server.url(FILE_NAME))
         message = refusal()
@@ -398,11 +403,10 @@ def find(
     method: str,
     source: str | None,
     files: dict[str, bytes] | None = None,
-    tell: Callable[[str], None] = lambda message: None,
     **parameters: Any,
 ) -> Weights | None:
     parsed = METHODS[method].parameters.parse(parameters)
-    return find_weights(method, parsed, source, (files or {}).__getitem__, tell)
+    return find_weights(method, parsed, source, (files or {}).__getitem__)
 
 
 def state_of(backbone: str, *, without: tuple[str, ...] = ()) -> dict[str, Tensor]:
@@ -421,12 +425,12 @@ def resnet50_file() -> bytes:
     return save(state_of("resnet50"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WITH_NETWORK)
 def test_random_weights_do_for_every_method(method: str) -> None:
     assert find(method, "random:12") == Weights.from_seed(12)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WITH_NETWORK)
 def test_random_weights_without_a_seed_are_refused_for_every_method(method: str) -> None:
     with pytest.raises(WeightsError, match=r"Expected random:SEED .* but got 'random:seed'"):
         find(method, "random:seed")

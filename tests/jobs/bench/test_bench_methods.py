@@ -2,20 +2,25 @@
 
 import io
 import json
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
-from support.cli import run_cli
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods import METHODS
-from jobs.bench.methods import VARIANTS, MethodsReport, bench_methods
+from jobs.bench.matrix_product import LARGEST_SIDE, MatrixRate, measure_matrix_product
+from jobs.bench.methods import bench_methods, default_variants
+from jobs.bench.methods_report import MethodsReport, MethodTiming
 from jobs.bench.tables import print_methods_report
 from jobs.console.commands import app
 
-TINY: dict[str, Any] = {"width": 24, "height": 16, "repeats": 2}
+TINY: dict[str, Any] = {"width": 24, "height": 16, "repeats": 2, "longest_s": 1e-9}
+DENSEFUSE: list[tuple[str, dict[str, Any]]] = [("densefuse", {})]
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +33,32 @@ def report() -> MethodsReport:
     return bench_methods(variants=variants, **TINY)
 
 
-def table(report: MethodsReport) -> str:
+def timing(**values: Any) -> MethodTiming:
+    """A timing with values that are easy to calculate with."""
+    usual: dict[str, Any] = {
+        "method": "resnet152", "parameters": {}, "precision": "fp32", "width": 24, "height": 16,
+        "ms_per_megapixel": 30.0, "fastest": 20.0, "slowest": 40.0, "pairs_per_second": 7.0,
+        "backbone_ms_per_megapixel": 20.0, "gigaflops": 10.0,
+        "matrix_product": MatrixRate(gigaflops=40.0, side=LARGEST_SIDE),
+    }  # fmt: skip
+    return MethodTiming(**{**usual, **values})
+
+
+def rows(report: MethodsReport) -> list[list[str]]:
+    """Return the cells of the printed table."""
     output = io.StringIO()
-    print_methods_report(Console(file=output, width=160), report)
-    return output.getvalue()
+    print_methods_report(Console(file=output, width=170), report)
+    lines = [line for line in output.getvalue().splitlines() if line.endswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 
 
-def test_every_method_is_measured_by_default() -> None:
-    assert {method for method, _ in VARIANTS} == set(METHODS)
+def test_every_method_is_measured_by_default_with_parameters_that_it_has() -> None:
+    assert list(dict(default_variants())) == list(METHODS)
+    for method, parameters in default_variants():
+        METHODS[method].parameters.parse(dict(parameters))
 
 
-def test_every_method_is_measured_in_each_precision(report: MethodsReport) -> None:
+def test_every_network_is_measured_in_each_precision(report: MethodsReport) -> None:
     found = [(timing.method, timing.precision) for timing in report.timings]
     assert found == [
         ("densefuse", "fp32"),
@@ -48,17 +68,32 @@ def test_every_method_is_measured_in_each_precision(report: MethodsReport) -> No
     ]
 
 
+def test_each_measurement_is_announced() -> None:
+    messages: list[str] = []
+    bench_methods(
+        variants=[("densefuse", {"radius": 2})],
+        precisions=["bf16"],
+        notify=messages.append,
+        **TINY,
+    )
+    assert messages == ["Measuring a matrix product in bf16", "Measuring densefuse radius=2 bf16"]
+
+
 def test_the_median_lies_between_the_extremes(report: MethodsReport) -> None:
-    for timing in report.timings:
-        assert 0 < timing.fastest <= timing.ms_per_megapixel <= timing.slowest
+    for found in report.timings:
+        assert 0 < found.fastest <= found.ms_per_megapixel <= found.slowest
 
 
-def test_a_network_of_its_own_has_no_backbone(report: MethodsReport) -> None:
+def test_only_an_imagenet_network_is_timed_by_itself(report: MethodsReport) -> None:
     dense, _, zca, _ = report.timings
     assert (dense.backbone_ms_per_megapixel, dense.around_backbone) == (None, None)
     assert zca.backbone_ms_per_megapixel is not None
-    expected = zca.ms_per_megapixel / zca.backbone_ms_per_megapixel - 1
-    assert zca.around_backbone == pytest.approx(expected)
+
+
+def test_shares_are_those_of_the_backbone_and_of_the_matrix_product() -> None:
+    assert (timing().around_backbone, timing().matmul_share) == (0.5, 0.25)
+    weightless = timing(precision=None, gigaflops=None, matrix_product=None)
+    assert weightless.matmul_share is None
 
 
 def test_operations_of_densefuse_are_those_of_its_layers(report: MethodsReport) -> None:
@@ -67,21 +102,31 @@ def test_operations_of_densefuse_are_those_of_its_layers(report: MethodsReport) 
     dense = report.timings[0]
     expected = 2 * (2 * encoder + decoder) / (dense.ms_per_megapixel * 1e-9) / 1e9
     assert dense.gigaflops == pytest.approx(expected, rel=1e-6)
-    assert dense.matmul_share == pytest.approx(dense.gigaflops / dense.matmul_gigaflops)
 
 
-def test_pairs_per_second_follow_from_the_median() -> None:
-    [timing] = bench_methods(
-        variants=[("densefuse", {})], precisions=["fp32"], batch=3, **TINY
-    ).timings
-    assert timing.pairs_per_second == pytest.approx(1e9 / (24 * 16) / timing.ms_per_megapixel)
+def test_a_batch_of_three_pairs_counts_as_three() -> None:
+    started = time.perf_counter()
+    [found] = bench_methods(variants=DENSEFUSE, precisions=["fp32"], batch=3, **TINY).timings
+    # two repeats of three pairs each, and the set-up, took place in this time
+    assert found.pairs_per_second > 6 / (time.perf_counter() - started)
+    assert found.pairs_per_second == pytest.approx(1e9 / (24 * 16) / found.ms_per_megapixel)
 
 
-def test_the_number_of_threads_is_put_back() -> None:
+def test_what_takes_too_long_is_measured_by_a_part_and_the_table_says_so() -> None:
+    sizes = {**TINY, "width": 70, "height": 40}
+    part = bench_methods(variants=DENSEFUSE, precisions=["bf16"], **sizes)
+    whole = bench_methods(variants=DENSEFUSE, precisions=["fp32"], **{**sizes, "longest_s": 60.0})
+    found = [(report.timings[0].width, report.timings[0].height) for report in (part, whole)]
+    assert found == [(32, 32), (70, 40)]
+    assert rows(part)[0][2].endswith(" (32x32)")
+    assert "(" not in rows(whole)[0][2]
+
+
+def test_the_number_of_threads_is_restored() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        bench_methods(variants=[("densefuse", {})], precisions=["fp32"], **TINY)
+        bench_methods(variants=DENSEFUSE, precisions=["fp32"], **TINY)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -103,37 +148,86 @@ def test_what_cannot_be_measured_is_refused(settings: dict[str, Any], message: s
         bench_methods(**{**TINY, **settings})
 
 
+# The matrix product
+
+
+def products(
+    seconds: Callable[[int], float], sides: list[int]
+) -> Callable[[int], list[Callable[[], object]]]:
+    """Return a product that takes so many seconds by its side, and notes which sides are asked."""
+
+    def of_side(side: int) -> list[Callable[[], object]]:
+        sides.append(side)
+        return [partial(time.sleep, seconds(side))]
+
+    return of_side
+
+
+def test_no_matrix_product_is_computed_that_takes_longer_than_the_limit() -> None:
+    sides: list[int] = []
+    slow = products(lambda side: 0.05 if side >= 256 else 0.0, sides)
+    rate = measure_matrix_product("fp32", "cpu", longest_s=0.35, products=slow)
+    assert max(sides) == rate.side == 256
+    assert rate.reduced
+    assert rate.gigaflops < 2 * 256**3 / 0.05 / 1e9
+
+
+def test_matrices_are_as_large_as_intended_where_time_allows() -> None:
+    sides: list[int] = []
+    quick = products(lambda side: 0.0, sides)
+    rate = measure_matrix_product("fp32", "cpu", longest_s=60.0, products=quick)
+    assert (rate.side, rate.reduced) == (LARGEST_SIDE, False)
+
+
+def test_the_fastest_of_several_products_counts() -> None:
+    rate = measure_matrix_product(
+        "fp32", "cpu", longest_s=1e-9, products=lambda side: [partial(time.sleep, 0.02), lambda: 0]
+    )
+    assert rate.gigaflops > 2 * 64**3 / 0.01 / 1e9
+
+
+# What is printed
+
+
 def test_the_table_has_a_line_for_each_measurement(report: MethodsReport) -> None:
-    lines = [line for line in table(report).splitlines() if line.endswith("│")]
-    assert [line.split()[1] for line in lines] == ["densefuse"] * 2 + ["resnet_zca"] * 2
-    assert "layer=conv2 norm=nuclear" in lines[2]
-    assert lines[0].split().count("–") == 2
+    table = rows(report)
+    assert [cells[0] for cells in table] == [
+        *["densefuse"] * 2,
+        *["resnet_zca layer=conv2 norm=nuclear"] * 2,
+    ]
+    assert [cells[5:7].count("–") for cells in table] == [2, 2, 0, 0]
 
 
-def test_the_command_prints_a_report_as_json() -> None:
-    result = run_cli(
-        "bench", "methods", "--method", "res2netfuse", "--param", "strategy=l1_norm",
-        "--precision", "bf16", "--size", "24x16", "--repeats", "1", "--json",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    found = MethodsReport.model_validate(json.loads(result.stdout))
-    [timing] = found.timings
-    assert (timing.method, timing.parameters) == ("res2netfuse", {"strategy": "l1_norm"})
-    assert (timing.precision, found.width, found.height) == ("bf16", 24, 16)
+def test_the_table_says_where_a_matrix_product_was_smaller(report: MethodsReport) -> None:
+    assert all(cells[8].endswith("% (64x64)") for cells in rows(report))
+    intended = report.model_copy(update={"timings": [timing()]})
+    assert rows(intended)[0][8] == "25%"
+
+
+def run_command(*arguments: str) -> None:
+    sizes = ["--size", "9x7", "--repeats", "1", "--precision", "fp32", "--longest-seconds", "0.001"]
+    with pytest.raises(SystemExit) as ended:
+        app(["bench", "methods", *sizes, *arguments])
+    assert ended.value.code == 0
+
+
+def test_the_command_prints_a_report_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    run_command("--method", "res2netfuse", "--param", "strategy=l1_norm", "--json")
+    found = MethodsReport.model_validate(json.loads(capsys.readouterr().out))
+    [only] = found.timings
+    assert (only.method, only.parameters) == ("res2netfuse", {"strategy": "l1_norm"})
+    assert (only.precision, found.width, found.height) == ("fp32", 9, 7)
 
 
 def test_the_command_prints_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    command = ["bench", "methods", "--method", "densefuse", "--size", "9x7", "--repeats", "1"]
-    with pytest.raises(SystemExit) as ended:
-        app(command)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "densefuse" in line]
-    assert (ended.value.code, len(lines)) == (0, 2)
+    run_command("--method", "densefuse")
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("│ densefuse")]) == 1
 
 
-def test_parameters_without_a_method_are_a_usage_error_in_one_line() -> None:
-    result = run_cli("bench", "methods", "--param", "radius=1")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "Error: Expected --method with --param\n"
+def test_parameters_without_a_method_are_refused() -> None:
+    with pytest.raises(InvalidValueError, match=r"^Expected --method with --param$"):
+        app(["bench", "methods", "--param", "radius=1"])

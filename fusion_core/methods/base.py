@@ -1,0 +1,85 @@
+"""What describes a fusion method: its paper, its parameters, its weights and its variants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusion_core.networks.backbones import Layers
+from fusion_core.parameters import MethodParameters, NetworkParameters
+
+FuseBatch = Callable[[Tensor], Tensor]
+"""A loaded method: `(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)` float32.
+
+Each of the B sets of K sources is fused independently of the others.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """The publication that defines a method."""
+
+    authors: str
+    title: str
+    venue: str
+    year: int
+    link: str
+    """URL of the DOI or of the preprint."""
+
+    @property
+    def citation(self) -> str:
+        """The publication in one sentence."""
+        return f"{self.authors}, {self.title}, {self.venue}, {self.year}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoWeights:
+    """The method has no network and needs no weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderWeights:
+    """The method has a network of its own, whose weights are in a file."""
+
+    tensors: str
+    """Names of the network's layers, shown where a file is expected."""
+    bundled: Callable[[Any], str | None]
+    """Maps the parameters to the name of the weights that irfuse includes, None if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageNetWeights:
+    """The method reads layers of a network that torchvision trained on ImageNet."""
+
+    layers: Callable[[Any], Layers]
+    """Maps the parameters to the layers that the method reads."""
+
+
+MethodWeights = NoWeights | AutoencoderWeights | ImageNetWeights
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """A fusion method as the registry describes it."""
+
+    title: str
+    """What the method is, in a few words."""
+    parameters: type[MethodParameters]
+    """The model of its parameters; a subclass of `NetworkParameters` if it has a network."""
+    weights: MethodWeights
+    """Which weights the method needs."""
+    build: Callable[[Any, Any, torch.device], FuseBatch]
+    """Loads the method: parameters, weights (None for `NoWeights`) and device to a `FuseBatch`."""
+    paper: Paper | None = None
+    """The publication that defines the method; None for elementary operations."""
+    variants: Sequence[Mapping[str, Any]] = ({},)
+    """Parameters under which `irfuse bench methods` measures the method by default."""
+
+    @property
+    def has_network(self) -> bool:
+        """Whether the method has a network, and with it weights and a precision."""
+        return issubclass(self.parameters, NetworkParameters)

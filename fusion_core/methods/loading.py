@@ -1,0 +1,188 @@
+"""From the name of a method to a function that fuses: find its weights, load it onto a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fusion_core.errors import InvalidValueError, WeightsError
+from fusion_core.methods.base import (
+    AutoencoderWeights,
+    FuseBatch,
+    ImageNetWeights,
+    MethodSpec,
+    NoWeights,
+)
+from fusion_core.methods.registry import get_method
+from fusion_core.networks.backbones import Layers
+from fusion_core.networks.devices import full_precision
+from fusion_core.networks.imagenet import (
+    DEFAULT_VARIANT,
+    imagenet_variant,
+    read_imagenet_weights,
+)
+from fusion_core.networks.weights import (
+    Weights,
+    parse_random_weights,
+    read_bundled_weights,
+    read_weights_card,
+)
+from fusion_core.parameters import MethodParameters
+
+ReadFile = Callable[[str], bytes]
+Notify = Callable[[str], None]
+
+
+def find_weights(
+    name: str,
+    parameters: MethodParameters,
+    source: str | None,
+    read: ReadFile,
+    notify: Notify = lambda message: None,
+) -> Weights | None:
+    """Find the weights that a user has named, or the default weights of a method.
+
+    Args:
+        name: Name of the method.
+        parameters: Parameters of the method.
+        source: None for the default weights; `random:SEED`; a weight file; or, for a method on an
+            ImageNet network, the name of torchvision's weights such as `IMAGENET1K_V2`. The default
+            is `IMAGENET1K_V1` for those, and the bundled weights for autoencoders.
+        read: Returns the bytes of a weight file.
+        notify: Called with a sentence before a download begins.
+
+    Returns:
+        The tensors that the method needs, identified by the digest of the whole file. None for a
+        method without weights, and for a network for which irfuse includes no weights.
+
+    Raises:
+        WeightsError: The weights are missing, damaged, changed or of another network, or were
+            given for a method without weights.
+    """
+    kind = get_method(name).weights
+    if isinstance(kind, NoWeights):
+        _refuse_weights(name, source)
+        return None
+    if source is not None:
+        if not source.strip():
+            raise WeightsError(
+                "Expected a weight file, the name of weights or random:SEED, got none"
+            )
+        if random := parse_random_weights(source):
+            return random
+    if isinstance(kind, ImageNetWeights):
+        return _imagenet_weights(kind.layers(parameters), source, read, notify)
+    if source is not None:
+        return Weights.from_file(read(source), source)
+    bundled = kind.bundled(parameters)
+    return None if bundled is None else read_bundled_weights(bundled)
+
+
+def _imagenet_weights(
+    layers: Layers, source: str | None, read: ReadFile, notify: Notify
+) -> Weights:
+    variant = imagenet_variant(layers.backbone, source)
+    if variant is not None:
+        return layers.pack(read_imagenet_weights(layers.backbone, variant, notify))
+    assert source is not None  # no source is a variant
+    return layers.pack(Weights.from_file(read(source), source))
+
+
+def build_method(
+    name: str,
+    parameters: MethodParameters,
+    weights: Weights | None,
+    device: torch.device | str = "cpu",
+) -> FuseBatch:
+    """Load a method onto a device.
+
+    Args:
+        name: Name of the method.
+        parameters: Parameters of the method.
+        weights: What `find_weights` has returned.
+        device: Where to compute.
+
+    Returns:
+        The function that fuses batches: `(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)`
+        float32, of no fixed range.
+
+    Raises:
+        InvalidValueError: There is no such method, or no such device on this machine.
+        WeightsError: Weights are missing, do not fit, or were given for a method without weights.
+
+    >>> import torch
+    >>> parameters = get_method("densefuse").parameters.parse({"strategy": "l1_norm"})
+    >>> fuse_batch = build_method("densefuse", parameters, Weights.from_seed(0))
+    >>> fuse_batch(torch.zeros(2, 1, 1, 4, 5)).shape
+    torch.Size([1, 1, 4, 5])
+    """
+    spec = get_method(name)
+    place = _check_device(device)
+    if isinstance(spec.weights, NoWeights):
+        _refuse_weights(name, weights)
+        return spec.build(parameters, None, place)
+    fuse_batch = spec.build(parameters, require_weights(name, weights), place)
+
+    def fuse(sources: Tensor) -> Tensor:
+        with full_precision(place):
+            return fuse_batch(sources)
+
+    return fuse
+
+
+def describe_weights(spec: MethodSpec) -> str:
+    """Return a sentence about the weights of a method and the licence of the default ones.
+
+    >>> describe_weights(get_method("densefuse"))
+    'Default weights: densefuse, included in irfuse (Apache-2.0)'
+    """
+    if isinstance(spec.weights, NoWeights):
+        return "No network, no weights"
+    if isinstance(spec.weights, ImageNetWeights):
+        backbone = spec.weights.layers(spec.parameters()).backbone
+        return (
+            f"Default weights: torchvision's {DEFAULT_VARIANT} for {backbone} (subject to the "
+            "terms of torchvision and ImageNet)"
+        )
+    bundled = spec.weights.bundled(spec.parameters())
+    if bundled is None:
+        return "No default weights"
+    licence = read_weights_card(bundled)["licence"]
+    return f"Default weights: {bundled}, included in irfuse ({licence})"
+
+
+def require_weights(name: str, weights: Weights | None) -> Weights:
+    """Return the weights of a method that has a network.
+
+    Raises:
+        WeightsError: There are none; the message says what to give.
+    """
+    if weights is not None:
+        return weights
+    kind = get_method(name).weights
+    file = (
+        f"the trained autoencoder with --weights FILE (safetensors or a PyTorch state dict with "
+        f"{kind.tensors})"
+        if isinstance(kind, AutoencoderWeights)
+        else "the network with --weights FILE (safetensors or a PyTorch state dict)"
+    )
+    raise WeightsError(
+        f"{name} needs weights: give {file}, or --weights random:0 for an untrained dry run"
+    )
+
+
+def _refuse_weights(name: str, weights: object) -> None:
+    if weights is not None:
+        raise WeightsError(f"{name} has no network and takes no weights: leave out --weights")
+
+
+def _check_device(device: torch.device | str) -> torch.device:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidValueError(
+            f"Cannot compute on device {str(device)!r}: {str(error).splitlines()[0]}"
+        ) from None
+    return torch.device(device)

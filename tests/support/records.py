@@ -1,0 +1,61 @@
+"""Records, rows and worker settings of small runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster.collections.frozen_manifest import FrozenInfo
+from cluster.runs.origins import MethodOrigin
+from cluster.runs.record import RunRecord
+from cluster.runs.rows import ResultRow
+from cluster.runs.stages import WorkerConfig
+from cluster.storage.store import Store
+from fusion_core.networks.weights import Weights
+
+
+def method_origin(**changed: Any) -> MethodOrigin:
+    """DenseFuse with its default parameters, or with other fields."""
+    settings: dict[str, Any] = {
+        "method": "densefuse",
+        "parameters": {"sixteen_bit": "percentile"},
+        "weights_trained": False,
+    }
+    return MethodOrigin(**{**settings, **changed})
+
+
+def run_record(info: FrozenInfo, **changed: Any) -> RunRecord:
+    """The record of a run of a manifest, with other fields where given."""
+    settings: dict[str, Any] = {
+        "name": "densefuse",
+        "source": "/in",
+        "origin": method_origin(),
+        "metrics": ["EN"],
+        "max_pixels": 1_000_000,
+        "shard_size": 64,
+        "rows": info.rows,
+        "manifest_digest": info.digest,
+        "irfuse_version": "0",
+        "torch_version": "0",
+        "created": "2026-01-01T00:00:00+00:00",
+    }
+    return RunRecord(**{**settings, **changed})
+
+
+def worker_config(
+    out: Store, info: FrozenInfo, *, weights: Weights | None = None, **changed: Any
+) -> WorkerConfig:
+    """What the worker of such a run is told; random weights by default."""
+    return WorkerConfig(run_record(info, **changed), out, weights or Weights.from_seed(0))
+
+
+def result_row(pair_id: str = "p", **changed: Any) -> ResultRow:
+    """A good row without an image or metrics, with other fields where given."""
+    settings: dict[str, Any] = {
+        "pair_id": pair_id,
+        "subset": "s",
+        "ir_uri": "i",
+        "vis_uri": "v",
+        "run": "r",
+        "method": "m",
+    }
+    return ResultRow(**{**settings, **changed})
