@@ -25,7 +25,7 @@ from fusion_core.errors import (
     WeightsError,
 )
 from fusion_core.methods import get_method
-from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
+from fusion_core.metrics.structural.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
 from fusion_core.training.parameters import AUTOENCODERS, Autoencoder

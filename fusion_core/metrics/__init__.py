@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import Metric
 from fusion_core.metrics.correlation import EDGE_PRESERVATION, SCD
-from fusion_core.metrics.edges import NABF, QABF
-from fusion_core.metrics.feature_mi import FMI_DCT, FMI_PIXEL, FMI_WAVELET
+from fusion_core.metrics.edges.edges import NABF, QABF
+from fusion_core.metrics.feature_mi.fmi import FMI_DCT, FMI_PIXEL, FMI_WAVELET
 from fusion_core.metrics.information import (
     ENTROPY,
     MUTUAL_INFORMATION,
     MUTUAL_INFORMATION_AS_PUBLISHED,
 )
-from fusion_core.metrics.mef_ssim import MS_SSIM
-from fusion_core.metrics.structure import SSIM_A
+from fusion_core.metrics.structural.mef_ssim import MS_SSIM
+from fusion_core.metrics.structural.ssim import SSIM_A
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from fusion_core.metrics import dispatch
 from fusion_core.metrics.base import Images, Metric
+from fusion_core.metrics.compiled import dispatch
 
 _LEVELS = 256
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.filters import gaussian_taps
+from fusion_core.metrics.structural.windows import gaussian_taps
 from fusion_core.networks.devices import constant
 from fusion_core.training.parameters import PixelNorm
 

@@ -15,7 +15,7 @@ import torch
 import fusion_core
 from fusion_core.images.colour import luma
 from fusion_core.images.decoding import decode_image
-from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
+from fusion_core.metrics.structural.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
 from fusion_core.training.parameters import AUTOENCODERS

@@ -12,8 +12,13 @@ import torch
 from numpy.typing import NDArray
 from support import reference_feature_mi as reference
 
-from fusion_core.metrics import dispatch
-from fusion_core.metrics.features import cosine_transform, edge_map, meyer_filters, meyer_transform
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.feature_mi.features import (
+    cosine_transform,
+    edge_map,
+    meyer_filters,
+    meyer_transform,
+)
 
 Maps = NDArray[np.float64]
 Size = tuple[int, int]

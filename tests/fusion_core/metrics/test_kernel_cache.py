@@ -29,7 +29,7 @@ import sys
 from numba.core.dispatcher import Dispatcher
 
 def kernels():
-    modules = [m for name, m in sys.modules.items() if name.startswith("fusion_core.metrics.ker")]
+    modules = [m for name, m in sys.modules.items() if name.startswith("fusion_core.metrics.")]
     return {id(k): k for m in modules for k in vars(m).values() if isinstance(k, Dispatcher)}
 
 def signatures():
@@ -52,7 +52,7 @@ COMPUTE = """
 import json, sys
 import numpy as np
 from fusion_core.metrics.scoring import score_images
-from fusion_core.metrics.kernels.edges import qabf_sums
+from fusion_core.metrics.edges.kernels import qabf_sums
 generator = np.random.default_rng(1)
 pair = [generator.integers(0, 256, (9, 8), dtype=np.uint8) for _ in range(3)]
 (scores,) = score_images(*([image] for image in pair), ["EN", "Qabf"])
@@ -91,7 +91,8 @@ print(json.dumps({{"compiled_again": compiled_again, "used": list(signatures())}
 DO_WITHOUT = """
 import json, sys
 import jobs.execution
-from fusion_core.metrics import METRICS, dispatch
+from fusion_core.metrics import METRICS
+from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.scoring import prepare_metrics
 after_import = sorted(sys.modules)
 dispatch.use_kernels = lambda images: False
@@ -126,7 +127,10 @@ def python(code: str, folder: Path, **environment: str) -> dict[str, Any]:
 
 def prepare(cache: Path) -> Child:
     printed = python(PREPARE, cache, NUMBA_CACHE_DIR=str(cache))
-    return Child(printed, {path.name: path.stat().st_mtime_ns for path in cache.glob("*/*")})
+    return Child(
+        printed,
+        {str(path.relative_to(cache)): path.stat().st_mtime_ns for path in cache.glob("*/*")},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +145,12 @@ def test_preparing_metrics_compiles_their_kernels_and_keeps_them(
 ) -> None:
     first, _ = processes
     assert first.printed["compiled"] > 0
-    assert any(name.startswith("edges.qabf_sums") for name in first.kept)
+    assert any("kernels.qabf_sums" in name for name in first.kept)
 
 
 def test_preparing_some_metrics_compiles_no_others(processes: tuple[Child, Child]) -> None:
     first, _ = processes
-    assert not [name for name in first.kept if not name.startswith("edges.")]
+    assert not [name for name in first.kept if not name.startswith("edges_")]
 
 
 def test_the_next_process_compiles_nothing(processes: tuple[Child, Child]) -> None:
@@ -171,7 +175,7 @@ def nowhere_to_keep(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         installed / "fusion_core",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    (installed / "fusion_core/metrics/kernels/__pycache__").touch()
+    (installed / "fusion_core/metrics/edges/__pycache__").touch()
     file = folder / "file"
     file.touch()
     paths = os.pathsep.join([str(installed), str(PROJECT_ROOT)])
@@ -220,13 +224,13 @@ def test_computing_on_another_device_does_not_import(
 
 @pytest.fixture
 def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the kernels' folder with a small kernel more, whose cache lies inside."""
-    folder = tmp_path / "kernels"
-    source = PROJECT_ROOT / "fusion_core/metrics/kernels"
+    """A copy of the metrics with a small kernel more, whose cache lies inside."""
+    folder = tmp_path / "metrics"
+    source = PROJECT_ROOT / "fusion_core/metrics"
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "small.py").write_text("def double(x):\n    return 2.0 * x\n")
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder / "cache"))
-    for name in ("compiling", "small"):  # forgotten after the test
+    for name in ("compiled/compiling", "small"):  # forgotten after the test
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     return folder
 
@@ -243,7 +247,7 @@ def load(folder: Path, name: str) -> ModuleType:
 
 def call_small_kernel(folder: Path) -> tuple[float, int]:
     """Return what the kernel returns for 1.5, and how often it was compiled for that."""
-    kernel = load(folder, "compiling").compiled(load(folder, "small").double)
+    kernel = load(folder, "compiled/compiling").compiled(load(folder, "small").double)
     return kernel(1.5), sum(kernel.stats.cache_misses.values())
 
 
@@ -253,7 +257,7 @@ def test_a_kernel_is_compiled_once(kernels: Path) -> None:
 
 def test_a_kernel_is_compiled_again_when_what_it_pastes_in_has_changed(kernels: Path) -> None:
     call_small_kernel(kernels)
-    with (kernels / "vector_math.py").open("a") as file:
+    with (kernels / "compiled/vector_math.py").open("a") as file:
         file.write("# changed\n")
     assert call_small_kernel(kernels) == (3.0, 1)
 
@@ -270,7 +274,7 @@ def test_a_kept_kernel_that_was_cut_off_is_compiled_again(
 
 
 def test_a_kernel_computes_where_its_cache_stops_being_writable(kernels: Path) -> None:
-    kernel = load(kernels, "compiling").compiled(load(kernels, "small").double)
+    kernel = load(kernels, "compiled/compiling").compiled(load(kernels, "small").double)
     shutil.rmtree(kernels / "cache")
     (kernels / "cache").touch()
     assert kernel(1.5) == 3.0
@@ -288,7 +292,7 @@ def no_forced_switches() -> Iterator[None]:
 
 
 def test_kernels_let_other_threads_run() -> None:
-    from fusion_core.metrics.kernels.edges import qabf_sums
+    from fusion_core.metrics.edges.kernels import qabf_sums
 
     images = np.random.default_rng(1).random((3, 502, 502))
     qabf_sums(images)

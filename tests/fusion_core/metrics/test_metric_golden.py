@@ -8,7 +8,8 @@ import pytest
 import torch
 from support.reference_data import GoldenRow, read_golden, read_gray, read_sources
 
-from fusion_core.metrics import METRICS, dispatch
+from fusion_core.metrics import METRICS
+from fusion_core.metrics.compiled import dispatch
 
 ROWS = {
     "EN": 63, "MI_as_published": 63, "Qabf": 63, "FMI_pixel": 83, "FMI_dct": 63, "FMI_w": 63,

@@ -12,7 +12,9 @@ from support.reference_metrics import REFERENCES
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.metrics import METRICS, dispatch, edges, list_metrics, select_metrics
+from fusion_core.metrics import METRICS, list_metrics, select_metrics
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.edges import edges
 from fusion_core.metrics.reference import REFERENCE_METRICS
 
 Gray = NDArray[np.uint8]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from support.reference_metrics import RECONSTRUCTION_REFERENCES
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.metrics import dispatch
-from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.structural.reconstruction import RECONSTRUCTION_METRICS
 
 Gray = NDArray[np.uint8]
 

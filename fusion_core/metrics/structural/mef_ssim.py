@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics import dispatch
 from fusion_core.metrics.base import Images, Metric
-from fusion_core.metrics.filters import WINDOW, box_sums, gaussian_means, gaussian_taps
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.structural.windows import WINDOW, box_sums, gaussian_means, gaussian_taps
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001)
 _PIXELS = WINDOW * WINDOW
@@ -44,7 +44,7 @@ def mef_ssim(images: Images) -> Tensor:
 def _mean_quality(planes: Tensor) -> Tensor:
     """Mean over all windows of the similarity of F with the reference block: `(B,)`."""
     if dispatch.use_kernels(planes):
-        from fusion_core.metrics.kernels.structure import mef_quality
+        from fusion_core.metrics.structural.kernels import mef_quality
 
         taps = gaussian_taps().numpy()
         return dispatch.each_pair(mef_quality, planes, taps, _ENERGY_FLOOR, _CANCELLED, _C)

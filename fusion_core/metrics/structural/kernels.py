@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.kernels.compiling import compiled_fast, inlined
-from fusion_core.metrics.kernels.vector_math import exp, log2
+from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
+from fusion_core.metrics.compiled.vector_math import exp, log2
 
 Doubles = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def mef_quality(images: Doubles, taps: Doubles, floor: float, cancelled: float, 
                 _quality(sums, weights, c, columns)
                 for x in range(min(_COLUMNS, width - x0)):
                     total += columns[x]
-    return total / (height * width)
+    return float(total / (height * width))
 
 
 @compiled_fast

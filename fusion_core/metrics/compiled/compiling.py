@@ -14,10 +14,12 @@ from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_METRICS = Path(__file__).parents[1]
 _DIGEST = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    b"".join(path.read_bytes() for path in sorted(_METRICS.rglob("*.py")))
 ).hexdigest()[:12]
-"""Of all kernels: numba looks for changes only in the file of the function itself."""
+"""Of all metrics, wherever they keep loops: numba looks for changes only in a function's own file,
+not in what is inlined into it."""
 
 
 def compiled(function: F) -> F:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import to_unit_range
-from fusion_core.metrics.structure import ssim_with_both
+from fusion_core.metrics.structural.ssim import ssim_with_both
 
 
 @dataclass(frozen=True)

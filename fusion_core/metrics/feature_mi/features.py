@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics import dispatch
+from fusion_core.metrics.compiled import dispatch
 
 _MEYER_REACH = 50
 """The Meyer filter is cut to n = -50..50."""
@@ -56,7 +56,7 @@ def edge_map(images: Tensor) -> Tensor:
 
 
 def _compiled_edge_map(images: Tensor) -> Tensor:
-    from fusion_core.metrics.kernels.features import mark_edges
+    from fusion_core.metrics.feature_mi.features_kernels import mark_edges
 
     edges = torch.empty(images.shape, dtype=torch.uint8)
     for image, marks in zip(images, edges.numpy(), strict=True):
@@ -111,7 +111,7 @@ def meyer_transform(images: Tensor) -> Tensor:
 
 
 def _compiled_meyer_transform(images: Tensor) -> Tensor:
-    from fusion_core.metrics.kernels.features import analyse
+    from fusion_core.metrics.feature_mi.features_kernels import analyse
 
     rows, columns = (_mirrored(length) for length in images.shape[1:])
     sizes = [2 * _half_length(length) for length in images.shape[1:]]

@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
 
-from fusion_core.metrics.kernels.compiling import inlined
+from fusion_core.metrics.compiled.compiling import inlined
 
 
 @intrinsic

@@ -17,8 +17,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.kernels.compiling import compiled_fast, inlined
-from fusion_core.metrics.kernels.vector_math import log2
+from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
+from fusion_core.metrics.compiled.vector_math import log2
 
 Doubles = NDArray[np.float64]
 

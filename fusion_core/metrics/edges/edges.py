@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics import dispatch
 from fusion_core.metrics.base import Images, Metric
+from fusion_core.metrics.compiled import dispatch
 
 _HALF_PI = math.pi / 2.0
 _NABF_WEIGHT = 0.001
@@ -24,7 +24,7 @@ def qabf(images: Images) -> Tensor:
     """
     padded = functional.pad(images.doubles, (1, 1, 1, 1))
     if dispatch.use_kernels(padded):
-        from fusion_core.metrics.kernels.edges import qabf_sums
+        from fusion_core.metrics.edges.kernels import qabf_sums
 
         sums = dispatch.each_pair(qabf_sums, padded)
         return sums[:, 0] / sums[:, 1]
@@ -45,7 +45,7 @@ def nabf(images: Images) -> Tensor:
         return images.undefined()
     padded = functional.pad(images.doubles, (1, 1, 1, 1), mode="reflect")
     if dispatch.use_kernels(padded):
-        from fusion_core.metrics.kernels.edges import nabf_sums
+        from fusion_core.metrics.edges.kernels import nabf_sums
 
         sums = dispatch.each_pair(nabf_sums, padded, _NABF_WEIGHT)
         return sums[:, 0] / sums[:, 1]

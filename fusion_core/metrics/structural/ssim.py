@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusion_core.metrics import dispatch
 from fusion_core.metrics.base import Images, Metric
-from fusion_core.metrics.filters import gaussian_means, gaussian_taps, repeat_border
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.structural.windows import gaussian_means, gaussian_taps, repeat_border
 
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -33,7 +33,7 @@ def ssim_with_both(images: Tensor) -> Tensor:
     """
     padded = repeat_border(images)
     if dispatch.use_kernels(padded):
-        from fusion_core.metrics.kernels.structure import ssim_means
+        from fusion_core.metrics.structural.kernels import ssim_means
 
         return dispatch.each_pair(ssim_means, padded, gaussian_taps().numpy(), _C1, _C2).T
     a, b, f = padded

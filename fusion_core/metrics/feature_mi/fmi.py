@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics import dispatch
 from fusion_core.metrics.base import Images, Metric
-from fusion_core.metrics.features import cosine_transform, edge_map, meyer_transform
-from fusion_core.metrics.windows import describe_windows, window_information
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.feature_mi.distributions import describe_windows, window_information
+from fusion_core.metrics.feature_mi.features import cosine_transform, edge_map, meyer_transform
 
 _PATTERNS = 512
 _NOISE = 2.0**-46
@@ -39,7 +39,7 @@ def fmi_pixel(images: Images) -> Tensor:
         return images.undefined()
     edges = edge_map(images.doubles.flatten(0, 1)).unflatten(0, images.levels.shape[:2])
     if dispatch.use_kernels(edges):
-        from fusion_core.metrics.kernels.feature_mi import pattern_mean
+        from fusion_core.metrics.feature_mi.fmi_kernels import pattern_mean
 
         return dispatch.each_pair(pattern_mean, edges, _compiled_pattern_table())
     table = _pattern_table(edges.device).flatten()
@@ -68,7 +68,7 @@ def _too_small(images: Images) -> bool:
 def _fmi(images: Images, transform: Callable[[Tensor], Tensor]) -> Tensor:
     maps = transform(images.doubles.flatten(0, 1)).unflatten(0, images.levels.shape[:2])
     if dispatch.use_kernels(maps):
-        from fusion_core.metrics.kernels.feature_mi import feature_mutual_information
+        from fusion_core.metrics.feature_mi.fmi_kernels import feature_mutual_information
 
         return dispatch.each_pair(feature_mutual_information, maps, _NOISE)
     return _mean_information(maps)
@@ -129,7 +129,7 @@ def _window_codes(edges: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=1)
 def _compiled_pattern_table() -> NDArray[np.float64]:
-    from fusion_core.metrics.kernels.feature_mi import pattern_table
+    from fusion_core.metrics.feature_mi.fmi_kernels import pattern_table
 
     return pattern_table()
 
