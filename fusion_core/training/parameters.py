@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion_core.methods.res2netfuse import Residual
+from fusion_core.metrics.structural.windows import WINDOW
 from fusion_core.parameters import Precision
-from fusion_core.training.losses import _WINDOW
 
 Autoencoder = Literal["densefuse", "res2netfuse"]
 PixelNorm = Literal["euclidean", "mse"]
@@ -33,7 +33,7 @@ class TrainingParameters(BaseModel):
     """Of Adam."""
     batch: int = Field(ge=1, le=4096)
     """Crops a step, all workers together."""
-    crop: int = Field(default=256, ge=_WINDOW, le=4096)
+    crop: int = Field(default=256, ge=WINDOW, le=4096)
     """Side of the square crops."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the initial weights, the order of the images and the places of the crops."""
