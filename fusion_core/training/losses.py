@@ -13,7 +13,6 @@ from fusion_core.networks.devices import constant
 from fusion_core.training.parameters import PixelNorm
 
 _PEAK = 255.0
-_WINDOW = 11
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2
 
 
@@ -43,11 +42,11 @@ def reconstruction_losses(
         pixel = torch.linalg.vector_norm(difference.flatten(1), dim=1).mean()
     else:
         pixel = difference.square().mean()
-    ssim = 1.0 - similarity(outputs, images)
-    return Losses(pixel + ssim_weight * ssim, pixel, ssim)
+    dissimilarity = 1.0 - ssim(outputs, images)
+    return Losses(pixel + ssim_weight * dissimilarity, pixel, dissimilarity)
 
 
-def similarity(first: Tensor, second: Tensor) -> Tensor:
+def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Return the mean structural similarity (Wang et al. 2004) with gradient, a scalar.
 
     Gaussian windows of 11x11, sigma 1.5, that lie inside the images; the metric `SSIM` also takes

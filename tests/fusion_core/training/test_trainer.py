@@ -13,7 +13,7 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, new_network, reconstruct_image
 from fusion_core.training.crops import crop_image
-from fusion_core.training.losses import reconstruction_losses, similarity
+from fusion_core.training.losses import reconstruction_losses, ssim
 from fusion_core.training.parameters import AUTOENCODERS, PAPER, TrainingParameters
 from fusion_core.training.trainer import Trainer
 
@@ -34,7 +34,7 @@ def images(count: int, side: int = 24, seed: int = 0) -> Tensor:
 # Losses
 
 
-def test_similarity_is_that_of_scikit_image() -> None:
+def test_ssim_is_that_of_scikit_image() -> None:
     first, second = images(1, 48), images(1, 48, seed=1)
     expected = structural_similarity(
         first[0, 0].double().numpy(),
@@ -45,12 +45,12 @@ def test_similarity_is_that_of_scikit_image() -> None:
         data_range=255.0,
         full=True,
     )[1][5:-5, 5:-5].mean()
-    assert similarity(first, second).item() == pytest.approx(expected, abs=2e-6)
+    assert ssim(first, second).item() == pytest.approx(expected, abs=2e-6)
 
 
-def test_similarity_of_flat_equal_images_is_one_and_has_a_finite_gradient() -> None:
+def test_ssim_of_flat_equal_images_is_one_and_has_a_finite_gradient() -> None:
     flat = torch.full((1, 1, 16, 16), 200.0, requires_grad=True)
-    value = similarity(flat, flat.detach())
+    value = ssim(flat, flat.detach())
     value.backward()
     assert value.item() == pytest.approx(1.0, abs=1e-6)
     assert flat.grad is not None
@@ -75,7 +75,7 @@ def test_pixel_losses_are_those_of_the_papers(norm: Any, expected: float) -> Non
     output = target + torch.tensor([3.0, -4.0]).view(2, 1, 1, 1)
     losses = reconstruction_losses(output, target, pixel_norm=norm, ssim_weight=10.0)
     assert losses.pixel.item() == pytest.approx(expected, rel=1e-5)
-    assert losses.ssim.item() == pytest.approx(1.0 - similarity(output, target).item(), abs=1e-6)
+    assert losses.ssim.item() == pytest.approx(1.0 - ssim(output, target).item(), abs=1e-6)
     assert losses.total.item() == pytest.approx(expected + 10.0 * losses.ssim.item(), rel=1e-6)
 
 
