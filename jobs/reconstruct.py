@@ -158,7 +158,7 @@ def _measure(
 ) -> dict[str, float | None]:
     """Compute the metrics; None where one is undefined."""
     pair = [torch.tensor(image)[None, None] for image in (reconstruction, original)]
-    values = {name: metric.compute(*pair).item() for name, metric in RECONSTRUCTION_METRICS.items()}
+    values = {name: metric(*pair).item() for name, metric in RECONSTRUCTION_METRICS.items()}
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 

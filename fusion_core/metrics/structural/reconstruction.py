@@ -4,61 +4,134 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import to_unit_range
 from fusion_core.metrics.structural.ssim import ssim_with_both
 
-
-@dataclass(frozen=True)
-class ReconstructionMetric:
-    """A quality metric of a reconstruction with what a reader of its column must know."""
-
-    name: str
-    title: str
-    measure: Callable[[Tensor, Tensor], Tensor]
-    """Two images `(B, H, W)` float64 in 0..1 to `(B,)` float64, NaN where undefined."""
-    higher_is_better: bool
-    range: str
-    unit: str
-    paper: str
-    undefined: str = ""
-    """When the definition gives no value."""
-
-    def compute(self, reconstruction: Tensor, original: Tensor) -> Tensor:
-        """Compute the metric.
-
-        Args:
-            reconstruction: `(B, 1, H, W)` uint8, or floating point in 0..1.
-            original: Likewise, of the same dtype and shape.
-
-        Returns:
-            `(B,)` float64, on the images' device, without gradient; NaN where undefined.
-
-        Raises:
-            InvalidValueError: The two are not images of one dtype and shape.
-        """
-        _check(reconstruction, original)
-        return self.measure(_to_double(reconstruction), _to_double(original))
+Reconstruction: TypeAlias = NDArray[np.uint8] | NDArray[np.floating] | Tensor
+"""`(H, W)` or `(B, 1, H, W)`, uint8 or floating point in 0..1."""
 
 
-def ssim(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004), as in `SSIM_a`: -1..1."""
-    return ssim_with_both(torch.stack((original, original, reconstruction)))[0]
+def ssim(reconstruction: Reconstruction, original: Reconstruction) -> Tensor:
+    """Compute the structural similarity of a reconstruction and its original (SSIM).
+
+    Wang, Bovik, Sheikh & Simoncelli 2004, Eq. 13 (https://doi.org/10.1109/TIP.2003.819861), with
+    the windows and border of `ssim_a`.
+
+    Args:
+        reconstruction: `(H, W)` or `(B, 1, H, W)`, uint8 or floating point in 0..1.
+        original: Of the same dtype and shape.
+
+    Returns:
+        -1..1 without a unit, float64 without gradient: a scalar tensor, or `(B,)` for a batch. It
+        is always defined.
+
+    Raises:
+        InvalidValueError: The two are not images of one dtype and shape.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+        >>> round(ssim(image, image).item(), 12)
+        1.0
+    """
+    x, y = _unit_planes(reconstruction, original)
+    return _reshape(ssim_with_both(torch.stack((y, y, x)))[0], original)
 
 
-def psnr(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio, 10 log10(1 / MSE): decibels. NaN for equal images."""
+def psnr(reconstruction: Reconstruction, original: Reconstruction) -> Tensor:
+    """Compute the peak signal-to-noise ratio of a reconstruction (PSNR).
+
+    PSNR = 10 log10(1 / MSE), with `mse` on 0..1.
+
+    Args:
+        reconstruction: `(H, W)` or `(B, 1, H, W)`, uint8 or floating point in 0..1.
+        original: Of the same dtype and shape.
+
+    Returns:
+        Decibels, float64 without gradient: a scalar tensor, or `(B,)` for a batch. NaN for equal
+        images.
+
+    Raises:
+        InvalidValueError: The two are not images of one dtype and shape.
+
+    Example:
+        >>> import numpy as np
+        >>> black, gray = np.zeros((8, 8)), np.full((8, 8), 0.1)
+        >>> round(psnr(gray, black).item(), 12)
+        20.0
+    """
     error = mse(reconstruction, original)
     return torch.where(error > 0.0, -10.0 * error.log10(), torch.nan)
 
 
-def mse(reconstruction: Tensor, original: Tensor) -> Tensor:
-    """Mean squared error of images in 0..1."""
-    return (reconstruction - original).square().mean(dim=(1, 2))
+def mse(reconstruction: Reconstruction, original: Reconstruction) -> Tensor:
+    """Compute the mean squared error of a reconstruction on 0..1 (MSE).
+
+    Args:
+        reconstruction: `(H, W)` or `(B, 1, H, W)`, uint8 or floating point in 0..1.
+        original: Of the same dtype and shape.
+
+    Returns:
+        0..1, float64 without gradient: a scalar tensor, or `(B,)` for a batch. It is always
+        defined.
+
+    Raises:
+        InvalidValueError: The two are not images of one dtype and shape.
+
+    Example:
+        >>> import numpy as np
+        >>> black, white = np.zeros((8, 8), np.uint8), np.full((8, 8), 255, np.uint8)
+        >>> mse(white, black).item()
+        1.0
+    """
+    x, y = _unit_planes(reconstruction, original)
+    return _reshape((x - y).square().mean(dim=(1, 2)), original)
+
+
+@dataclass(frozen=True)
+class ReconstructionMetric:
+    """A quality metric of a reconstruction, with all that a reader of its column must know.
+
+    A metric is called with the reconstruction and the original.
+    """
+
+    name: str
+    title: str
+    compute: Callable[[Reconstruction, Reconstruction], Tensor]
+    """Computes float64, NaN where the metric is undefined."""
+    higher_is_better: bool
+    range: str
+    unit: str
+    paper: str
+    year: int
+    link: str
+    undefined: str = ""
+    """When the definition gives no value."""
+
+    def __call__(self, reconstruction: Reconstruction, original: Reconstruction) -> Tensor:
+        """Compute the metric; see the function of its module."""
+        return self.compute(reconstruction, original)
+
+
+def _unit_planes(reconstruction: Reconstruction, original: Reconstruction) -> tuple[Tensor, Tensor]:
+    """Check two images and bring them to 0..1: `(B, H, W)` float64 each."""
+    images = [_to_tensor(image) for image in (reconstruction, original)]
+    _check(*images)
+    height, width = images[0].shape[-2:]
+    first, second = (_to_unit(image.detach().reshape(-1, height, width)) for image in images)
+    return first, second
+
+
+def _to_tensor(image: Reconstruction) -> Tensor:
+    return image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
 
 
 def _check(reconstruction: Tensor, original: Tensor) -> None:
@@ -68,17 +141,21 @@ def _check(reconstruction: Tensor, original: Tensor) -> None:
             f"{tuple(reconstruction.shape)} {reconstruction.dtype} and "
             f"{tuple(original.shape)} {original.dtype}"
         )
-    if original.ndim != 4 or original.shape[1] != 1 or original.numel() == 0:
+    single, batch = original.ndim == 2, original.ndim == 4 and original.shape[1] == 1
+    if not (single or batch) or original.numel() == 0:
         raise InvalidValueError(
-            f"Expected images of shape (B, 1, H, W), but got {tuple(original.shape)}"
+            f"Expected images of shape (H, W) or (B, 1, H, W), but got {tuple(original.shape)}"
         )
     if original.dtype != torch.uint8 and not original.dtype.is_floating_point:
         raise InvalidValueError(f"Expected uint8 or floating point, but got {original.dtype}")
 
 
-def _to_double(image: Tensor) -> Tensor:
-    plane = image.detach().squeeze(1)
-    return to_unit_range(plane) if image.dtype == torch.uint8 else plane.to(torch.float64)
+def _to_unit(planes: Tensor) -> Tensor:
+    return to_unit_range(planes) if planes.dtype == torch.uint8 else planes.to(torch.float64)
+
+
+def _reshape(values: Tensor, original: Reconstruction) -> Tensor:
+    return values[0] if original.ndim == 2 else values
 
 
 RECONSTRUCTION_METRICS: dict[str, ReconstructionMetric] = {
@@ -87,30 +164,36 @@ RECONSTRUCTION_METRICS: dict[str, ReconstructionMetric] = {
         ReconstructionMetric(
             name="SSIM",
             title="Structural similarity",
-            measure=ssim,
+            compute=ssim,
             higher_is_better=True,
             range="-1..1",
             unit="1",
-            paper="Wang et al. 2004",
+            paper="Wang, Bovik, Sheikh & Simoncelli",
+            year=2004,
+            link="https://doi.org/10.1109/TIP.2003.819861",
         ),
         ReconstructionMetric(
             name="PSNR",
             title="Peak signal-to-noise ratio",
-            measure=psnr,
+            compute=psnr,
             higher_is_better=True,
             range="0 and above",
             unit="dB",
             paper="Song et al., Res2NetFuse, Table III",
+            year=2021,
+            link="https://arxiv.org/abs/2112.14540",
             undefined="reconstruction and original are equal",
         ),
         ReconstructionMetric(
             name="MSE",
             title="Mean squared error",
-            measure=mse,
+            compute=mse,
             higher_is_better=False,
             range="0..1",
             unit="1",
             paper="Song et al., Res2NetFuse, Table III",
+            year=2021,
+            link="https://arxiv.org/abs/2112.14540",
         ),
     )
 }

@@ -5,19 +5,43 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.base import Images, Metric
+from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.structural.windows import gaussian_means, gaussian_taps, repeat_border
 
 _C1, _C2 = 0.01**2, 0.03**2
 
 
-def ssim_a(images: Images) -> Tensor:
-    """Mean of SSIM(F, A) and SSIM(F, B) (DenseFuse, Eq. 8): -1..1, 1 for three equal images.
+def ssim_a(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute the mean structural similarity to both sources (SSIM_a).
 
-    The ResNet-152 paper prints the sum of the two instead of their mean.
+    SSIM_a = (SSIM(F, A) + SSIM(F, B)) / 2 (Li & Wu 2019, Eq. 8,
+    https://doi.org/10.1109/TIP.2018.2887342), where SSIM is the mean of the map of Wang, Bovik,
+    Sheikh & Simoncelli 2004, Eq. 13 (https://doi.org/10.1109/TIP.2003.819861): 11x11 Gaussian
+    windows of sigma 1.5, K = (0.01, 0.03), L = 1. Unlike there, the border is repeated and the
+    whole map is averaged, as in the published tables. The ResNet-152 paper prints the sum of both
+    instead of their mean.
+
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        -1..1 without a unit, 1 for three equal images, float64: a scalar tensor, or `(B,)` for a
+        batch. It is always defined.
+
+    Example:
+        >>> from fusion_core.images.synthetic import synthetic_pair
+        >>> ir, vis = synthetic_pair(24, 32, seed=1, colour=False)
+        >>> round(ssim_a(ir, vis, fused=vis).item(), 4)
+        0.368
     """
-    return ssim_with_both(images.doubles).mean(dim=0)
+    return evaluate(_score_ssim_a, ir, vis, fused)
+
+
+def _score_ssim_a(batch: ScoredBatch) -> Tensor:
+    return ssim_with_both(batch.unit).mean(dim=0)
 
 
 def ssim_with_both(images: Tensor) -> Tensor:
@@ -40,12 +64,12 @@ def ssim_with_both(images: Tensor) -> Tensor:
     mean_a, mean_b, mean_f = gaussian_means(padded)
     square_a, square_b, square_f = gaussian_means(padded * padded)
     product_a, product_b = gaussian_means(torch.stack((a * f, b * f)))
-    first = _similarity(mean_f, square_f, mean_a, square_a, product_a)
-    second = _similarity(mean_f, square_f, mean_b, square_b, product_b)
+    first = _mean_ssim(mean_f, square_f, mean_a, square_a, product_a)
+    second = _mean_ssim(mean_f, square_f, mean_b, square_b, product_b)
     return torch.stack((first, second))
 
 
-def _similarity(
+def _mean_ssim(
     mean_x: Tensor, square_x: Tensor, mean_y: Tensor, square_y: Tensor, product: Tensor
 ) -> Tensor:
     """Mean SSIM from local moments, each `(B, H, W)`."""
@@ -59,9 +83,11 @@ def _similarity(
 SSIM_A = Metric(
     name="SSIM_a",
     title="Mean structural similarity to both sources",
-    measure=ssim_a,
+    score_batch=_score_ssim_a,
     higher_is_better=True,
     range="-1..1",
     unit="1",
-    paper="Wang et al. 2004; Li & Wu, DenseFuse, Eq. 8",
+    paper="Li & Wu, DenseFuse, Eq. 8, on Wang et al. 2004",
+    year=2019,
+    link="https://doi.org/10.1109/TIP.2018.2887342",
 )

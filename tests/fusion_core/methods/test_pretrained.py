@@ -48,7 +48,7 @@ def reconstruct_all(method: str) -> dict[str, float]:
         pair = [
             torch.from_numpy(each)[None, None] for each in (reconstruct_image(network, gray), gray)
         ]
-        rows.append({name: m.compute(*pair).item() for name, m in RECONSTRUCTION_METRICS.items()})
+        rows.append({name: m(*pair).item() for name, m in RECONSTRUCTION_METRICS.items()})
     return {name: float(np.mean([row[name] for row in rows])) for name in RECONSTRUCTION_METRICS}
 
 

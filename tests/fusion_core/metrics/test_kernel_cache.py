@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +20,6 @@ import numba
 import numpy as np
 import pytest
 from support.environment import PROJECT_ROOT, child_environment
-from support.reference_metrics import REFERENCES
 
 CHILD_DEADLINE_S = 200
 
@@ -48,17 +47,6 @@ prepare_metrics(["EN", "Qabf"])
 print(json.dumps({{"hits": total("cache_hits"), "compiled": total("cache_misses")}}))
 """
 
-COMPUTE = """
-import json, sys
-import numpy as np
-from fusion_core.metrics.scoring import score_images
-from fusion_core.metrics.edges.kernels import qabf_sums
-generator = np.random.default_rng(1)
-pair = [generator.integers(0, 256, (9, 8), dtype=np.uint8) for _ in range(3)]
-(scores,) = score_images(*([image] for image in pair), ["EN", "Qabf"])
-print(json.dumps({"values": scores.values, "cache": type(qabf_sums._cache).__name__}))
-"""
-
 COMPUTE_AFTER_PREPARING = f"""
 import json
 import numpy as np
@@ -80,9 +68,9 @@ for name in METRICS:
     score_images(*([image.T for image in group] for group in images(50, 43)), [name])
     score_images(*([image[::2, ::-1] for image in group] for group in images(86, 50)), [name])
     stacks = [torch.from_numpy(group).unsqueeze(3).permute(0, 3, 2, 1) for group in images(44, 45)]
-    METRICS[name].compute(*stacks)
-    METRICS[name].compute(*(stack[1:, :, 1:, :-1] for stack in stacks))
-    METRICS[name].compute(*(stack[:1].expand(2, -1, -1, -1) for stack in stacks))
+    METRICS[name](*stacks)
+    METRICS[name](*(stack[1:, :, 1:, :-1] for stack in stacks))
+    METRICS[name](*(stack[:1].expand(2, -1, -1, -1) for stack in stacks))
     if signatures() != prepared:
         compiled_again[name] = [k for k, n in signatures().items() if prepared.get(k) != n]
 print(json.dumps({{"compiled_again": compiled_again, "used": list(signatures())}}))
@@ -165,37 +153,6 @@ def test_the_next_process_leaves_the_kept_kernels_as_they_are(
     assert second.kept == first.kept
 
 
-@pytest.fixture(scope="module")
-def nowhere_to_keep(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a process prints that may write no cache; files stand in the way, as for root."""
-    folder = tmp_path_factory.mktemp("nowhere")
-    installed = folder / "installed"
-    shutil.copytree(
-        PROJECT_ROOT / "fusion_core",
-        installed / "fusion_core",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    (installed / "fusion_core/metrics/edges/__pycache__").touch()
-    file = folder / "file"
-    file.touch()
-    paths = os.pathsep.join([str(installed), str(PROJECT_ROOT)])
-    nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"), str(file / "cache"))
-    return python(COMPUTE, folder, PYTHONPATH=paths, **nowhere)
-
-
-def test_metrics_compute_where_no_compiled_kernels_can_be_kept(
-    nowhere_to_keep: dict[str, Any],
-) -> None:
-    generator = np.random.default_rng(1)
-    pair = [generator.integers(0, 256, (9, 8), dtype=np.uint8) for _ in range(3)]
-    expected = {name: REFERENCES[name](*pair) for name in ("EN", "Qabf")}
-    assert nowhere_to_keep["values"] == pytest.approx(expected, abs=1e-12)
-
-
-def test_kernels_that_cannot_be_kept_have_no_cache(nowhere_to_keep: dict[str, Any]) -> None:
-    assert nowhere_to_keep["cache"] == "NullCache"
-
-
 def test_prepared_metrics_compile_nothing_whatever_images_come(tmp_path: Path) -> None:
     found = python(COMPUTE_AFTER_PREPARING, tmp_path)
     assert (found["compiled_again"], len(found["used"]) > 8) == ({}, True)
@@ -255,11 +212,26 @@ def test_a_kernel_is_compiled_once(kernels: Path) -> None:
     assert [call_small_kernel(kernels) for _ in range(3)] == [(3.0, 1), (3.0, 0), (3.0, 0)]
 
 
-def test_a_kernel_is_compiled_again_when_what_it_pastes_in_has_changed(kernels: Path) -> None:
+def test_a_kernel_is_compiled_again_when_what_it_inlines_has_changed(kernels: Path) -> None:
     call_small_kernel(kernels)
     with (kernels / "compiled/vector_math.py").open("a") as file:
         file.write("# changed\n")
     assert call_small_kernel(kernels) == (3.0, 1)
+
+
+def test_a_change_in_any_file_with_kernels_marks_what_is_kept_as_old(kernels: Path) -> None:
+    sources = [
+        path
+        for path in kernels.rglob("*.py")
+        if re.search("^@(compiled|compiled_fast|inlined)$", path.read_text(), re.MULTILINE)
+    ]
+    digests = {load(kernels, "compiled/compiling")._DIGEST}
+    for source in sources:
+        with source.open("a") as file:
+            file.write("# changed\n")
+        digests.add(load(kernels, "compiled/compiling")._DIGEST)
+    assert len(sources) >= 6
+    assert len(digests) == 1 + len(sources)
 
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
@@ -278,6 +250,25 @@ def test_a_kernel_computes_where_its_cache_stops_being_writable(kernels: Path) -
     shutil.rmtree(kernels / "cache")
     (kernels / "cache").touch()
     assert kernel(1.5) == 3.0
+
+
+@pytest.fixture
+def nowhere_to_keep(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The copy where files stand in the way of every cache, which stops even root."""
+    file = kernels / "file"
+    file.touch()
+    (kernels / "__pycache__").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(file / "cache"))
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, str(file / "cache"))
+    return kernels
+
+
+def test_a_kernel_computes_without_a_cache_where_none_can_be_kept(nowhere_to_keep: Path) -> None:
+    kernel = load(nowhere_to_keep, "compiled/compiling").compiled(
+        load(nowhere_to_keep, "small").double
+    )
+    assert (kernel(1.5), type(kernel._cache).__name__) == (3.0, "NullCache")
 
 
 @contextmanager
