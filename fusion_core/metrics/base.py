@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
+from fusion_core.papers import Paper
 
 T = TypeVar("T")
 
@@ -85,11 +86,8 @@ class Metric:
     higher_is_better: bool
     range: str
     unit: str
-    paper: str
-    """The authors of the paper that defines the metric, and its place in the paper."""
-    year: int
-    link: str
-    """The paper's DOI or, if it has none, its address."""
+    paper: Paper
+    """The publication that defines the metric."""
     undefined: str = ""
     """When the definition gives no value; stated in the row where the value is null."""
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.papers import Paper
 
 
 def sum_of_correlations_of_differences(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -115,9 +116,16 @@ SCD = Metric(
     higher_is_better=True,
     range="-2..2",
     unit="1",
-    paper="Aslantas & Bendes",
-    year=2015,
-    link="https://doi.org/10.1016/j.aeue.2015.09.004",
+    paper=Paper(
+        authors="Aslantas & Bendes",
+        title=(
+            "A new image quality metric for image fusion: The sum of the "
+            "correlations of differences"
+        ),
+        venue="AEU",
+        year=2015,
+        link="https://doi.org/10.1016/j.aeue.2015.09.004",
+    ),
     undefined="a source, or its difference from the fused image, is flat",
 )
 EDGE_PRESERVATION = Metric(
@@ -127,8 +135,12 @@ EDGE_PRESERVATION = Metric(
     higher_is_better=True,
     range="-1..1",
     unit="1",
-    paper="Sattar, Floreby, Salomonsson & Lovstrom",
-    year=1997,
-    link="https://doi.org/10.1109/83.585239",
+    paper=Paper(
+        authors="Sattar, Floreby, Salomonsson & Lovstrom",
+        title="Image enhancement based on a nonlinear multiscale method",
+        venue="IEEE TIP",
+        year=1997,
+        link="https://doi.org/10.1109/83.585239",
+    ),
     undefined="the Laplacian of a source or of the fused image is flat",
 )

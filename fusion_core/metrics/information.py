@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
+from fusion_core.papers import Paper
 
 _LEVELS = 256
 
@@ -131,9 +132,16 @@ ENTROPY = Metric(
     higher_is_better=True,
     range="0..8",
     unit="bit",
-    paper="Roberts, van Aardt & Ahmed",
-    year=2008,
-    link="https://doi.org/10.1117/1.2945910",
+    paper=Paper(
+        authors="Roberts, van Aardt & Ahmed",
+        title=(
+            "Assessment of image fusion procedures using entropy, image quality, "
+            "and multispectral classification"
+        ),
+        venue="Journal of Applied Remote Sensing",
+        year=2008,
+        link="https://doi.org/10.1117/1.2945910",
+    ),
 )
 MUTUAL_INFORMATION = Metric(
     name="MI",
@@ -142,9 +150,13 @@ MUTUAL_INFORMATION = Metric(
     higher_is_better=True,
     range="0..16",
     unit="bit",
-    paper="Qu, Zhang & Yan",
-    year=2002,
-    link="https://doi.org/10.1049/el:20020212",
+    paper=Paper(
+        authors="Qu, Zhang & Yan",
+        title="Information measure for performance of image fusion",
+        venue="Electronics Letters",
+        year=2002,
+        link="https://doi.org/10.1049/el:20020212",
+    ),
 )
 MUTUAL_INFORMATION_AS_PUBLISHED = Metric(
     name="MI_as_published",
@@ -153,7 +165,11 @@ MUTUAL_INFORMATION_AS_PUBLISHED = Metric(
     higher_is_better=True,
     range="0..16",
     unit="bit",
-    paper="Song et al., Res2NetFuse, Table II",
-    year=2021,
-    link="https://arxiv.org/abs/2112.14540",
+    paper=Paper(
+        authors="Song et al.",
+        title="Res2NetFuse: A Fusion Method for Infrared and Visible Images",
+        venue="arXiv",
+        year=2021,
+        link="https://arxiv.org/abs/2112.14540",
+    ),
 )

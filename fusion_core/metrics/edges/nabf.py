@@ -11,6 +11,7 @@ from torch.nn import functional
 from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import neighbours
+from fusion_core.papers import Paper
 
 _HALF_PI = math.pi / 2.0
 
@@ -93,8 +94,15 @@ NABF = Metric(
     higher_is_better=False,
     range="0..1",
     unit="1",
-    paper="Shreyamsha Kumar",
-    year=2013,
-    link="https://doi.org/10.1007/s11760-012-0361-x",
+    paper=Paper(
+        authors="Shreyamsha Kumar",
+        title=(
+            "Multifocus and multispectral image fusion based on pixel significance "
+            "using discrete cosine harmonic wavelet transform"
+        ),
+        venue="Signal, Image and Video Processing",
+        year=2013,
+        link="https://doi.org/10.1007/s11760-012-0361-x",
+    ),
     undefined="the image is one pixel wide or high",
 )

@@ -11,6 +11,7 @@ from torch.nn import functional
 from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import neighbours
+from fusion_core.papers import Paper
 
 _HALF_PI = math.pi / 2.0
 
@@ -83,8 +84,12 @@ QABF = Metric(
     higher_is_better=True,
     range="0..1",
     unit="1",
-    paper="Xydeas & Petrovic",
-    year=2000,
-    link="https://doi.org/10.1049/el:20000267",
+    paper=Paper(
+        authors="Xydeas & Petrovic",
+        title="Objective image fusion performance measure",
+        venue="Electronics Letters",
+        year=2000,
+        link="https://doi.org/10.1049/el:20000267",
+    ),
     undefined="neither source has an edge",
 )

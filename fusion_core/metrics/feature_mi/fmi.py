@@ -16,6 +16,7 @@ from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.feature_mi.distributions import describe_windows, window_information
 from fusion_core.metrics.feature_mi.features import cosine_transform, edge_map, meyer_transform
+from fusion_core.papers import Paper
 
 _PATTERNS = 512
 _NOISE = 2.0**-46
@@ -214,6 +215,13 @@ def _pattern_table(device: torch.device) -> Tensor:
     return window_information(sources, fused).view(_PATTERNS, _PATTERNS).fill_diagonal_(1.0)
 
 
+_HAGHIGHAT_2014 = Paper(
+    authors="Haghighat & Razian",
+    title="Fast-FMI: Non-reference image fusion metric",
+    venue="AICT",
+    year=2014,
+    link="https://doi.org/10.1109/ICAICT.2014.7036000",
+)
 FMI_PIXEL = Metric(
     name="FMI_pixel",
     title="Feature mutual information of edges",
@@ -221,9 +229,7 @@ FMI_PIXEL = Metric(
     higher_is_better=True,
     range="about 0..1",
     unit="1",
-    paper="Haghighat & Razian",
-    year=2014,
-    link="https://doi.org/10.1109/ICAICT.2014.7036000",
+    paper=_HAGHIGHAT_2014,
     undefined="the image has less than 3 pixels a side",
 )
 FMI_DCT = Metric(
@@ -233,9 +239,7 @@ FMI_DCT = Metric(
     higher_is_better=True,
     range="about 0..1",
     unit="1",
-    paper="Haghighat & Razian",
-    year=2014,
-    link="https://doi.org/10.1109/ICAICT.2014.7036000",
+    paper=_HAGHIGHAT_2014,
     undefined="the image has less than 3 pixels a side",
 )
 FMI_WAVELET = Metric(
@@ -245,8 +249,6 @@ FMI_WAVELET = Metric(
     higher_is_better=True,
     range="about 0..1",
     unit="1",
-    paper="Haghighat & Razian",
-    year=2014,
-    link="https://doi.org/10.1109/ICAICT.2014.7036000",
+    paper=_HAGHIGHAT_2014,
     undefined="the image has less than 3 pixels a side",
 )

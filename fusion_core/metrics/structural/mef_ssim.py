@@ -11,6 +11,7 @@ from torch.nn import functional
 from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.structural.windows import WINDOW, box_sums, gaussian_means, gaussian_taps
+from fusion_core.papers import Paper
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001)
 _PIXELS = WINDOW * WINDOW
@@ -133,8 +134,12 @@ MS_SSIM = Metric(
     higher_is_better=True,
     range="0..1",
     unit="1",
-    paper="Ma, Zeng & Wang",
-    year=2015,
-    link="https://doi.org/10.1109/TIP.2015.2442920",
+    paper=Paper(
+        authors="Ma, Zeng & Wang",
+        title="Perceptual quality assessment for multi-exposure image fusion",
+        venue="IEEE TIP",
+        year=2015,
+        link="https://doi.org/10.1109/TIP.2015.2442920",
+    ),
     undefined="the image has less than 41 pixels a side, or F opposes its sources at a scale",
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import to_unit_range
 from fusion_core.metrics.structural.ssim import ssim_with_both
+from fusion_core.papers import Paper
 
 Reconstruction: TypeAlias = NDArray[np.uint8] | NDArray[np.floating] | Tensor
 """`(H, W)` or `(B, 1, H, W)`, uint8 or floating point in 0..1."""
@@ -110,9 +111,7 @@ class ReconstructionMetric:
     higher_is_better: bool
     range: str
     unit: str
-    paper: str
-    year: int
-    link: str
+    paper: Paper
     undefined: str = ""
     """When the definition gives no value."""
 
@@ -158,6 +157,13 @@ def _reshape(values: Tensor, original: Reconstruction) -> Tensor:
     return values[0] if original.ndim == 2 else values
 
 
+_SONG_2021 = Paper(
+    authors="Song et al.",
+    title="Res2NetFuse: A Fusion Method for Infrared and Visible Images",
+    venue="arXiv",
+    year=2021,
+    link="https://arxiv.org/abs/2112.14540",
+)
 RECONSTRUCTION_METRICS: dict[str, ReconstructionMetric] = {
     metric.name: metric
     for metric in (
@@ -168,9 +174,13 @@ RECONSTRUCTION_METRICS: dict[str, ReconstructionMetric] = {
             higher_is_better=True,
             range="-1..1",
             unit="1",
-            paper="Wang, Bovik, Sheikh & Simoncelli",
-            year=2004,
-            link="https://doi.org/10.1109/TIP.2003.819861",
+            paper=Paper(
+                authors="Wang, Bovik, Sheikh & Simoncelli",
+                title="Image quality assessment: From error visibility to structural similarity",
+                venue="IEEE TIP",
+                year=2004,
+                link="https://doi.org/10.1109/TIP.2003.819861",
+            ),
         ),
         ReconstructionMetric(
             name="PSNR",
@@ -179,9 +189,7 @@ RECONSTRUCTION_METRICS: dict[str, ReconstructionMetric] = {
             higher_is_better=True,
             range="0 and above",
             unit="dB",
-            paper="Song et al., Res2NetFuse, Table III",
-            year=2021,
-            link="https://arxiv.org/abs/2112.14540",
+            paper=_SONG_2021,
             undefined="reconstruction and original are equal",
         ),
         ReconstructionMetric(
@@ -191,9 +199,7 @@ RECONSTRUCTION_METRICS: dict[str, ReconstructionMetric] = {
             higher_is_better=False,
             range="0..1",
             unit="1",
-            paper="Song et al., Res2NetFuse, Table III",
-            year=2021,
-            link="https://arxiv.org/abs/2112.14540",
+            paper=_SONG_2021,
         ),
     )
 }

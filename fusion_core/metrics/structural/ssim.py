@@ -8,6 +8,7 @@ from torch import Tensor
 from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.structural.windows import gaussian_means, gaussian_taps, repeat_border
+from fusion_core.papers import Paper
 
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -87,7 +88,11 @@ SSIM_A = Metric(
     higher_is_better=True,
     range="-1..1",
     unit="1",
-    paper="Li & Wu, DenseFuse, Eq. 8, on Wang et al. 2004",
-    year=2019,
-    link="https://doi.org/10.1109/TIP.2018.2887342",
+    paper=Paper(
+        authors="Li & Wu",
+        title="DenseFuse: A Fusion Approach to Infrared and Visible Images",
+        venue="IEEE TIP",
+        year=2019,
+        link="https://doi.org/10.1109/TIP.2018.2887342",
+    ),
 )

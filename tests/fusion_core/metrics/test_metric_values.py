@@ -275,8 +275,8 @@ def test_metrics_state_what_a_reader_of_their_column_must_know() -> None:
     assert [
         name
         for name, m in METRICS.items()
-        if not (m.title and m.range and m.unit and m.paper and 1900 < m.year < 2100)
-        or not m.link.startswith(("https://doi.org/10.", "https://"))
+        if not (m.title and m.range and m.unit and m.paper.citation)
+        or not m.paper.link.startswith("https://")
     ] == []
 
 
