@@ -1,8 +1,8 @@
-"""What lets the metrics' inner loops run as machine code on the CPU.
+"""Compilation of the metrics' inner loops for the CPU.
 
-A family of metrics keeps its loops in modules beside it: arrays in, arrays or sums out. They are
-compiled at their first call and kept on disk (numba's cache: `NUMBA_CACHE_DIR`, else `__pycache__`
-beside the module, else the user's cache folder), so no compiler is needed. They release the
-interpreter lock and use one thread. The same formulas stand as tensor operations, for other
-devices, in the modules that call the loops.
+Each family of metrics keeps its loops, the kernels, in modules next to the metrics: they take
+arrays and return arrays or sums. Numba compiles them at their first call and keeps the result on
+disk (in `NUMBA_CACHE_DIR`, or `__pycache__` next to the module, or the user's cache folder); no
+compiler is needed. Kernels release the interpreter lock and use one thread. The modules that call
+them have the same formulas as tensor operations, for other devices.
 """

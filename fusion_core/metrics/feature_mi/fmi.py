@@ -20,14 +20,14 @@ from fusion_core.papers import Paper
 
 _PATTERNS = 512
 _NOISE = 2.0**-46
-"""Differences within a window up to this count as none; the maps' range is 1.
+"""Differences within a window up to this value count as zero; the maps' range is 1.
 
 Coefficients that are equal in exact arithmetic, such as those of flat areas, differ in float64 by
 up to 2e-15, depending on the order of operations, and windows of noise score anything. Published
 values move by less than 1e-5, and only where an image holds large flat areas.
 """
 _BUDGET = 1 << 20
-"""Windows that are compared at once away from the CPU."""
+"""Windows that other devices compare at once."""
 
 
 def fmi_pixel(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -230,7 +230,7 @@ FMI_PIXEL = Metric(
     range="about 0..1",
     unit="1",
     paper=_HAGHIGHAT_2014,
-    undefined="the image has less than 3 pixels a side",
+    undefined="the image is smaller than 3x3 pixels",
 )
 FMI_DCT = Metric(
     name="FMI_dct",
@@ -240,7 +240,7 @@ FMI_DCT = Metric(
     range="about 0..1",
     unit="1",
     paper=_HAGHIGHAT_2014,
-    undefined="the image has less than 3 pixels a side",
+    undefined="the image is smaller than 3x3 pixels",
 )
 FMI_WAVELET = Metric(
     name="FMI_w",
@@ -250,5 +250,5 @@ FMI_WAVELET = Metric(
     range="about 0..1",
     unit="1",
     paper=_HAGHIGHAT_2014,
-    undefined="the image has less than 3 pixels a side",
+    undefined="the image is smaller than 3x3 pixels",
 )

@@ -27,7 +27,7 @@ def feature_mutual_information(maps: Doubles, noise: float) -> float:
 
     Args:
         maps: Feature maps of A, B and F: `(3, H, W)`.
-        noise: Differences up to this count as none.
+        noise: Differences up to this value count as zero.
     """
     height, width = maps.shape[1] - 2, maps.shape[2] - 2
     block, values = np.zeros(SIZE), np.empty(BLOCK)
@@ -95,7 +95,7 @@ def _next_pattern(pattern: int, edges: NDArray[np.uint8], y: int, x: int) -> int
 
 @compiled_fast
 def _load_windows(feature: Doubles, y: int, x: int, count: int, part: Doubles) -> None:
-    """Copy windows, column by column; what was beyond `count` stays and is not looked at."""
+    """Copy windows, column by column; what lies beyond `count` is left as it is and is not used."""
     for column in range(3):
         for row in range(3):
             source = feature[y + row, x + column : x + column + count]

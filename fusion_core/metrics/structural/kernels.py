@@ -18,15 +18,15 @@ Doubles = NDArray[np.float64]
 
 _WINDOW, _PIXELS = 11, 121
 _COLUMNS, _ROWS = 64, 8
-"""Windows of a tile."""
+"""Number of windows in a tile."""
 _STRIDE = _COLUMNS + 16
 _PLANE = (_ROWS + _WINDOW - 1) * _STRIDE
 _A, _B, _F = 0, _PLANE, 2 * _PLANE
 
 _MEAN_A, _MEAN_B, _AA, _BB, _AB, _MEAN_F, _FF, _AF, _BF = (n * _STRIDE for n in range(9))
-"""Where the sums over windows lie."""
+"""Offsets of the sums over windows."""
 _BOX_SUMS, _GAUSSIAN_SUMS = 5, 9
-"""How many of them, from the first, the flat and the Gaussian window need."""
+"""Number of these sums, from the first, that the flat and the Gaussian window need."""
 
 _EPS = 2.0**-52
 _LARGEST_POWER = 10.0

@@ -19,7 +19,7 @@ _C = (0.03 * 255.0) ** 2
 _ENERGY_FLOOR = 0.001
 _LARGEST_POWER = 10.0
 _CANCELLED = 1e-12
-"""A squared norm below this share of its terms is their rounding, and the reference block is 0."""
+"""A squared norm below this share of its terms is rounding noise; the reference block is then 0."""
 _EPS = torch.finfo(torch.float64).eps
 
 
@@ -141,5 +141,5 @@ MS_SSIM = Metric(
         year=2015,
         link="https://doi.org/10.1109/TIP.2015.2442920",
     ),
-    undefined="the image has less than 41 pixels a side, or F opposes its sources at a scale",
+    undefined="the image is smaller than 41x41 pixels, or F opposes its sources at a scale",
 )

@@ -154,7 +154,7 @@ def test_a_tiny_pair_has_nulls_where_the_arrays_give_none(
     expected = score(five, five, fused, metrics=METRICS)
     assert {name: row[name] for name in METRICS} == expected
     assert expected["MS_SSIM"] is None
-    assert "MS_SSIM is undefined: the image has less than 41 pixels" in row["metric_notes"]
+    assert "MS_SSIM is undefined: the image is smaller than 41x41 pixels" in row["metric_notes"]
 
 
 def test_every_manifest_row_has_one_row_in_order(mixed: dict[str, dict[str, Any]]) -> None:
