@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import Metric
+from fusion_core.metrics.contrast import STANDARD_DEVIATION
 from fusion_core.metrics.correlation import EDGE_PRESERVATION, SCD
 from fusion_core.metrics.edges.nabf import NABF
 from fusion_core.metrics.edges.qabf import QABF
@@ -33,6 +34,7 @@ METRICS: dict[str, Metric] = {
         SSIM_A,
         MS_SSIM,
         EDGE_PRESERVATION,
+        STANDARD_DEVIATION,
     )
 }
 
