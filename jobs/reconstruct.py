@@ -22,7 +22,7 @@ from fusion_core.errors import (
     StorageError,
 )
 from fusion_core.methods import get_method, require_weights
-from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
+from fusion_core.metrics.structural.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
 from jobs.console.progress import Progress, SilentProgress
@@ -142,7 +142,7 @@ def _measure(
 ) -> dict[str, float | None]:
     """Compute the metrics; None where one is undefined."""
     pair = [torch.tensor(image)[None, None] for image in (reconstruction, original)]
-    values = {name: metric.compute(*pair).item() for name, metric in RECONSTRUCTION_METRICS.items()}
+    values = {name: metric(*pair).item() for name, metric in RECONSTRUCTION_METRICS.items()}
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 

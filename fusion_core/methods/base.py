@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fusion_core.networks.backbones import Layers
+from fusion_core.papers import Paper
 from fusion_core.parameters import MethodParameters, NetworkParameters
 
 FuseBatch = Callable[[Tensor], Tensor]
@@ -17,23 +18,6 @@ FuseBatch = Callable[[Tensor], Tensor]
 
 Each of the B sets of K sources is fused independently of the others.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Paper:
-    """The publication that defines a method."""
-
-    authors: str
-    title: str
-    venue: str
-    year: int
-    link: str
-    """URL of the DOI or of the preprint."""
-
-    @property
-    def citation(self) -> str:
-        """The publication in one sentence."""
-        return f"{self.authors}, {self.title}, {self.venue}, {self.year}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from fusion_core.methods.base import (
     ImageNetWeights,
     MethodSpec,
     NoWeights,
-    Paper,
 )
 from fusion_core.methods.densefuse import DenseFuseParameters, build_densefuse
 from fusion_core.methods.res2netfuse import Res2NetFuseParameters, build_res2netfuse
@@ -20,6 +19,7 @@ from fusion_core.methods.vgg_multilayer import (
     build_vgg_multilayer,
     vgg_layers,
 )
+from fusion_core.papers import Paper
 from fusion_core.parameters import MethodParameters
 
 METHODS: dict[str, MethodSpec] = {

@@ -1,57 +1,9 @@
-"""The quality metrics: one module a family, listed in `METRICS`."""
+"""The quality metrics of fused images.
 
-from __future__ import annotations
+Each metric is a function of three images, such as `information.entropy`; `METRICS` describes all of
+them under the names of their columns, and `scoring` computes several at once.
+"""
 
-from collections.abc import Sequence
+from fusion_core.metrics.registry import METRICS, list_metrics, select_metrics
 
-from fusion_core.errors import InvalidValueError
-from fusion_core.metrics.base import Metric
-from fusion_core.metrics.correlation import EDGE_PRESERVATION, SCD
-from fusion_core.metrics.edges import NABF, QABF
-from fusion_core.metrics.feature_mi import FMI_DCT, FMI_PIXEL, FMI_WAVELET
-from fusion_core.metrics.information import (
-    ENTROPY,
-    MUTUAL_INFORMATION,
-    MUTUAL_INFORMATION_AS_PUBLISHED,
-)
-from fusion_core.metrics.mef_ssim import MS_SSIM
-from fusion_core.metrics.structure import SSIM_A
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        ENTROPY,
-        MUTUAL_INFORMATION,
-        MUTUAL_INFORMATION_AS_PUBLISHED,
-        QABF,
-        FMI_PIXEL,
-        FMI_DCT,
-        FMI_WAVELET,
-        NABF,
-        SCD,
-        SSIM_A,
-        MS_SSIM,
-        EDGE_PRESERVATION,
-    )
-}
-
-
-def list_metrics() -> list[str]:
-    """Return the names of all metrics, in the order of their columns."""
-    return list(METRICS)
-
-
-def select_metrics(names: Sequence[str] | None = None) -> list[str]:
-    """Return metric names in column order: all, or those that were asked for.
-
-    Raises:
-        InvalidValueError: There is no such metric.
-    """
-    if names is None:
-        return list(METRICS)
-    unknown = [name for name in names if name not in METRICS]
-    if unknown:
-        raise InvalidValueError(
-            f"Unknown metric {unknown[0]!r}; the metrics are: {', '.join(METRICS)}"
-        )
-    return [name for name in METRICS if name in names]
+__all__ = ["METRICS", "list_metrics", "select_metrics"]

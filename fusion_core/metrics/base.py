@@ -1,107 +1,136 @@
-"""What a metric is, and what all metrics share: the checked images, and results computed once."""
+"""What a metric is, and the batch of images that the metrics of one call share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
+from fusion_core.papers import Paper
 
 T = TypeVar("T")
 
+Image: TypeAlias = NDArray[np.uint8] | Tensor
+"""Gray levels, uint8: one image as `(H, W)`, or a batch as `(B, 1, H, W)`."""
 
-class Images:
-    """A batch of pairs with their fused images, and what has been computed of them so far.
 
-    Metrics that need the same thing (gray levels as doubles, joint histograms) share it by asking
-    for it through `once`.
+class ScoredBatch:
+    """A batch of pairs and their fused images, with the intermediate results computed so far.
+
+    Metrics that need the same intermediate result, such as the fused images' histograms, request
+    it through `cached`, so that it is computed once however many of them are scored.
 
     Args:
-        ir: A, `(B, 1, H, W)` uint8.
-        vis: B, likewise.
-        fused: F, likewise.
+        ir: Infrared images A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible images B, likewise.
+        fused: Fused images F, likewise.
 
     Raises:
-        InvalidValueError: The three are not uint8 of one shape, or they are empty.
+        InvalidValueError: The images are not uint8, differ in shape or are empty.
     """
 
-    def __init__(self, ir: Tensor, vis: Tensor, fused: Tensor) -> None:
-        _check_images(ir, vis, fused)
-        self.levels = torch.stack((ir, vis, fused)).squeeze(2)
+    def __init__(self, ir: Image, vis: Image, fused: Image) -> None:
+        images = [_to_tensor(image) for image in (ir, vis, fused)]
+        _check_images(*images)
+        height, width = images[0].shape[-2:]
+        self.gray = torch.stack([image.reshape(-1, height, width) for image in images])
         """Gray levels of A, B and F: `(3, B, H, W)` uint8."""
-        self._results: dict[Hashable, Any] = {}
+        self._cache: dict[Hashable, Any] = {}
 
-    def once(self, compute: Callable[[Images], T]) -> T:
-        """Return `compute(self)`, computed by the first metric that asks for it."""
-        if compute not in self._results:
-            self._results[compute] = compute(self)
-        return cast("T", self._results[compute])
+    def cached(self, compute: Callable[[ScoredBatch], T]) -> T:
+        """Return `compute(self)`, which is computed at the first request only."""
+        if compute not in self._cache:
+            self._cache[compute] = compute(self)
+        return cast("T", self._cache[compute])
 
     @property
-    def doubles(self) -> Tensor:
-        """A, B and F in 0..1: `(3, B, H, W)` float64."""
-        return self.once(_to_double)
+    def unit(self) -> Tensor:
+        """A, B and F on the unit range 0..1: `(3, B, H, W)` float64."""
+        return self.cached(_to_unit)
 
     @property
     def height(self) -> int:
-        """Pixels."""
-        return self.levels.shape[2]
+        """Height in pixels."""
+        return self.gray.shape[2]
 
     @property
     def width(self) -> int:
-        """Pixels."""
-        return self.levels.shape[3]
+        """Width in pixels."""
+        return self.gray.shape[3]
 
     def undefined(self) -> Tensor:
-        """Return NaN for each pair: the result of a metric that the size leaves undefined."""
+        """Return NaN for each pair: the value of a metric that is undefined at this size."""
         return torch.full(
-            (self.levels.shape[1],), torch.nan, dtype=torch.float64, device=self.levels.device
+            (self.gray.shape[1],), torch.nan, dtype=torch.float64, device=self.gray.device
         )
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A quality metric of fused images with what a reader of its column must know."""
+    """A quality metric of fused images, with all that a reader of its column must know.
+
+    A metric is called with the images A, B and F; see `evaluate`.
+    """
 
     name: str
+    """The name of its column."""
     title: str
-    measure: Callable[[Images], Tensor]
-    """Images to `(B,)` float64, NaN where the metric is undefined."""
+    score_batch: Callable[[ScoredBatch], Tensor]
+    """Computes `(B,)` float64, NaN where the metric is undefined."""
     higher_is_better: bool
     range: str
     unit: str
-    paper: str
+    paper: Paper
+    """The publication that defines the metric."""
     undefined: str = ""
-    """When the definition gives no value; said in the row beside the null."""
+    """When the definition gives no value; stated in the row where the value is null."""
 
-    def compute(self, ir: Tensor, vis: Tensor, fused: Tensor) -> Tensor:
-        """Compute the metric alone.
+    def __call__(self, ir: Image, vis: Image, fused: Image) -> Tensor:
+        """Compute the metric; see `evaluate`."""
+        return evaluate(self.score_batch, ir, vis, fused)
 
-        Args:
-            ir: A, `(B, 1, H, W)` uint8.
-            vis: B, likewise.
-            fused: F, likewise.
 
-        Returns:
-            `(B,)` float64, on the images' device; NaN where undefined.
+def evaluate(
+    score_batch: Callable[[ScoredBatch], Tensor], ir: Image, vis: Image, fused: Image
+) -> Tensor:
+    """Compute one metric of one image or of a batch.
 
-        Raises:
-            InvalidValueError: The three are not uint8 of one shape, or they are empty.
-        """
-        return self.measure(Images(ir, vis, fused))
+    Args:
+        score_batch: What computes the metric of a batch.
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        float64 on the images' device, NaN where the metric is undefined: a scalar tensor for
+        `(H, W)` images, `(B,)` for a batch.
+
+    Raises:
+        InvalidValueError: The images are not uint8, differ in shape or are empty.
+    """
+    values = score_batch(ScoredBatch(ir, vis, fused))
+    return values[0] if fused.ndim == 2 else values
+
+
+def _to_tensor(image: Image) -> Tensor:
+    if isinstance(image, Tensor):
+        return image
+    return torch.from_numpy(np.array(image))  # a copy: the array may be read-only
 
 
 def _check_images(ir: Tensor, vis: Tensor, fused: Tensor) -> None:
     for name, image in (("ir", ir), ("vis", vis), ("fused", fused)):
         if image.dtype != torch.uint8:
             raise InvalidValueError(f"Expected {name} of dtype uint8, but got {image.dtype}")
-        if image.ndim != 4 or image.shape[1] != 1:
+        if image.ndim != 2 and (image.ndim != 4 or image.shape[1] != 1):
             raise InvalidValueError(
-                f"Expected {name} of shape (B, 1, H, W), but got {tuple(image.shape)}"
+                f"Expected {name} of shape (H, W) or (B, 1, H, W), but got {tuple(image.shape)}"
             )
     if not ir.shape == vis.shape == fused.shape:
         raise InvalidValueError(
@@ -114,15 +143,15 @@ def _check_images(ir: Tensor, vis: Tensor, fused: Tensor) -> None:
         )
 
 
-def _to_double(images: Images) -> Tensor:
-    return to_unit_range(images.levels)
+def _to_unit(batch: ScoredBatch) -> Tensor:
+    return to_unit_range(batch.gray)
 
 
-def to_unit_range(levels: Tensor) -> Tensor:
+def to_unit_range(gray: Tensor) -> Tensor:
     """Divide gray levels by 255, correctly rounded: float64 in 0..1.
 
     CUDA multiplies by the reciprocal of a Python number, which is off by an ulp for some levels and
-    undoes the ties that edge metrics hang on; it divides by a tensor.
+    undoes the ties that edge metrics depend on; it divides by a tensor.
     """
-    white = torch.full((), 255.0, dtype=torch.float64, device=levels.device)
-    return levels.to(torch.float64).div_(white)
+    white = torch.full((), 255.0, dtype=torch.float64, device=gray.device)
+    return gray.to(torch.float64).div_(white)

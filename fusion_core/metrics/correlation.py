@@ -10,31 +10,73 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Images, Metric
+from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.papers import Paper
 
 
-def sum_of_correlations_of_differences(images: Images) -> Tensor:
-    """SCD = corr(F - B, A) + corr(F - A, B) (Aslantas & Bendes 2015): -2..2.
+def sum_of_correlations_of_differences(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute the sum of the correlations of differences (SCD).
 
-    NaN where a source or a difference image is flat.
+    SCD = corr(F - B, A) + corr(F - A, B), where corr is Pearson's correlation over all pixels
+    (Aslantas & Bendes 2015, https://doi.org/10.1016/j.aeue.2015.09.004).
+
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        -2..2 without a unit, float64: a scalar tensor, or `(B,)` for a batch. NaN where a source,
+        or its difference from the fused image, is flat.
+
+    Example:
+        >>> import numpy as np
+        >>> ir = np.array([[0, 10], [20, 30]], dtype=np.uint8)
+        >>> vis = np.array([[40, 0], [0, 40]], dtype=np.uint8)
+        >>> round(sum_of_correlations_of_differences(ir, vis, fused=ir + vis).item(), 12)
+        2.0
     """
-    a, b, f = images.levels.flatten(2).to(torch.int16)
+    return evaluate(_score_scd, ir, vis, fused)
+
+
+def edge_preservation_index(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute the mean edge preservation index of both sources (EPI_a).
+
+    EPI_a is the mean over both sources X of corr(L(F), L(X)), where corr is Pearson's correlation
+    over all pixels and L the Laplacian: 8 times the pixel minus its 8 neighbours, zero outside the
+    image (Sattar, Floreby, Salomonsson & Lovstrom 1997, https://doi.org/10.1109/83.585239).
+
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        -1..1 without a unit, float64: a scalar tensor, or `(B,)` for a batch. NaN where the
+        Laplacian of a source or of the fused image is flat.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.arange(16, dtype=np.uint8).reshape(4, 4)
+        >>> round(edge_preservation_index(image, image, fused=image).item(), 12)
+        1.0
+    """
+    return evaluate(_score_edge_preservation, ir, vis, fused)
+
+
+def _score_scd(batch: ScoredBatch) -> Tensor:
+    a, b, f = batch.gray.flatten(2).to(torch.int16)
     return pearson(f - b, a) + pearson(f - a, b)
 
 
-def edge_preservation_index(images: Images) -> Tensor:
-    """EPI_a, the mean over both sources of corr(laplacian(F), laplacian(source)): -1..1.
-
-    The Laplacian is 8 times the pixel minus its 8 neighbours, zero outside the image (Sattar et
-    al. 1997). NaN where a filtered image is flat.
-    """
-    a, b, f = (_laplacian(levels).flatten(1) for levels in images.levels)
+def _score_edge_preservation(batch: ScoredBatch) -> Tensor:
+    a, b, f = (_laplacian(gray).flatten(1) for gray in batch.gray)
     return 0.5 * (pearson(f, a) + pearson(f, b))
 
 
-def _laplacian(levels: Tensor) -> Tensor:
+def _laplacian(gray: Tensor) -> Tensor:
     """Filter `(B, H, W)` uint8: int16."""
-    padded = functional.pad(levels, (1, 1, 1, 1)).to(torch.int16)
+    padded = functional.pad(gray, (1, 1, 1, 1)).to(torch.int16)
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     box = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     return 9 * padded[:, 1:-1, 1:-1] - box
@@ -70,20 +112,35 @@ def _near_zero(x: Tensor) -> Tensor:
 SCD = Metric(
     name="SCD",
     title="Sum of the correlations of differences",
-    measure=sum_of_correlations_of_differences,
+    score_batch=_score_scd,
     higher_is_better=True,
     range="-2..2",
     unit="1",
-    paper="Aslantas & Bendes 2015",
+    paper=Paper(
+        authors="Aslantas & Bendes",
+        title=(
+            "A new image quality metric for image fusion: The sum of the "
+            "correlations of differences"
+        ),
+        venue="AEU",
+        year=2015,
+        link="https://doi.org/10.1016/j.aeue.2015.09.004",
+    ),
     undefined="a source, or its difference from the fused image, is flat",
 )
 EDGE_PRESERVATION = Metric(
     name="EPI_a",
     title="Mean edge preservation index",
-    measure=edge_preservation_index,
+    score_batch=_score_edge_preservation,
     higher_is_better=True,
     range="-1..1",
     unit="1",
-    paper="Sattar et al. 1997",
+    paper=Paper(
+        authors="Sattar, Floreby, Salomonsson & Lovstrom",
+        title="Image enhancement based on a nonlinear multiscale method",
+        venue="IEEE TIP",
+        year=1997,
+        link="https://doi.org/10.1109/83.585239",
+    ),
     undefined="the Laplacian of a source or of the fused image is flat",
 )

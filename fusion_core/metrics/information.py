@@ -7,47 +7,108 @@ import math
 import torch
 from torch import Tensor
 
-from fusion_core.metrics import dispatch
-from fusion_core.metrics.base import Images, Metric
+from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.papers import Paper
 
 _LEVELS = 256
 
 
-def entropy(images: Images) -> Tensor:
-    """Shannon entropy of F's gray levels: bits, 0..8."""
-    return _entropy(images.once(_fused_histogram))
+def entropy(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute the Shannon entropy of the fused image's gray levels (EN).
 
+    EN = -sum p log2 p over the 256 gray levels of F (Roberts, van Aardt & Ahmed 2008,
+    https://doi.org/10.1117/1.2945910). The sources have no influence.
 
-def mutual_information(images: Images) -> Tensor:
-    """I(A;F) + I(B;F) from joint histograms of 256 x 256 gray levels (Qu et al. 2002): bits, 0..16.
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
 
-    The papers print twice the entropy under this name; see `mutual_information_as_published`.
+    Returns:
+        Bits in 0..8, float64: a scalar tensor, or `(B,)` for a batch. It is always defined.
+
+    Example:
+        >>> import numpy as np
+        >>> fused = np.arange(256, dtype=np.uint8).reshape(16, 16)
+        >>> entropy(fused, fused, fused).item()
+        8.0
     """
-    fused = images.once(_fused_histogram)
-    total = 2.0 * _entropy(fused)
-    for source in images.levels[:2]:
-        joint = _histogram(
-            source.int() * _LEVELS + images.levels[2].int(), _LEVELS * _LEVELS
-        ).unflatten(1, (_LEVELS, _LEVELS))
+    return evaluate(_score_entropy, ir, vis, fused)
+
+
+def mutual_information(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute the mutual information of the fused image with both sources (MI).
+
+    MI = I(A;F) + I(B;F) from joint histograms of 256 x 256 gray levels (Qu, Zhang & Yan 2002,
+    https://doi.org/10.1049/el:20020212). Several papers print twice the entropy under this name;
+    see `mutual_information_as_published`.
+
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        Bits in 0..16, float64: a scalar tensor, or `(B,)` for a batch. It is always defined.
+
+    Example:
+        >>> import numpy as np
+        >>> ir = np.arange(16, dtype=np.uint8).reshape(4, 4)
+        >>> vis = np.zeros((4, 4), dtype=np.uint8)
+        >>> mutual_information(ir, vis, fused=ir).item()
+        4.0
+    """
+    return evaluate(_score_mutual_information, ir, vis, fused)
+
+
+def mutual_information_as_published(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute what several papers print as mutual information: 2 EN (MI_as_published).
+
+    The authors' program hands matrices to a routine for vectors, so that the joint entropies
+    cancel (Song et al. 2021, Table II, https://arxiv.org/abs/2112.14540). The metric serves only
+    to compare with such tables.
+
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        Bits in 0..16, float64: a scalar tensor, or `(B,)` for a batch. It is always defined.
+
+    Example:
+        >>> import numpy as np
+        >>> fused = np.arange(256, dtype=np.uint8).reshape(16, 16)
+        >>> mutual_information_as_published(fused, fused, fused).item()
+        16.0
+    """
+    return evaluate(_score_mutual_information_as_published, ir, vis, fused)
+
+
+def _score_entropy(batch: ScoredBatch) -> Tensor:
+    return batch.cached(_fused_entropy)
+
+
+def _score_mutual_information(batch: ScoredBatch) -> Tensor:
+    total = 2.0 * batch.cached(_fused_entropy)
+    for source in batch.gray[:2]:
+        joint = _histogram(source.int() * _LEVELS + batch.gray[2].int(), _LEVELS * _LEVELS)
+        joint = joint.unflatten(1, (_LEVELS, _LEVELS))
         total = total + _entropy(joint.sum(dim=2)) - _entropy(joint.flatten(1))
     return total.clamp_min(0.0)  # the sum of entropies may end an ulp below
 
 
-def mutual_information_as_published(images: Images) -> Tensor:
-    """Twice the entropy of F, which the papers' tables print under "MI": bits, 0..16.
-
-    Their tool hands matrices to a routine for vectors, and the joint entropies cancel. Only for
-    comparison with those tables.
-    """
-    return 2.0 * entropy(images)
+def _score_mutual_information_as_published(batch: ScoredBatch) -> Tensor:
+    return 2.0 * batch.cached(_fused_entropy)
 
 
-def _fused_histogram(images: Images) -> Tensor:
-    return _histogram(images.levels[2].int(), _LEVELS)
+def _fused_entropy(batch: ScoredBatch) -> Tensor:
+    return _entropy(_histogram(batch.gray[2].int(), _LEVELS))
 
 
 def _histogram(values: Tensor, bins: int) -> Tensor:
-    """Count `(B, H, W)` integers below `bins`, pair by pair: `(B, bins)` float64."""
+    """Count the integers below `bins` in each image of `(B, H, W)`: `(B, bins)` float64."""
     rows = values.flatten(1)
     if dispatch.use_kernels(values):
         counts = torch.stack([torch.bincount(row, minlength=bins) for row in rows])
@@ -58,7 +119,7 @@ def _histogram(values: Tensor, bins: int) -> Tensor:
 
 
 def _entropy(histogram: Tensor) -> Tensor:
-    """Shannon entropy in bits of `(B, bins)` counts."""
+    """Compute the Shannon entropy in bits of `(B, bins)` counts."""
     p = histogram / histogram.sum(dim=1, keepdim=True)
     nats: Tensor = torch.special.xlogy(p, p).sum(dim=1)
     return 0.0 - nats / math.log(2.0)  # not `-nats`: one full bin gives 0 and not -0
@@ -67,27 +128,48 @@ def _entropy(histogram: Tensor) -> Tensor:
 ENTROPY = Metric(
     name="EN",
     title="Entropy",
-    measure=entropy,
+    score_batch=_score_entropy,
     higher_is_better=True,
     range="0..8",
     unit="bit",
-    paper="Shannon 1948; Roberts et al. 2008",
+    paper=Paper(
+        authors="Roberts, van Aardt & Ahmed",
+        title=(
+            "Assessment of image fusion procedures using entropy, image quality, "
+            "and multispectral classification"
+        ),
+        venue="Journal of Applied Remote Sensing",
+        year=2008,
+        link="https://doi.org/10.1117/1.2945910",
+    ),
 )
 MUTUAL_INFORMATION = Metric(
     name="MI",
     title="Mutual information",
-    measure=mutual_information,
+    score_batch=_score_mutual_information,
     higher_is_better=True,
     range="0..16",
     unit="bit",
-    paper="Qu et al. 2002",
+    paper=Paper(
+        authors="Qu, Zhang & Yan",
+        title="Information measure for performance of image fusion",
+        venue="Electronics Letters",
+        year=2002,
+        link="https://doi.org/10.1049/el:20020212",
+    ),
 )
 MUTUAL_INFORMATION_AS_PUBLISHED = Metric(
     name="MI_as_published",
     title="Twice the entropy, printed as MI in the papers' tables",
-    measure=mutual_information_as_published,
+    score_batch=_score_mutual_information_as_published,
     higher_is_better=True,
     range="0..16",
     unit="bit",
-    paper="Song et al., Res2NetFuse, Table II",
+    paper=Paper(
+        authors="Song et al.",
+        title="Res2NetFuse: A Fusion Method for Infrared and Visible Images",
+        venue="arXiv",
+        year=2021,
+        link="https://arxiv.org/abs/2112.14540",
+    ),
 )

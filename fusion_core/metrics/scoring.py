@@ -1,4 +1,4 @@
-"""Scores of fused images: every metric of a batch, undefined values told from numbers."""
+"""Scores of fused images: every metric of a batch, with the reason where one is undefined."""
 
 from __future__ import annotations
 
@@ -13,24 +13,39 @@ from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.colour import luma
-from fusion_core.metrics import METRICS
-from fusion_core.metrics.base import Images
+from fusion_core.metrics.base import ScoredBatch
+from fusion_core.metrics.registry import METRICS
 
 _PREPARED_SIZE = 48
-"""Pixels a side, enough for every metric to compute something."""
+"""Pixels per side, enough for every metric to be defined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One pair's metrics."""
+    """The metrics of one pair."""
 
     values: dict[str, float | None]
     """Metric name to value; None where the metric is undefined for this pair."""
     notes: str | None = None
-    """Why values are missing; None if none is."""
+    """Why values are None; None if all of them are numbers."""
 
 
 @torch.inference_mode()
+def score_batch(batch: ScoredBatch, metrics: Sequence[str]) -> Tensor:
+    """Compute several metrics of a batch; what they have in common is computed once.
+
+    Args:
+        batch: The images.
+        metrics: Names in `METRICS`.
+
+    Returns:
+        `(M, B)` float64 on the images' device, NaN where a metric is undefined.
+    """
+    if not metrics:
+        return torch.empty(0, batch.gray.shape[1], dtype=torch.float64, device=batch.gray.device)
+    return torch.stack([METRICS[name].score_batch(batch) for name in metrics])
+
+
 def score_images(
     ir: Sequence[NDArray[np.uint8]],
     vis: Sequence[NDArray[np.uint8]],
@@ -44,14 +59,14 @@ def score_images(
         ir: Infrared images `(H, W)` or `(H, W, 3)`.
         vis: Visible images, likewise.
         fused: Fused images, likewise.
-        metrics: Names out of `METRICS`.
+        metrics: Names in `METRICS`.
         device: Where to compute.
 
     Returns:
-        One `Scores` a pair, in order.
+        One `Scores` per pair, in order.
 
     Raises:
-        InvalidValueError: The images are not of one size, or not as many of each kind.
+        InvalidValueError: The images differ in size, or in number between the three kinds.
     """
     sizes = {image.shape[:2] for image in (*ir, *vis, *fused)}
     if not len(ir) == len(vis) == len(fused) or len(sizes) != 1:
@@ -59,10 +74,8 @@ def score_images(
             f"Expected as many infrared, visible and fused images, all of one size, but got "
             f"{len(ir)}, {len(vis)} and {len(fused)} of sizes {sorted(sizes)}"
         )
-    images = Images(*(_stack(group, device) for group in (ir, vis, fused)))
-    if not metrics:
-        return [Scores({}) for _ in fused]
-    values = torch.stack([METRICS[name].measure(images) for name in metrics])
+    batch = ScoredBatch(*(_stack(group, device) for group in (ir, vis, fused)))
+    values = score_batch(batch, metrics)
     return [_to_scores(dict(zip(metrics, pair, strict=True))) for pair in values.T.tolist()]
 
 
@@ -70,7 +83,7 @@ def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") 
     """Compile what the metrics need, or load it from disk, so that no pair waits for it.
 
     Args:
-        metrics: Names out of `METRICS`.
+        metrics: Names in `METRICS`.
         device: Where they will be computed.
     """
     images = [np.zeros((_PREPARED_SIZE, _PREPARED_SIZE), dtype=np.uint8)]

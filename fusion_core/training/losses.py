@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.choices import PixelNorm
-from fusion_core.metrics.filters import gaussian_taps
+from fusion_core.metrics.structural.windows import gaussian_taps
 from fusion_core.networks.devices import constant
 
 _PEAK = 255.0

@@ -26,18 +26,16 @@ def bench_metrics(
     size: str = "640x480",
     metrics: str | None = None,
     repeats: int = 9,
-    reference: bool = True,
     device: Literal["cpu", "cuda"] = "cpu",
     batch: int = 1,
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure the metrics with one CPU thread, or on a GPU, against plain NumPy.
+    """Measure the metrics with one CPU thread, or on a GPU.
 
     Args:
         size: Width and height of the made-up pairs.
         metrics: Metrics to measure; all by default.
         repeats: Timed repeats of each, after warm-up.
-        reference: Measure the NumPy reference too, some 12 s per megapixel, three times.
         device: Where to compute.
         batch: Pairs computed at once; more than one for a GPU.
         json_output: Print JSON instead of the table.
@@ -51,7 +49,6 @@ def bench_metrics(
         height=height,
         metrics=None if metrics is None else [name for name in metrics.split(",") if name],
         repeats=repeats,
-        reference=reference,
         device=device,
         batch=batch,
     )

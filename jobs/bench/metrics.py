@@ -1,4 +1,4 @@
-"""How long the metrics take, beside plain NumPy of the same definitions."""
+"""How long the metrics take."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict
 
 from fusion_core.errors import InvalidValueError, IrfuseError
-from fusion_core.metrics import METRICS, select_metrics
-from fusion_core.metrics.base import Images
-from fusion_core.metrics.reference import REFERENCE_METRICS
+from fusion_core.metrics import select_metrics
+from fusion_core.metrics.base import ScoredBatch
+from fusion_core.metrics.scoring import score_batch
 from jobs.bench.measuring import (
     Report,
     check_setting,
@@ -33,7 +32,6 @@ from jobs.bench.measuring import (
 )
 
 _WARM_UPS = 2
-_REFERENCE_REPEATS = 3
 _COMPILE = (
     "import sys, time; from fusion_core.metrics.scoring import prepare_metrics; "
     "start = time.perf_counter(); prepare_metrics(sys.argv[1:]); "
@@ -42,30 +40,20 @@ _COMPILE = (
 
 
 class MetricTiming(BaseModel):
-    """How long one metric takes, or all together."""
+    """How long one metric takes, or all of them together."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     name: str
-    """The metric, or `suite`: all of them, sharing what they have in common."""
+    """The metric, or `suite`: all of them together, sharing intermediate results."""
     seconds_per_megapixel: float
     """Median of the repeats after warm-up."""
     fastest: float
     """Seconds per megapixel of the fastest repeat."""
     slowest: float
     """Seconds per megapixel of the slowest repeat."""
-    reference_seconds_per_megapixel: float | None
-    """Median of the plain NumPy of the same definition, on one CPU thread; None if left out."""
     pairs_per_second: float
     """From the median."""
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def ratio(self) -> float | None:
-        """How many times faster than the reference."""
-        if self.reference_seconds_per_megapixel is None:
-            return None
-        return self.reference_seconds_per_megapixel / self.seconds_per_megapixel
 
 
 class MetricsReport(Report):
@@ -82,13 +70,13 @@ class MetricsReport(Report):
     timings: list[MetricTiming]
     """Each metric, and `suite` last."""
     compile_seconds: float | None
-    """Compiling all kernels, once a machine; None on a GPU."""
+    """Compiling all kernels, once per machine; None on a GPU."""
     load_seconds: float | None
-    """Loading the compiled kernels from disk, once a process; None on a GPU."""
+    """Loading the compiled kernels from disk, once per process; None on a GPU."""
     memory_before_mb: float
     """Resident memory once the libraries are loaded; on a GPU, its allocated memory."""
     peak_memory_mb: float
-    """Largest memory of the same kind while the metrics were computed, not the reference."""
+    """Largest memory of the same kind while the metrics were computed."""
 
 
 def bench_metrics(
@@ -97,23 +85,20 @@ def bench_metrics(
     height: int = 480,
     metrics: Sequence[str] | None = None,
     repeats: int = 9,
-    reference: bool = True,
     device: str = "cpu",
     batch: int = 1,
 ) -> MetricsReport:
-    """Measure the metrics on made-up pairs, with one CPU thread or on a GPU.
+    """Measure the metrics on generated pairs, with one CPU thread or on a GPU.
 
-    What is timed takes gray levels that lie on the device already, and ends with the scores on the
-    host.
+    The timed part starts with gray levels on the device and ends with the scores on the host.
 
     Args:
         width: Pixels.
         height: Pixels.
-        metrics: Which; all by default.
+        metrics: The metrics to measure; all by default.
         repeats: Timed repeats of each.
-        reference: Whether the plain NumPy reference is measured too (some 12 s per megapixel).
         device: `cpu` or `cuda`.
-        batch: Pairs at once.
+        batch: Pairs computed at once.
 
     Raises:
         InvalidValueError: No such metric, a size or number below 1, or no such device.
@@ -127,10 +112,9 @@ def bench_metrics(
     triples = [_triple(height, width, seed) for seed in range(batch)]
     with one_thread():
         before = memory_mb(device)
-        fast = {name: _measure(triples, [name], repeats, device) for name in names}
-        fast["suite"] = _measure(triples, names, repeats, device)
+        seconds = {name: _measure(triples, [name], repeats, device) for name in names}
+        seconds["suite"] = _measure(triples, names, repeats, device)
         peak = peak_memory_mb(device)
-        slow = _measure_reference(triples[0], names) if reference else None
     return MetricsReport(
         machine=describe_machine(device),
         versions=versions("irfuse", "torch", "numpy", "numba", "scipy"),
@@ -139,7 +123,7 @@ def bench_metrics(
         batch=batch,
         repeats=repeats,
         timings=[
-            _to_timing(name, seconds, width * height, batch, slow) for name, seconds in fast.items()
+            _to_timing(name, repeated, width * height, batch) for name, repeated in seconds.items()
         ],
         compile_seconds=compile_seconds,
         load_seconds=load_seconds,
@@ -165,27 +149,12 @@ def _measure(
 
     @torch.inference_mode()
     def compute() -> None:
-        images = Images(*stacks)
-        results = [METRICS[name].measure(images) for name in names]
-        torch.stack(results).cpu()  # waits for a GPU
+        score_batch(ScoredBatch(*stacks), names).cpu()  # waits for a GPU
 
     return time_repeats(compute, repeats, _WARM_UPS)
 
 
-def _measure_reference(
-    triple: Sequence[NDArray[np.uint8]], names: Sequence[str]
-) -> dict[str, list[float]]:
-    slow = {
-        name: time_repeats(partial(REFERENCE_METRICS[name], *triple), _REFERENCE_REPEATS, 0)
-        for name in names
-    }
-    slow["suite"] = [sum(seconds) for seconds in zip(*slow.values(), strict=True)]
-    return slow
-
-
-def _to_timing(
-    name: str, seconds: list[float], pixels: int, batch: int, slow: dict[str, list[float]] | None
-) -> MetricTiming:
+def _to_timing(name: str, seconds: list[float], pixels: int, batch: int) -> MetricTiming:
     megapixels = pixels * batch / 1e6
     median = statistics.median(seconds)
     return MetricTiming(
@@ -193,9 +162,6 @@ def _to_timing(
         seconds_per_megapixel=median / megapixels,
         fastest=min(seconds) / megapixels,
         slowest=max(seconds) / megapixels,
-        reference_seconds_per_megapixel=(
-            None if slow is None else statistics.median(slow[name]) / (pixels / 1e6)
-        ),
         pairs_per_second=batch / median,
     )
 

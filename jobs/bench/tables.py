@@ -18,30 +18,27 @@ if TYPE_CHECKING:
 
 
 def print_metrics_report(console: Console, report: MetricsReport) -> None:
-    """Print how long each metric takes, beside its reference."""
+    """Print how long each metric takes."""
     title = (
         f"{report.machine}; {report.width}x{report.height}, batches of {report.batch}, median of "
         f"{report.repeats}"
     )
     table = Table(title=title, title_justify="left")
-    for column in ("metric", "s/Mpx", "fastest", "slowest", "NumPy s/Mpx", "ratio", "pairs/s"):
+    for column in ("metric", "s/Mpx", "fastest", "slowest", "pairs/s"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for timing in report.timings:
-        reference, ratio = timing.reference_seconds_per_megapixel, timing.ratio
         table.add_row(
             timing.name,
             f"{timing.seconds_per_megapixel:.4f}",
             f"{timing.fastest:.4f}",
             f"{timing.slowest:.4f}",
-            "–" if reference is None else f"{reference:.3f}",
-            "–" if ratio is None else f"{ratio:.0f}x",
             f"{timing.pairs_per_second:.1f}",
         )
     console.print(table)
     if report.compile_seconds is not None and report.load_seconds is not None:
         console.print(
-            f"Compiling, once a machine: {report.compile_seconds:.1f} s. "
-            f"Loading what was compiled, once a process: {report.load_seconds:.1f} s.",
+            f"Compiling, once per machine: {report.compile_seconds:.1f} s. "
+            f"Loading what was compiled, once per process: {report.load_seconds:.1f} s.",
             highlight=False,
             soft_wrap=True,
         )

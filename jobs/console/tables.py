@@ -176,7 +176,8 @@ def print_metrics(console: Console, metrics: Mapping[str, Metric]) -> None:
         table.add_column(column, no_wrap=column in ("metric", "better"))
     for name, metric in metrics.items():
         better = "higher" if metric.higher_is_better else "lower"
-        table.add_row(name, better, metric.range, metric.unit, metric.title, metric.paper)
+        paper = f"{metric.paper.authors} {metric.paper.year}"
+        table.add_row(name, better, metric.range, metric.unit, metric.title, paper)
     console.print(table)
 
 

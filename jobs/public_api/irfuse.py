@@ -13,6 +13,17 @@ compute in a folder or object store:
 * `train` trains an autoencoder, `reconstruct` measures its reconstructions.
 
 Every exception that irfuse raises on purpose is an `IrfuseError`.
+
+Examples:
+    >>> import irfuse
+    >>> import numpy as np
+    >>> ir, vis = np.zeros((2, 64, 64), dtype=np.uint8)
+    >>> ir[16:48, 16:48], vis[:, 32:] = 200, 100
+    >>> fused = irfuse.fuse(ir, vis, method="densefuse", strategy="l1_norm")
+    >>> fused.shape, fused.dtype
+    ((64, 64), dtype('uint8'))
+    >>> sorted(irfuse.score(ir, vis, fused, metrics=["EN", "SSIM_a"]))
+    ['EN', 'SSIM_a']
 """
 
 from __future__ import annotations

@@ -18,21 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support.collections import read_rows
+from support.records import worker_config
 from support.reference_files import deep_png, noise, pillow_file, save_pillow, tiff_file
 
-from cluster.collections.frozen_manifest import FrozenInfo
-from support.records import worker_config
 from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenInfo, FrozenManifest, freeze
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.plan import ShardPlan
 from cluster.runs.rows import STAGES
-from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.reader import Reader
 from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError
-from fusion_core.networks.weights import Weights
 
 # Pillow and tifffile warn of damaged tags before they give up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

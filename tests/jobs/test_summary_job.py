@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from support.records import method_origin, result_row, run_record
 
 from cluster.collections.frozen_manifest import FrozenInfo
-from support.records import method_origin, result_row, run_record
 from cluster.runs.plan import shard_key
-from cluster.runs.record import RunRecord
 from cluster.runs.rows import ResultRow, encode_shard
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, StorageError

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from cluster.storage.weights import find_stored_weights
 from support.collections import write_pairs
 
 import irfuse
-from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import WeightsError
 from fusion_core.methods import get_method
 from fusion_core.networks.weights import read_bundled_weights

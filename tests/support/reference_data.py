@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,14 +15,14 @@ PAIRS = range(1, 22)
 
 
 class GoldenRow(NamedTuple):
-    """One published score of one published fused image."""
+    """One known score of one published fused image."""
 
     method: str
     pair: int
     metric: str
     value: float
-    rounding: float
-    """Half a unit of the last published digit."""
+    tolerance: float
+    """How far a score may be off: half a unit of the last digit, or a relative 1e-9."""
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
@@ -37,17 +38,26 @@ def read_sources(reference: Path, pair: int) -> tuple[NDArray[np.uint8], NDArray
     return ir, vis
 
 
-def read_golden(reference: Path, metric: str) -> list[GoldenRow]:
-    """Read the published scores of one metric."""
-    with (reference / "golden.csv").open(newline="") as file:
-        rows = [
-            GoldenRow(
-                row["method"],
-                int(row["pair"]),
-                row["metric"],
-                float(row["value"]),
-                0.5 * 10.0 ** -len(row["value"].partition(".")[2]),
-            )
-            for row in csv.DictReader(file)
-        ]
-    return [row for row in rows if row.metric == metric]
+def read_golden(reference: Path) -> list[GoldenRow]:
+    """Read the scores that the papers' authors published."""
+    return [
+        row._replace(tolerance=0.5 * 10.0 ** -len(digits))
+        for row, digits in _read_rows(reference / "golden.csv")
+    ]
+
+
+def read_extended_golden(reference: Path) -> list[GoldenRow]:
+    """Read the scores by implementations that agree with the original programs."""
+    return [
+        row._replace(tolerance=1e-9 * abs(row.value))
+        for row, _ in _read_rows(reference / "golden_extended.csv")
+    ]
+
+
+def _read_rows(path: Path) -> Iterator[tuple[GoldenRow, str]]:
+    """Read rows, with the decimals of their values."""
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            value = row["value"]
+            golden = GoldenRow(row["method"], int(row["pair"]), row["metric"], float(value), 0.0)
+            yield golden, value.partition(".")[2]

@@ -47,7 +47,7 @@ def fmi_pixel(ir: Gray, vis: Gray, fused: Gray) -> float:
 def fmi_dct(ir: Gray, vis: Gray, fused: Gray) -> float:
     """FMI of the orthonormal DCT-II of the whole images, up to a factor common to all three."""
     white = math.sqrt(fused.size)
-    return _feature_mi(ir, vis, fused, lambda image: _dct_map(image / 255.0) / white)
+    return _feature_mi(ir, vis, fused, lambda image: cosine_map(image / 255.0) / white)
 
 
 def fmi_w(ir: Gray, vis: Gray, fused: Gray) -> float:
@@ -173,7 +173,7 @@ def edge_map(image: Gray) -> Map:
     return edges
 
 
-def _dct_map(image: Map) -> Map:
+def cosine_map(image: Map) -> Map:
     return _cosines(image.shape[0]) @ image @ _cosines(image.shape[1]).T
 
 

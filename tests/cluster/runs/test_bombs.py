@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support.collections import read_rows
 from support.environment import child_environment
+from support.records import worker_config
 from support.reference_files import (
     deep_png,
     noise,
@@ -20,14 +21,10 @@ from support.reference_files import (
     tiff_of_tags,
 )
 
-from support.records import worker_config
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
-from cluster.runs.plan import ShardPlan
-from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
-from fusion_core.networks.weights import Weights
 
 # Pillow warns of some of them before it gives up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from support.records import result_row
+
 from cluster.runs.plan import ShardPlan, default_shard_size, parse_shard_key, shard_key
 from cluster.runs.rows import ResultRow, encode_shard, read_records, row_schema, shard_metadata
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.collections import read_rows, stable
-
 from support.records import worker_config
+
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
-from cluster.runs.plan import ShardPlan, shard_key
-from cluster.runs.stages import Failure, WorkerConfig
+from cluster.runs.plan import shard_key
+from cluster.runs.stages import Failure
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core import fuse, score
@@ -25,7 +25,6 @@ from fusion_core.images.decoding import decode_image
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.metrics import list_metrics
-from fusion_core.networks.weights import Weights
 
 METRICS = tuple(list_metrics())
 IR, VIS = synthetic_pair(40, 50, seed=5)
@@ -142,7 +141,7 @@ def test_a_tiny_pair_has_nulls_where_the_arrays_give_none(
     expected = score(five, five, fused, metrics=METRICS)
     assert {name: row[name] for name in METRICS} == expected
     assert expected["MS_SSIM"] is None
-    assert "MS_SSIM is undefined: the image has less than 41 pixels" in row["metric_notes"]
+    assert "MS_SSIM is undefined: the image is smaller than 41x41 pixels" in row["metric_notes"]
 
 
 def test_every_manifest_row_has_one_row_in_order(mixed: dict[str, dict[str, Any]]) -> None:

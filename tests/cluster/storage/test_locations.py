@@ -11,21 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.collections import read_rows
-
 from support.records import method_origin, worker_config
+
 from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.collections.user_manifest import read_user_manifest
-from cluster.runs.plan import ShardPlan
-from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardProcessor, ShardTask
-from cluster.storage.locations import redact, redact_text
+from cluster.storage.locations import redact, redact_text, split_object_url
 from cluster.storage.reader import Reader
-from cluster.storage.locations import split_object_url
 from cluster.storage.store import Store
 from fusion_core.errors import AccessDeniedError, ManifestError, StorageError
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.networks.weights import Weights
 
 SECRET = "hushhush"
 IR, VIS = (encode_png(image) for image in synthetic_pair(12, 14, seed=1))

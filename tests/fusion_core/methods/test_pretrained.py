@@ -15,7 +15,7 @@ import torch
 import fusion_core
 from fusion_core.images.colour import luma
 from fusion_core.images.decoding import decode_image
-from fusion_core.metrics.reconstruction import RECONSTRUCTION_METRICS
+from fusion_core.metrics.structural.reconstruction import RECONSTRUCTION_METRICS
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
 from fusion_core.training.parameters import AUTOENCODERS
@@ -48,7 +48,7 @@ def reconstruct_all(method: str) -> dict[str, float]:
         pair = [
             torch.from_numpy(each)[None, None] for each in (reconstruct_image(network, gray), gray)
         ]
-        rows.append({name: m.compute(*pair).item() for name, m in RECONSTRUCTION_METRICS.items()})
+        rows.append({name: m(*pair).item() for name, m in RECONSTRUCTION_METRICS.items()})
     return {name: float(np.mean([row[name] for row in rows])) for name in RECONSTRUCTION_METRICS}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +20,6 @@ import numba
 import numpy as np
 import pytest
 from support.environment import PROJECT_ROOT, child_environment
-from support.reference_metrics import REFERENCES
 
 CHILD_DEADLINE_S = 200
 
@@ -29,7 +28,7 @@ import sys
 from numba.core.dispatcher import Dispatcher
 
 def kernels():
-    modules = [m for name, m in sys.modules.items() if name.startswith("fusion_core.metrics.ker")]
+    modules = [m for name, m in sys.modules.items() if name.startswith("fusion_core.metrics.")]
     return {id(k): k for m in modules for k in vars(m).values() if isinstance(k, Dispatcher)}
 
 def signatures():
@@ -46,17 +45,6 @@ from fusion_core.metrics.scoring import prepare_metrics
 {COUNTS}
 prepare_metrics(["EN", "Qabf"])
 print(json.dumps({{"hits": total("cache_hits"), "compiled": total("cache_misses")}}))
-"""
-
-COMPUTE = """
-import json, sys
-import numpy as np
-from fusion_core.metrics.scoring import score_images
-from fusion_core.metrics.kernels.edges import qabf_sums
-generator = np.random.default_rng(1)
-pair = [generator.integers(0, 256, (9, 8), dtype=np.uint8) for _ in range(3)]
-(scores,) = score_images(*([image] for image in pair), ["EN", "Qabf"])
-print(json.dumps({"values": scores.values, "cache": type(qabf_sums._cache).__name__}))
 """
 
 COMPUTE_AFTER_PREPARING = f"""
@@ -80,9 +68,9 @@ for name in METRICS:
     score_images(*([image.T for image in group] for group in images(50, 43)), [name])
     score_images(*([image[::2, ::-1] for image in group] for group in images(86, 50)), [name])
     stacks = [torch.from_numpy(group).unsqueeze(3).permute(0, 3, 2, 1) for group in images(44, 45)]
-    METRICS[name].compute(*stacks)
-    METRICS[name].compute(*(stack[1:, :, 1:, :-1] for stack in stacks))
-    METRICS[name].compute(*(stack[:1].expand(2, -1, -1, -1) for stack in stacks))
+    METRICS[name](*stacks)
+    METRICS[name](*(stack[1:, :, 1:, :-1] for stack in stacks))
+    METRICS[name](*(stack[:1].expand(2, -1, -1, -1) for stack in stacks))
     if signatures() != prepared:
         compiled_again[name] = [k for k, n in signatures().items() if prepared.get(k) != n]
 print(json.dumps({{"compiled_again": compiled_again, "used": list(signatures())}}))
@@ -91,7 +79,8 @@ print(json.dumps({{"compiled_again": compiled_again, "used": list(signatures())}
 DO_WITHOUT = """
 import json, sys
 import jobs.execution
-from fusion_core.metrics import METRICS, dispatch
+from fusion_core.metrics import METRICS
+from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.scoring import prepare_metrics
 after_import = sorted(sys.modules)
 dispatch.use_kernels = lambda images: False
@@ -126,7 +115,10 @@ def python(code: str, folder: Path, **environment: str) -> dict[str, Any]:
 
 def prepare(cache: Path) -> Child:
     printed = python(PREPARE, cache, NUMBA_CACHE_DIR=str(cache))
-    return Child(printed, {path.name: path.stat().st_mtime_ns for path in cache.glob("*/*")})
+    return Child(
+        printed,
+        {str(path.relative_to(cache)): path.stat().st_mtime_ns for path in cache.glob("*/*")},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +133,12 @@ def test_preparing_metrics_compiles_their_kernels_and_keeps_them(
 ) -> None:
     first, _ = processes
     assert first.printed["compiled"] > 0
-    assert any(name.startswith("edges.qabf_sums") for name in first.kept)
+    assert any("kernels.qabf_sums" in name for name in first.kept)
 
 
 def test_preparing_some_metrics_compiles_no_others(processes: tuple[Child, Child]) -> None:
     first, _ = processes
-    assert not [name for name in first.kept if not name.startswith("edges.")]
+    assert not [name for name in first.kept if not name.startswith("edges_")]
 
 
 def test_the_next_process_compiles_nothing(processes: tuple[Child, Child]) -> None:
@@ -159,37 +151,6 @@ def test_the_next_process_leaves_the_kept_kernels_as_they_are(
 ) -> None:
     first, second = processes
     assert second.kept == first.kept
-
-
-@pytest.fixture(scope="module")
-def nowhere_to_keep(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a process prints that may write no cache; files stand in the way, as for root."""
-    folder = tmp_path_factory.mktemp("nowhere")
-    installed = folder / "installed"
-    shutil.copytree(
-        PROJECT_ROOT / "fusion_core",
-        installed / "fusion_core",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    (installed / "fusion_core/metrics/kernels/__pycache__").touch()
-    file = folder / "file"
-    file.touch()
-    paths = os.pathsep.join([str(installed), str(PROJECT_ROOT)])
-    nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"), str(file / "cache"))
-    return python(COMPUTE, folder, PYTHONPATH=paths, **nowhere)
-
-
-def test_metrics_compute_where_no_compiled_kernels_can_be_kept(
-    nowhere_to_keep: dict[str, Any],
-) -> None:
-    generator = np.random.default_rng(1)
-    pair = [generator.integers(0, 256, (9, 8), dtype=np.uint8) for _ in range(3)]
-    expected = {name: REFERENCES[name](*pair) for name in ("EN", "Qabf")}
-    assert nowhere_to_keep["values"] == pytest.approx(expected, abs=1e-12)
-
-
-def test_kernels_that_cannot_be_kept_have_no_cache(nowhere_to_keep: dict[str, Any]) -> None:
-    assert nowhere_to_keep["cache"] == "NullCache"
 
 
 def test_prepared_metrics_compile_nothing_whatever_images_come(tmp_path: Path) -> None:
@@ -220,13 +181,13 @@ def test_computing_on_another_device_does_not_import(
 
 @pytest.fixture
 def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the kernels' folder with a small kernel more, whose cache lies inside."""
-    folder = tmp_path / "kernels"
-    source = PROJECT_ROOT / "fusion_core/metrics/kernels"
+    """A copy of the metrics with a small kernel more, whose cache lies inside."""
+    folder = tmp_path / "metrics"
+    source = PROJECT_ROOT / "fusion_core/metrics"
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "small.py").write_text("def double(x):\n    return 2.0 * x\n")
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder / "cache"))
-    for name in ("compiling", "small"):  # forgotten after the test
+    for name in ("compiled/compiling", "small"):  # forgotten after the test
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     return folder
 
@@ -243,7 +204,7 @@ def load(folder: Path, name: str) -> ModuleType:
 
 def call_small_kernel(folder: Path) -> tuple[float, int]:
     """Return what the kernel returns for 1.5, and how often it was compiled for that."""
-    kernel = load(folder, "compiling").compiled(load(folder, "small").double)
+    kernel = load(folder, "compiled/compiling").compiled(load(folder, "small").double)
     return kernel(1.5), sum(kernel.stats.cache_misses.values())
 
 
@@ -251,11 +212,26 @@ def test_a_kernel_is_compiled_once(kernels: Path) -> None:
     assert [call_small_kernel(kernels) for _ in range(3)] == [(3.0, 1), (3.0, 0), (3.0, 0)]
 
 
-def test_a_kernel_is_compiled_again_when_what_it_pastes_in_has_changed(kernels: Path) -> None:
+def test_a_kernel_is_compiled_again_when_what_it_inlines_has_changed(kernels: Path) -> None:
     call_small_kernel(kernels)
-    with (kernels / "vector_math.py").open("a") as file:
+    with (kernels / "compiled/vector_math.py").open("a") as file:
         file.write("# changed\n")
     assert call_small_kernel(kernels) == (3.0, 1)
+
+
+def test_a_change_in_any_file_with_kernels_marks_what_is_kept_as_old(kernels: Path) -> None:
+    sources = [
+        path
+        for path in kernels.rglob("*.py")
+        if re.search("^@(compiled|compiled_fast|inlined)$", path.read_text(), re.MULTILINE)
+    ]
+    digests = {load(kernels, "compiled/compiling")._DIGEST}
+    for source in sources:
+        with source.open("a") as file:
+            file.write("# changed\n")
+        digests.add(load(kernels, "compiled/compiling")._DIGEST)
+    assert len(sources) >= 6
+    assert len(digests) == 1 + len(sources)
 
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
@@ -270,10 +246,29 @@ def test_a_kept_kernel_that_was_cut_off_is_compiled_again(
 
 
 def test_a_kernel_computes_where_its_cache_stops_being_writable(kernels: Path) -> None:
-    kernel = load(kernels, "compiling").compiled(load(kernels, "small").double)
+    kernel = load(kernels, "compiled/compiling").compiled(load(kernels, "small").double)
     shutil.rmtree(kernels / "cache")
     (kernels / "cache").touch()
     assert kernel(1.5) == 3.0
+
+
+@pytest.fixture
+def nowhere_to_keep(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The copy where files stand in the way of every cache, which stops even root."""
+    file = kernels / "file"
+    file.touch()
+    (kernels / "__pycache__").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(file / "cache"))
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(name, str(file / "cache"))
+    return kernels
+
+
+def test_a_kernel_computes_without_a_cache_where_none_can_be_kept(nowhere_to_keep: Path) -> None:
+    kernel = load(nowhere_to_keep, "compiled/compiling").compiled(
+        load(nowhere_to_keep, "small").double
+    )
+    assert (kernel(1.5), type(kernel._cache).__name__) == (3.0, "NullCache")
 
 
 @contextmanager
@@ -288,7 +283,7 @@ def no_forced_switches() -> Iterator[None]:
 
 
 def test_kernels_let_other_threads_run() -> None:
-    from fusion_core.metrics.kernels.edges import qabf_sums
+    from fusion_core.metrics.edges.kernels import qabf_sums
 
     images = np.random.default_rng(1).random((3, 502, 502))
     qabf_sums(images)

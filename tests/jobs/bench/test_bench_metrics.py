@@ -2,6 +2,9 @@
 
 import io
 import json
+import signal
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,10 +14,11 @@ from support.cli import run_cli
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS, list_metrics
+from fusion_core.metrics.base import ScoredBatch
 from jobs.bench import metrics as bench
 from jobs.bench.metrics import MetricsReport, MetricTiming, bench_metrics
 from jobs.bench.tables import print_metrics_report
-from jobs.console.commands import app
+from jobs.console.commands import app, main
 
 COMMAND = ("bench", "metrics", "--repeats", "2")
 
@@ -58,13 +62,6 @@ def test_the_chosen_metrics_are_measured_in_column_order_and_the_suite_last(
     assert [timing["name"] for timing in printed["timings"]] == ["EN", "SCD", "suite"]
 
 
-def test_the_printed_json_holds_the_ratio(printed: dict[str, Any]) -> None:
-    for timing in printed["timings"]:
-        seconds = timing["seconds_per_megapixel"]
-        expected = timing["reference_seconds_per_megapixel"] / seconds
-        assert timing["ratio"] == pytest.approx(expected)
-
-
 def test_compiling_and_loading_are_measured(printed: dict[str, Any]) -> None:
     assert min(printed["compile_seconds"], printed["load_seconds"]) > 0
 
@@ -78,21 +75,15 @@ def test_all_times_are_positive_and_the_median_lies_between_the_extremes(
 ) -> None:
     for timing in report.timings:
         assert 0 < timing.fastest <= timing.seconds_per_megapixel <= timing.slowest
-        assert timing.reference_seconds_per_megapixel is not None
-        assert timing.reference_seconds_per_megapixel > 0
 
 
-def test_ratio_and_pairs_per_second_follow_from_the_median(report: MetricsReport) -> None:
-    for timing in report.timings:
-        seconds, reference = timing.seconds_per_megapixel, timing.reference_seconds_per_megapixel
-        assert reference is not None
-        assert timing.ratio == pytest.approx(reference / seconds)
-        assert timing.pairs_per_second == pytest.approx(1e6 / (48 * 44) / seconds)
-
-
-def test_the_reference_of_the_suite_is_that_of_all_metrics_together(report: MetricsReport) -> None:
-    *single, suite = (timing.reference_seconds_per_megapixel or 0 for timing in report.timings)
-    assert suite > max(single)
+def test_times_are_per_megapixel_and_speeds_per_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "time_repeats", lambda compute, repeats, warm_ups: [3.0, 1.0, 2.0])
+    monkeypatch.setattr(bench, "_measure_compiling", lambda names: (20.0, 0.5))
+    report = bench_metrics(width=200, height=100, metrics=["EN"], repeats=3, batch=10)
+    for timing in report.timings:  # 0.2 megapixels in 10 pairs
+        assert (timing.fastest, timing.seconds_per_megapixel, timing.slowest) == (5.0, 10.0, 15.0)
+        assert timing.pairs_per_second == 5.0
 
 
 def test_the_report_names_machine_versions_and_memory(report: MetricsReport) -> None:
@@ -101,22 +92,24 @@ def test_the_report_names_machine_versions_and_memory(report: MetricsReport) -> 
     assert min(report.memory_before_mb, report.peak_memory_mb) > 1
 
 
-def test_without_the_reference_there_is_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
-    timings = measure(monkeypatch, reference=False).timings
-    found = [(timing.reference_seconds_per_megapixel, timing.ratio) for timing in timings]
-    assert found == [(None, None)] * 2
+def test_a_batch_is_computed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    score_batch = bench.score_batch
 
+    def note(batch: ScoredBatch, names: Sequence[str]) -> torch.Tensor:
+        batches.append(batch.gray.shape[1])
+        return score_batch(batch, names)
 
-def test_a_batch_counts_all_its_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for timing in measure(monkeypatch, reference=False, batch=3).timings:
-        assert timing.pairs_per_second == pytest.approx(1e6 / 63 / timing.seconds_per_megapixel)
+    monkeypatch.setattr(bench, "score_batch", note)
+    measure(monkeypatch, batch=3)
+    assert set(batches) == {3}
 
 
 def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        measure(monkeypatch, reference=False)
+        measure(monkeypatch)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -139,20 +132,21 @@ def test_what_cannot_be_measured_is_refused(settings: dict[str, Any], message: s
         bench_metrics(**settings)
 
 
-def test_the_table_has_a_line_for_each_metric_with_its_ratio(report: MetricsReport) -> None:
+def test_the_table_has_a_line_for_each_metric_with_its_time(report: MetricsReport) -> None:
     lines = [line.split() for line in table(report).splitlines() if line.endswith("│")]
-    assert [line[1] for line in lines] == [*list_metrics(), "suite"]
-    assert all(line[-4].endswith("x") and float(line[-4][:-1]) >= 0 for line in lines)
+    found = {line[1]: float(line[3]) for line in lines}
+    assert list(found) == [*list_metrics(), "suite"]
+    expected = [timing.seconds_per_megapixel for timing in report.timings]
+    assert list(found.values()) == pytest.approx(expected, abs=5.1e-5)
 
 
 def test_the_table_says_how_long_compiling_and_loading_take(report: MetricsReport) -> None:
-    assert "Compiling, once a machine: 20.0 s. Loading" in table(report)
+    assert "Compiling, once per machine: 20.0 s. Loading" in table(report)
 
 
 def test_the_table_of_a_gpu_says_nothing_of_compiling() -> None:
     timing = MetricTiming(
-        name="suite", seconds_per_megapixel=0.5, fastest=0.4, slowest=0.6,
-        reference_seconds_per_megapixel=None, pairs_per_second=2.0,
+        name="suite", seconds_per_megapixel=0.5, fastest=0.4, slowest=0.6, pairs_per_second=2.0,
     )  # fmt: skip
     report = MetricsReport(
         machine="a GPU", versions={}, width=9, height=7, batch=64, repeats=3, timings=[timing],
@@ -162,15 +156,15 @@ def test_the_table_of_a_gpu_says_nothing_of_compiling() -> None:
     assert "Compiling" not in table(report)
 
 
-def test_the_command_prints_the_table_without_the_reference_where_asked(
+def test_the_command_prints_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(bench, "_measure_compiling", lambda names: (20.0, 0.5))
     with pytest.raises(SystemExit) as ended:
-        app([*COMMAND, "--size", "9x7", "--metrics", "EN", "--no-reference"])
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("│ EN "))
-    assert (ended.value.code, line.split()[-6:-3]) == (0, ["–", "│", "–"])
+        app([*COMMAND, "--size", "9x7", "--metrics", "EN"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert (ended.value.code, [line.split()[1] for line in lines]) == (0, ["EN", "suite"])
 
 
 @pytest.mark.parametrize(
@@ -183,8 +177,18 @@ def test_the_command_prints_the_table_without_the_reference_where_asked(
         (["--device", "cuda"], "Error: Expected cpu, or cuda where there is a GPU, but got cuda"),
     ],
 )
-def test_wrong_options_are_usage_errors_in_one_line(arguments: list[str], message: str) -> None:
-    result = run_cli(*COMMAND, *arguments, env={"CUDA_VISIBLE_DEVICES": ""})
-    assert (result.returncode, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
+def test_wrong_options_are_usage_errors_in_one_line(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["irfuse", *COMMAND, *arguments])
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    (line,) = printed.err.splitlines()
     assert line.startswith(message)

@@ -8,18 +8,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from support.collections import write_pairs
-
 from support.records import worker_config
+
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.layouts import Discovery
 from cluster.collections.user_manifest import read_user_manifest
-from cluster.runs.plan import ShardPlan
-from cluster.runs.record import RUN_KEY, RunRecord
-from cluster.runs.stages import WorkerConfig
+from cluster.runs.record import RunRecord
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError
-from fusion_core.networks.weights import Weights
 from jobs.console import commands as cli
 from jobs.console.printing import printable
 from jobs.console.progress import BarProgress, PlainProgress

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics import dispatch
+from fusion_core.metrics.compiled import dispatch
 
-_MEYER_REACH = 50
-"""The Meyer filter is cut to n = -50..50."""
-_TAPS = 2 * _MEYER_REACH + 2
+_MEYER_RADIUS = 50
+"""The Meyer filter is truncated to n = -50..50."""
+_TAPS = 2 * _MEYER_RADIUS + 2
 _SLACK = 100.0 * float(np.finfo(np.float64).eps)
 _CUTOFF = 4.0 * (1.0 + 2.0**-40)
-"""Edges exceed this many means, by more than the rounding of sums.
+"""Edges are stronger than this multiple of the mean, by more than the rounding of sums.
 
 Where a quarter of the pixels hold one strength and the rest none, that strength is the cutoff.
 """
@@ -56,7 +56,7 @@ def edge_map(images: Tensor) -> Tensor:
 
 
 def _compiled_edge_map(images: Tensor) -> Tensor:
-    from fusion_core.metrics.kernels.features import mark_edges
+    from fusion_core.metrics.feature_mi.features_kernels import mark_edges
 
     edges = torch.empty(images.shape, dtype=torch.uint8)
     for image, marks in zip(images, edges.numpy(), strict=True):
@@ -93,7 +93,7 @@ def _cosine_phases(length: int, device: torch.device) -> Tensor:
 
 
 def meyer_transform(images: Tensor) -> Tensor:
-    """Transform by one level of the discrete Meyer wavelet, 102 taps, border mirrored with it.
+    """Transform by one level of the discrete Meyer wavelet (102 taps, half-point symmetric border).
 
     Args:
         images: `(N, H, W)` float64.
@@ -111,7 +111,7 @@ def meyer_transform(images: Tensor) -> Tensor:
 
 
 def _compiled_meyer_transform(images: Tensor) -> Tensor:
-    from fusion_core.metrics.kernels.features import analyse
+    from fusion_core.metrics.feature_mi.features_kernels import analyse
 
     rows, columns = (_mirrored(length) for length in images.shape[1:])
     sizes = [2 * _half_length(length) for length in images.shape[1:]]
@@ -136,15 +136,15 @@ def _meyer_matrix(length: int, device: torch.device) -> Tensor:
 
 
 def _half_length(length: int) -> int:
-    """Return how many coefficients a filter leaves of so many samples."""
+    """Return the number of coefficients that a filter leaves of `length` samples."""
     return (length + _TAPS - 1) // 2
 
 
 @functools.lru_cache(maxsize=32)
 def _mirrored(length: int) -> NDArray[np.int64]:
-    """Return which sample stands where, from the first to the last that a filter touches.
+    """Return the index of the sample at each position that a filter covers, first to last.
 
-    The border is mirrored with its pixel (half-point symmetric), as often as needed.
+    The border is mirrored with its pixel (half-point symmetric), repeatedly where necessary.
     """
     half = _half_length(length)
     positions = np.arange(2 - _TAPS, 2 - _TAPS + 2 * (half - 1) + _TAPS)
@@ -161,7 +161,7 @@ def meyer_filters() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     reversed; the high-pass is its quadrature mirror (102 taps each, as MATLAB's `dmey`).
     """
     nodes, weights = np.polynomial.legendre.leggauss(200)
-    n = np.arange(-_MEYER_REACH, _MEYER_REACH + 1)
+    n = np.arange(-_MEYER_RADIUS, _MEYER_RADIUS + 1)
     # m0 is 1 up to pi/3 and falls to 0 at 2 pi/3.
     start, end = math.pi / 3.0, 2.0 * math.pi / 3.0
     w = 0.5 * (end - start) * nodes + 0.5 * (end + start)

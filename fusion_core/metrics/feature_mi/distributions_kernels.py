@@ -17,13 +17,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.kernels.compiling import compiled_fast, inlined
-from fusion_core.metrics.kernels.vector_math import log2
+from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
+from fusion_core.metrics.compiled.vector_math import log2
 
 Doubles = NDArray[np.float64]
 
 BLOCK = 64
-"""Windows of a block."""
+"""Number of windows in a block."""
 _TINY = 1e-300
 _NINTH = 1.0 / 9.0
 
@@ -44,7 +44,7 @@ def describe(part: Doubles, noise: float) -> None:
 
     Args:
         part: `(31 * 64,)`, the windows' values in its first nine rows; the rest is written.
-        noise: Differences up to this count as none.
+        noise: Differences up to this value count as zero.
     """
     for n in range(BLOCK):
         low = part[PDF + n]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.kernels.compiling import compiled, compiled_fast
+from fusion_core.metrics.compiled.compiling import compiled, compiled_fast
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 _GROUP = 6
-"""Taps that are applied in one pass over a row."""
+"""Number of taps that one pass over a row applies."""
 
 
 @compiled_fast
@@ -21,7 +21,7 @@ def analyse(
 
     Args:
         image: `(H, W)`.
-        rows: Which row stands where when the border is extended, `(2 * H' + T - 2,)`.
+        rows: Index of the row at each position of the extended image, `(2 * H' + T - 2,)`.
         columns: Likewise for columns.
         filters: Low- and high-pass as applied by correlation, `(2, T)`, T a multiple of 6.
         coefficients: Written: `[cA cH; cV cD]`, `(2 * H', 2 * W')`.

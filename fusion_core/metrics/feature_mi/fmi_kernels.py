@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.kernels.compiling import compiled_fast
-from fusion_core.metrics.kernels.windows import BLOCK, FUSED, PDF, SIZE, SOURCE, compare, describe
+from fusion_core.metrics.compiled.compiling import compiled_fast
+from fusion_core.metrics.feature_mi.distributions_kernels import (
+    BLOCK,
+    FUSED,
+    PDF,
+    SIZE,
+    SOURCE,
+    compare,
+    describe,
+)
 
 Doubles = NDArray[np.float64]
 
@@ -19,7 +27,7 @@ def feature_mutual_information(maps: Doubles, noise: float) -> float:
 
     Args:
         maps: Feature maps of A, B and F: `(3, H, W)`.
-        noise: Differences up to this count as none.
+        noise: Differences up to this value count as zero.
     """
     height, width = maps.shape[1] - 2, maps.shape[2] - 2
     block, values = np.zeros(SIZE), np.empty(BLOCK)
@@ -34,7 +42,7 @@ def feature_mutual_information(maps: Doubles, noise: float) -> float:
                 describe(block[SOURCE:], noise)
                 compare(block, values)
                 total += _sum_values(maps[n], maps[2], y, x, count, noise, values)
-    return total / (2 * height * width)
+    return float(total / (2 * height * width))
 
 
 @compiled_fast
@@ -75,7 +83,7 @@ def pattern_mean(edges: NDArray[np.uint8], table: Doubles) -> float:
             f = _next_pattern(f, edges[2], y, x)
             if x >= 2:
                 total += table[a, f] + table[b, f]
-    return total / (2 * height * width)
+    return float(total / (2 * height * width))
 
 
 @compiled_fast
@@ -87,7 +95,7 @@ def _next_pattern(pattern: int, edges: NDArray[np.uint8], y: int, x: int) -> int
 
 @compiled_fast
 def _load_windows(feature: Doubles, y: int, x: int, count: int, part: Doubles) -> None:
-    """Copy windows, column by column; what was beyond `count` stays and is not looked at."""
+    """Copy windows, column by column; what lies beyond `count` is left as it is and is not used."""
     for column in range(3):
         for row in range(3):
             source = feature[y + row, x + column : x + column + count]

@@ -1,4 +1,4 @@
-"""How the kernels are compiled, and kept on disk."""
+"""Decorators that compile kernels and keep the result on disk."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_METRICS = Path(__file__).parents[1]
 _DIGEST = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    b"".join(path.read_bytes() for path in sorted(_METRICS.rglob("*.py")))
 ).hexdigest()[:12]
-"""Of all kernels: numba looks for changes only in the file of the function itself."""
+"""Identifies the sources of all metrics, wherever they keep their kernels.
+
+Numba looks for changes only in the file of the function itself, not in what is inlined into it.
+"""
 
 
 def compiled(function: F) -> F:
@@ -31,7 +35,7 @@ def compiled_fast(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Paste into the kernels that call it, so that their loops become vector instructions."""
+    """Inline into the kernels that call it, so that their loops become vector instructions."""
     return cast("F", njit(inline="always", error_model="numpy")(function))
 
 
@@ -44,7 +48,7 @@ def _compile(function: F, fastmath: bool | set[str]) -> F:
 
 
 class _ForgivingCache(FunctionCache):
-    """Compiled code on disk: what cannot be read is compiled again, and writing may fail."""
+    """A cache on disk whose unreadable files are compiled again, and whose writes may fail."""
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:  # noqa: ANN401
         try:

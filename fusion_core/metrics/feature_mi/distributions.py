@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 class Windows(NamedTuple):
-    """3x3 windows as distributions over 1..9, each quantity of N windows."""
+    """N windows of 3x3 values as distributions over the positions 1..9."""
 
     pdf: Tensor
     """`(9, N)`."""
     cdf: Tensor
-    """`(8, N)`: without the last, which is 1."""
+    """`(8, N)`: without the last value, which is 1."""
     entropy: Tensor
     """`(N,)`, nats."""
     deviation: Tensor
@@ -28,8 +28,8 @@ def describe_windows(
 
     Args:
         values: `(9, N)` float64, each window column by column.
-        noise: Differences up to this count as none.
-        dtype: Of all but the differences within a window, which are taken in float64.
+        noise: Differences up to this value count as zero.
+        dtype: Data type of the result; differences within a window are taken in float64.
     """
     low, high = values.aminmax(dim=0)
     above, span = (values - low).to(dtype), (high - low).to(dtype)

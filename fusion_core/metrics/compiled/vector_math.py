@@ -1,7 +1,8 @@
 """Elementary functions without branches, so that loops over them become vector instructions.
 
-The C library's are scalar calls, several times slower in a loop. Each is right to a few units of
-the last digit for the arguments that its docstring names, and says nothing about others.
+The C library's are scalar calls, several times slower in a loop. Each is
+accurate to a few units in the last place for the arguments that its docstring names, and undefined
+for others.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
 
-from fusion_core.metrics.kernels.compiling import inlined
+from fusion_core.metrics.compiled.compiling import inlined
 
 
 @intrinsic
@@ -66,9 +67,9 @@ _SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 _EXPONENT_SHIFT, _EXPONENT_BIAS = 52, 1023
 _LOG2_E = 1.0 / math.log(2.0)
 _LN2_HIGH = math.ldexp(math.floor(math.ldexp(math.log(2.0), 32)), -32)
-"""log 2 cut to 32 bits, so that a whole multiple of it is exact."""
+"""log 2 truncated to 32 bits, so that its integer multiples are exact."""
 _LN2_LOW = 1.9082149292705877e-10
-"""What was cut off, and what float64 cannot hold of it."""
+"""The rest of log 2, beyond the precision of float64 too."""
 _TAN_1, _TAN_3 = math.sqrt(2.0) - 1.0, math.sqrt(2.0) + 1.0  # of pi / 8 and 3 pi / 8
 _QUARTER, _HALF = math.pi / 4.0, math.pi / 2.0
 
@@ -99,7 +100,7 @@ def exp(x: float) -> float:
 
 @inlined
 def arctan_of_quotient(y: float, x: float) -> float:
-    """Arctangent of y / x in -pi/2..pi/2, for x other than 0 and sums within float64."""
+    """Arctangent of y / x in -pi/2..pi/2, for x other than 0 and sums that do not overflow."""
     ax, ay = abs(x), abs(y)
     steep, middle = ay > _TAN_3 * ax, ay > _TAN_1 * ax
     numerator = -ax if steep else (ay - ax if middle else ay)

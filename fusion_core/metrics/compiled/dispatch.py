@@ -1,4 +1,4 @@
-"""Which code computes: kernels compiled for the CPU, or tensor operations on any device."""
+"""The choice between kernels compiled for the CPU and tensor operations on any device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def use_kernels(images: Tensor) -> bool:
-    """Whether the compiled kernels can take these images."""
+    """Return whether the compiled kernels can take these images."""
     return images.device.type == "cpu"
 
 
@@ -19,9 +19,9 @@ def each_pair(kernel: Callable[..., Any], planes: Tensor, *arguments: Any) -> Te
     """Call a kernel with A, B and F of each pair.
 
     Args:
-        kernel: Takes `(3, H, W)` and the arguments, returns a number or a tuple of numbers.
+        kernel: Takes `(3, H, W)` and the arguments, and returns a number or a tuple of numbers.
         planes: `(3, B, H, W)` on the CPU.
-        *arguments: Passed on.
+        *arguments: Further arguments of the kernel.
 
     Returns:
         `(B,)` or `(B, N)` float64.

@@ -11,22 +11,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.kernels.compiling import compiled_fast, inlined
-from fusion_core.metrics.kernels.vector_math import exp, log2
+from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
+from fusion_core.metrics.compiled.vector_math import exp, log2
 
 Doubles = NDArray[np.float64]
 
 _WINDOW, _PIXELS = 11, 121
 _COLUMNS, _ROWS = 64, 8
-"""Windows of a tile."""
+"""Number of windows in a tile."""
 _STRIDE = _COLUMNS + 16
 _PLANE = (_ROWS + _WINDOW - 1) * _STRIDE
 _A, _B, _F = 0, _PLANE, 2 * _PLANE
 
 _MEAN_A, _MEAN_B, _AA, _BB, _AB, _MEAN_F, _FF, _AF, _BF = (n * _STRIDE for n in range(9))
-"""Where the sums over windows lie."""
+"""Offsets of the sums over windows."""
 _BOX_SUMS, _GAUSSIAN_SUMS = 5, 9
-"""How many of them, from the first, the flat and the Gaussian window need."""
+"""Number of these sums, from the first, that the flat and the Gaussian window need."""
 
 _EPS = 2.0**-52
 _LARGEST_POWER = 10.0
@@ -90,7 +90,7 @@ def mef_quality(images: Doubles, taps: Doubles, floor: float, cancelled: float, 
                 _quality(sums, weights, c, columns)
                 for x in range(min(_COLUMNS, width - x0)):
                     total += columns[x]
-    return total / (height * width)
+    return float(total / (height * width))
 
 
 @compiled_fast

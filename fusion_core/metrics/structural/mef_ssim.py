@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics import dispatch
-from fusion_core.metrics.base import Images, Metric
-from fusion_core.metrics.filters import WINDOW, box_sums, gaussian_means, gaussian_taps
+from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.structural.windows import WINDOW, box_sums, gaussian_means, gaussian_taps
+from fusion_core.papers import Paper
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001)
 _PIXELS = WINDOW * WINDOW
@@ -18,22 +19,47 @@ _C = (0.03 * 255.0) ** 2
 _ENERGY_FLOOR = 0.001
 _LARGEST_POWER = 10.0
 _CANCELLED = 1e-12
-"""A squared norm below this share of its terms is their rounding, and the reference block is 0."""
+"""A squared norm below this share of its terms is rounding noise; the reference block is then 0."""
 _EPS = torch.finfo(torch.float64).eps
 
 
-def mef_ssim(images: Images) -> Tensor:
-    """MEF-SSIM over three scales, the MS_SSIM of the papers' tables: 0..1.
+def mef_ssim(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute MEF-SSIM over three scales, the MS_SSIM of the papers' tables (MS_SSIM).
 
-    All terms of the 11x11 windows come from sums over flat and Gaussian windows. NaN where no
-    window fits at the coarsest scale, or where a scale's mean quality is negative and its power
-    not real.
+    MS_SSIM is the product over three scales s of Q_s to the power of w_s, w = (0.0448, 0.2856,
+    0.3001) / sum. Q_s is the mean over all 11x11 windows of (2 cov(R, F) + C) / (var(R) + var(F) +
+    C), C = (0.03 * 255)**2, under a Gaussian of sigma 1.5, where R is the block that has the
+    structure and contrast wanted of the fusion of A's and B's blocks (Ma, Zeng & Wang 2015,
+    https://doi.org/10.1109/TIP.2015.2442920).
+
+    This is what the papers print as MS_SSIM; it is not the multi-scale SSIM of Wang, Simoncelli &
+    Bovik. Blocks R whose terms cancel up to rounding count as zero.
+
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        0..1 without a unit, float64: a scalar tensor, or `(B,)` for a batch. NaN below 41x41
+        pixels, where no window fits at the coarsest scale, and where the mean quality of a scale is
+        negative and has no real power.
+
+    Example:
+        >>> from fusion_core.images.synthetic import synthetic_pair
+        >>> ir, vis = synthetic_pair(48, 64, seed=1, colour=False)
+        >>> round(mef_ssim(ir, vis, fused=vis).item(), 4)
+        0.3905
     """
-    if min(_halve_length(images.height, 2), _halve_length(images.width, 2)) < WINDOW:
-        return images.undefined()
-    planes = images.levels.to(torch.float64)
+    return evaluate(_score_mef_ssim, ir, vis, fused)
+
+
+def _score_mef_ssim(batch: ScoredBatch) -> Tensor:
+    if min(_halve_length(batch.height, 2), _halve_length(batch.width, 2)) < WINDOW:
+        return batch.undefined()
+    planes = batch.gray.to(torch.float64)
     total = math.fsum(_SCALE_WEIGHTS)
-    result = images.undefined().fill_(1.0)
+    result = batch.undefined().fill_(1.0)
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale > 0:
             planes = _halve(planes)
@@ -44,7 +70,7 @@ def mef_ssim(images: Images) -> Tensor:
 def _mean_quality(planes: Tensor) -> Tensor:
     """Mean over all windows of the similarity of F with the reference block: `(B,)`."""
     if dispatch.use_kernels(planes):
-        from fusion_core.metrics.kernels.structure import mef_quality
+        from fusion_core.metrics.structural.kernels import mef_quality
 
         taps = gaussian_taps().numpy()
         return dispatch.each_pair(mef_quality, planes, taps, _ENERGY_FLOOR, _CANCELLED, _C)
@@ -104,10 +130,16 @@ def _halve_length(length: int, times: int) -> int:
 MS_SSIM = Metric(
     name="MS_SSIM",
     title="Structural similarity for multi-exposure fusion, three scales",
-    measure=mef_ssim,
+    score_batch=_score_mef_ssim,
     higher_is_better=True,
     range="0..1",
     unit="1",
-    paper="Ma, Zeng & Wang 2015",
-    undefined="the image has less than 41 pixels a side, or F opposes its sources at a scale",
+    paper=Paper(
+        authors="Ma, Zeng & Wang",
+        title="Perceptual quality assessment for multi-exposure image fusion",
+        venue="IEEE TIP",
+        year=2015,
+        link="https://doi.org/10.1109/TIP.2015.2442920",
+    ),
+    undefined="the image is smaller than 41x41 pixels, or F opposes its sources at a scale",
 )

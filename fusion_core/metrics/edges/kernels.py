@@ -1,6 +1,6 @@
 """Qabf and Nabf, row by row.
 
-The orders of the sums in the gradients are those of the definitions: flat areas hang on sums that
+The orders of the sums in the gradients are those of the definitions: flat areas depend on sums that
 are exactly zero, and ties between images on sums that are exactly equal.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.kernels.compiling import compiled, compiled_fast, inlined
-from fusion_core.metrics.kernels.vector_math import arctan_of_quotient, exp
+from fusion_core.metrics.compiled.compiling import compiled, compiled_fast, inlined
+from fusion_core.metrics.compiled.vector_math import arctan_of_quotient, exp
 
 Doubles = NDArray[np.float64]
 _HALF_PI = math.pi / 2.0
@@ -26,40 +26,48 @@ def qabf_sums(images: Doubles) -> tuple[float, float]:
     Args:
         images: A, B and F with a border of zeros: `(3, H + 2, W + 2)`.
     """
-    return _sum_rows(images, _qabf_gradient, _add_qabf, 0.0)
+    height, width = images.shape[1] - 2, images.shape[2] - 2
+    strength, angle = np.empty((3, width)), np.empty((3, width))
+    kept, weights = np.empty(width), np.empty(width)
+    numerator, denominator = 0.0, 0.0
+    for y in range(height):
+        _fill_row(images, y, _qabf_gradient, strength, angle)
+        kept[:] = 0.0
+        weights[:] = 0.0
+        for n in range(2):
+            _add_qabf(n, strength, angle, kept, weights)
+        numerator += _total(kept)
+        denominator += _total(weights)
+    return numerator, denominator
 
 
 @compiled
-def nabf_sums(images: Doubles, floor: float) -> tuple[float, float]:
-    """Numerator and denominator of Nabf.
+def nabf_sum(images: Doubles) -> float:
+    """Sum of `(1 - Q_AF) + (1 - Q_BF)` over the artefacts.
 
     Args:
         images: A, B and F with a mirrored border: `(3, H + 2, W + 2)`.
-        floor: Weight of a gradient below the threshold of 2.
     """
-    return _sum_rows(images, _nabf_gradient, _add_nabf, floor)
+    height, width = images.shape[1] - 2, images.shape[2] - 2
+    strength, angle = np.empty((3, width)), np.empty((3, width))
+    added = np.empty(width)
+    total = 0.0
+    for y in range(height):
+        _fill_row(images, y, _nabf_gradient, strength, angle)
+        added[:] = 0.0
+        for n in range(2):
+            _add_nabf(n, strength, angle, added)
+        total += _total(added)
+    return total
 
 
 @inlined
-def _sum_rows(
-    images: Doubles, gradient: Callable[..., None], add: Callable[..., None], floor: float
-) -> tuple[float, float]:
-    """Add up what both sources contribute to numerator and denominator, row by row."""
-    height, width = images.shape[1] - 2, images.shape[2] - 2
-    strength, angle = np.empty((3, width)), np.empty((3, width))
-    over, under = np.empty(width), np.empty(width)
-    top, bottom = 0.0, 0.0
-    for y in range(height):
-        for n in range(3):
-            above, centre, below = images[n, y], images[n, y + 1], images[n, y + 2]
-            gradient(above, centre, below, strength[n], angle[n])
-        over[:] = 0.0
-        under[:] = 0.0
-        for n in range(2):
-            add(n, strength, angle, floor, over, under)
-        top += _total(over)
-        bottom += _total(under)
-    return top, bottom
+def _fill_row(
+    images: Doubles, y: int, gradient: Callable[..., None], strength: Doubles, angle: Doubles
+) -> None:
+    """Compute the gradients of A, B and F in one row."""
+    for n in range(3):
+        gradient(images[n, y], images[n, y + 1], images[n, y + 2], strength[n], angle[n])
 
 
 @compiled
@@ -79,12 +87,10 @@ def _qabf_gradient(
 
 
 @compiled
-def _add_qabf(
-    n: int, strength: Doubles, angle: Doubles, floor: float, over: Doubles, under: Doubles
-) -> None:
+def _add_qabf(n: int, strength: Doubles, angle: Doubles, kept: Doubles, weights: Doubles) -> None:
     """Add one source's `Q * g` and `g` to each pixel's sums."""
     source, source_angle, fused, fused_angle = strength[n], angle[n], strength[2], angle[2]
-    for x in range(over.size):
+    for x in range(kept.size):
         g, f = source[x], fused[x]
         stronger = f > g
         small, large = (g, f) if stronger else (f, g)
@@ -93,8 +99,8 @@ def _add_qabf(
         alignment = 1.0 - abs(source_angle[x] - fused_angle[x]) / _HALF_PI
         quality = 0.9994 / (1.0 + exp(-15.0 * (ratio - 0.5)))
         quality *= 0.9879 / (1.0 + exp(-22.0 * (alignment - 0.8)))
-        over[x] += quality * g
-        under[x] += g
+        kept[x] += quality * g
+        weights[x] += g
 
 
 @compiled
@@ -116,22 +122,18 @@ def _nabf_gradient(
 
 
 @compiled
-def _add_nabf(
-    n: int, strength: Doubles, angle: Doubles, floor: float, over: Doubles, under: Doubles
-) -> None:
-    """Add one source's `(1 - Q) * w`, where F exceeds both sources, and `w`."""
+def _add_nabf(n: int, strength: Doubles, angle: Doubles, added: Doubles) -> None:
+    """Add one source's `1 - Q` to each pixel's sum where F exceeds both sources."""
     g, a, other = strength[n], angle[n], strength[1 - n]
     fused, fused_angle = strength[2], angle[2]
-    for x in range(over.size):
+    for x in range(added.size):
         small, large = (g[x], fused[x]) if fused[x] > g[x] else (fused[x], g[x])
         ratio = 0.0 if small == 0.0 else small / (large if large > 0.0 else 1.0)
         orientation = abs(abs(a[x] - fused_angle[x]) - _HALF_PI) / _HALF_PI
         quality = 0.9999 / (1.0 + exp(-19.0 * (ratio - 0.5)))
         quality *= 0.9995 / (1.0 + exp(-22.0 * (orientation - 0.5)))
-        weight = g[x] * math.sqrt(g[x]) if g[x] >= 2.0 else floor
         artefact = fused[x] > g[x] and fused[x] > other[x]
-        over[x] += (1.0 - math.sqrt(quality)) * weight if artefact else 0.0
-        under[x] += weight
+        added[x] += 1.0 - math.sqrt(quality) if artefact else 0.0
 
 
 @compiled_fast

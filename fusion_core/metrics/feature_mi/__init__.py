@@ -1,0 +1,1 @@
+"""Feature mutual information: feature maps, and the information that their windows share."""

@@ -1,0 +1,1 @@
+"""Metrics of structural similarity, of fused images and of reconstructions."""
