@@ -31,5 +31,6 @@ def isolate(environ: MutableMapping[str, str]) -> None:
 
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a child process that imports this checkout, installed or not."""
-    paths = [str(PROJECT_ROOT), str(PROJECT_ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    folders = [PROJECT_ROOT, PROJECT_ROOT / "jobs" / "public_api", PROJECT_ROOT / "tests"]
+    paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(extra or {})}
