@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,7 +11,9 @@ from torch.nn import functional
 
 from fusion_core.metrics.filters import gaussian_taps
 from fusion_core.networks.devices import constant
-from fusion_core.training.parameters import PixelNorm
+
+if TYPE_CHECKING:
+    from fusion_core.training.parameters import PixelNorm
 
 _PEAK = 255.0
 _WINDOW = 11
