@@ -5,12 +5,12 @@ from typing import Any
 
 import psutil
 import pytest
-from support.cli import run_cli
+from support.cli import call_cli, run_cli
 from support.collections import read_rows, stable, write_pairs
 
 from cluster.storage.store import Store
 
-PAIRS = 24
+PAIRS = 18
 WAIT_S = 280.0
 POISON = str(Path(__file__).parents[1] / "support" / "poison")
 SPARE_BYTES = 4 * 1024**3
@@ -28,7 +28,7 @@ def undisturbed(
 ) -> list[dict[str, Any]]:
     """The rows of a run of healthy pairs."""
     out = tmp_path_factory.mktemp("undisturbed")
-    result = run_cli(*command(collection, out), "--address", ray_address, timeout=WAIT_S)
+    result = call_cli(*command(collection, out), "--address", ray_address, "--workers", "1")
     assert result.returncode == 0, result.stderr
     return stable(read_rows(out))
 
@@ -65,6 +65,21 @@ def failed_rows(
     return failed
 
 
+def test_a_pair_that_crashes_its_worker_is_isolated(
+    collection: Store, poisoned: Store, undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    poison(poisoned, 7, b"segfault")
+    result = run_cli(
+        *command(poisoned, tmp_path / "out"), "--workers", "1",
+        env={"PYTHONPATH": POISON}, timeout=WAIT_S,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    failed = failed_rows(tmp_path / "out", collection, poisoned, undisturbed)
+    assert {number: row["error_stage"] for number, row in failed.items()} == {7: "crash"}
+    assert "worker died while it computed this pair" in failed[7]["error_message"]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_pairs_that_kill_or_hang_their_worker_are_isolated(
     collection: Store, poisoned: Store, undisturbed: list[dict[str, Any]], tmp_path: Path

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.cli import run_cli
+from support.cli import call_cli
 
 from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError, NotFoundError, WeightsError
@@ -49,11 +49,11 @@ def test_psnr_and_mse_are_of_one_picture(images: Path, tmp_path: Path) -> None:
 
 def test_the_command_prints_a_table_or_json(images: Path, tmp_path: Path) -> None:
     command = ["reconstruct", "res2netfuse", "--images", images, "--output", tmp_path / "r.parquet"]
-    table = run_cli(*command)
+    table = call_cli(*command)
     assert table.returncode == 0, table.stderr
     assert "3 images reconstructed" in table.stdout
     assert "1 images failed" in table.stdout
-    found = json.loads(run_cli(*command, "--json").stdout)
+    found = json.loads(call_cli(*command, "--json").stdout)
     assert found["metrics"]["SSIM"]["mean"] > 0.9
     assert found["trained"] is True
 

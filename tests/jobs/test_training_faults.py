@@ -17,6 +17,8 @@ from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
 from jobs.train import TRAIN_KEY, TrainRecord
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 STEPS = 120
 WAIT_S = 240.0
 WEIGHTS = "res2netfuse.safetensors"
@@ -94,8 +96,6 @@ def test_a_training_whose_worker_is_killed_twice_comes_to_the_same_curve(
     assert_same(tmp_path, trained)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_training_that_loses_one_of_two_workers_comes_to_the_same_curve(
     images: Path, ray_address: str, tmp_path: Path
 ) -> None:
@@ -110,8 +110,6 @@ def test_a_training_that_loses_one_of_two_workers_comes_to_the_same_curve(
     assert_same(out, undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_training_whose_workers_keep_dying_says_so_and_goes_on_when_called_again(
     trained: Path, images: Path, ray_address: str, tmp_path: Path
 ) -> None:
