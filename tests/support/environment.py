@@ -31,6 +31,8 @@ def isolate(environ: MutableMapping[str, str]) -> None:
 
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a child process that imports this checkout, installed or not."""
+    extra = extra or {}
     folders = [PROJECT_ROOT, PROJECT_ROOT / "jobs" / "public_api", PROJECT_ROOT / "tests"]
-    paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(extra or {})}
+    given = [environ.get("PYTHONPATH", "") for environ in (extra, os.environ)]
+    paths = [given[0], *map(str, folders), given[1]]
+    return {**os.environ, **extra, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
