@@ -105,7 +105,7 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
         faults = [
             proxy.add(slow_down, "GET", r"list-type=2"),
             proxy.add(cut_answer, "GET", r"list-type=2.*=in"),
-            proxy.add(slow_down, "GET", r"/in/(ir|vis)/", times=4),
+            proxy.add(slow_down, "GET", r"/in/(ir|vis)/", times=2),
             proxy.add(cut_answer, "GET", r"/in/ir/0001\.png"),
             proxy.add(cut_answer, "GET", r"/in/vis/0007\.png"),
             proxy.add(reset, "GET", r"/in/ir/0004\.png"),
@@ -115,7 +115,7 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
             proxy.add(cut_answer, "GET", r"/shard-000002\.parquet"),
             proxy.add(reset_after_taking, "PUT", r"/out/run\.json"),
             proxy.add(cut_request, "PUT", r"/out/manifest\.parquet"),
-            proxy.add(slow_down, "PUT", r"/out/shards/", times=3),
+            proxy.add(slow_down, "PUT", r"/out/shards/", times=2),
             proxy.add(reset_after_taking, "PUT", r"/shard-000000\.parquet"),
             proxy.add(cut_request, "PUT", r"/shard-000001\.parquet"),
             proxy.add(hang, "PUT", r"/shard-000003\.parquet"),

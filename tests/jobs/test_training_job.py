@@ -186,6 +186,7 @@ def test_a_single_image_of_an_s3_store_is_learned(s3_moto: S3Server, ray_address
         assert s3_moto.secret_key.encode() not in out.read(name)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_ends_the_training_with_the_step(
     images: Path, ray_address: str, tmp_path: Path
 ) -> None:

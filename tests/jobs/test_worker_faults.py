@@ -157,7 +157,7 @@ def test_a_driver_that_is_terminated_says_how_to_go_on_and_leaves_no_worker(
     collection: Path, ray_address: str, tmp_path: Path, own_ray: bool
 ) -> None:
     address = "local" if own_ray else ray_address
-    with start_cli(*run_command(collection, tmp_path, address, workers=2)) as driver:
+    with start_cli(*run_command(collection, tmp_path, address)) as driver:
         wait_for_shards(driver, tmp_path, 1)
         workers = (
             session_members(driver.pid) if own_ray else job_workers(ray_address, driver.pid, WORKER)

@@ -6,6 +6,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+POISON = Path(__file__).parent / "poison"
+"""On PYTHONPATH, makes marked images deadly for the worker that decodes them."""
 
 
 def isolate(environ: MutableMapping[str, str]) -> None:
