@@ -115,7 +115,7 @@ def test_the_ray_cluster_has_two_cpus_per_node(ray_nodes: list[str]) -> None:
     assert [node["Resources"]["CPU"] for node in ray.nodes()] == [2, 2]
 
 
-@pytest.mark.parametrize("ending", ["finished", "killed"])
+@pytest.mark.parametrize("ending", ["killed", pytest.param("finished", marks=pytest.mark.slow)])
 def test_workers_share_servers_that_end_with_the_controller(tmp_path: Path, ending: str) -> None:
     with start_nested_session(tmp_path) as controller:
         wait_until(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from cyclopts import App, Parameter
 from pydantic import BaseModel
 
-from fusion_core.errors import InvalidValueError, RunFailedError
+from fusion_core.errors import InvalidValueError
 from jobs.options import parse_key_values
 
 if TYPE_CHECKING:
@@ -147,105 +147,6 @@ def bench_train(
     _show(report, print_training_report, as_json=json_output)
 
 
-@bench.command(name="growth")
-def bench_growth(
-    *,
-    rows: str = "1000,10000,100000,1000000",
-    json_output: JsonOutput = False,
-) -> None:
-    """Measure plan, resume, time a pair and driver memory as the number of pairs grows.
-
-    Args:
-        rows: Numbers of pairs, separated by commas; a million takes some ten minutes.
-        json_output: Print JSON instead of the table.
-    """
-    from jobs.bench import growth
-    from jobs.bench.tables import print_growth_report
-    from jobs.console.progress import terminal_progress
-
-    with terminal_progress() as progress:
-        report = growth.bench_growth(_parse_counts(rows), progress)
-    _show(report, print_growth_report, as_json=json_output)
-
-
-@bench.command(name="overhead")
-def bench_overhead(
-    *,
-    size: str = "640x480",
-    pairs: int = 128,
-    workers: int | None = None,
-    repeats: int = 3,
-    device: Literal["cpu", "cuda"] = "cpu",
-    json_output: JsonOutput = False,
-) -> None:
-    """Measure the job against a bare loop over the same pairs in plain processes, by turns.
-
-    Args:
-        size: Width and height of the made-up pairs.
-        pairs: In each round, either way.
-        workers: Plain processes, and workers of the job; one a CPU by default.
-        repeats: Rounds.
-        device: Where to compute.
-        json_output: Print JSON instead of the table.
-    """
-    from jobs.bench import overhead
-    from jobs.bench.tables import print_overhead_report
-    from jobs.console.progress import terminal_progress
-
-    width, height = _parse_size(size)
-    with terminal_progress() as progress:
-        report = overhead.bench_overhead(
-            width=width,
-            height=height,
-            pairs=pairs,
-            workers=workers,
-            repeats=repeats,
-            device=device,
-            progress=progress,
-        )
-    _show(report, print_overhead_report, as_json=json_output)
-
-
-@bench.command(name="soak")
-def bench_soak(
-    *,
-    pairs: int = 20_000,
-    size: int = 32,
-    kill_every: str = "15s",
-    workers: int = 2,
-    seed: int = 0,
-    json_output: JsonOutput = False,
-) -> None:
-    """Run a job while its workers and drivers are killed at random, and check every row.
-
-    The exit status is 1 if a row is lost, doubled or wrong.
-
-    Args:
-        pairs: Of the made-up collection.
-        size: Side of the images in pixels.
-        kill_every: Time between two kills, such as 15s or 2m.
-        workers: Of the run.
-        seed: Of the choice of victims.
-        json_output: Print JSON instead of the table.
-    """
-    from jobs.bench import soak
-    from jobs.bench.tables import print_soak_report
-    from jobs.console.progress import terminal_progress
-
-    with terminal_progress() as progress:
-        report = soak.bench_soak(
-            pairs=pairs,
-            side=size,
-            kill_every=_parse_seconds(kill_every),
-            workers=workers,
-            seed=seed,
-            progress=progress,
-        )
-    _show(report, print_soak_report, as_json=json_output)
-    if not report.flawless:
-        raise RunFailedError("Rows were lost, doubled or wrong")
-
-
 def _show(
     report: AnyReport, print_report: Callable[[Console, AnyReport], None], *, as_json: bool
 ) -> None:
@@ -255,22 +156,6 @@ def _show(
         print(report.model_dump_json(indent=2))
     else:
         print_report(Console(), report)
-
-
-def _parse_seconds(text: str) -> float:
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
-    try:
-        return float(number) * unit
-    except ValueError:
-        raise InvalidValueError(f"Expected a time such as 15s or 2m, but got {text}") from None
-
-
-def _parse_counts(text: str) -> list[int]:
-    counts = [part.strip().replace("_", "") for part in text.split(",")]
-    if not all(count.isdecimal() for count in counts):
-        raise InvalidValueError(f"Expected numbers such as 1000,10000, but got {text}")
-    return [int(count) for count in counts]
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -9,11 +9,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from jobs.bench.growth import GrowthReport
     from jobs.bench.methods_report import MethodsReport, MethodTiming
     from jobs.bench.metrics import MetricsReport
-    from jobs.bench.overhead import OverheadReport
-    from jobs.bench.soak import SoakReport
     from jobs.bench.training import TrainingReport
 
 
@@ -117,73 +114,4 @@ def print_training_report(console: Console, report: TrainingReport) -> None:
             f"{timing.steps_per_second:.2f}",
             f"{timing.share_outside_passes:.1%}",
         )
-    console.print(table)
-
-
-def print_growth_report(console: Console, report: GrowthReport) -> None:
-    """Print what runs cost beside their pairs."""
-    table = Table(title=report.machine, title_justify="left")
-    for column in ("rows", "plan, s", "ms a pair", "finished, s", "driver memory, MB"):
-        table.add_column(column, justify="right")
-    for point in report.points:
-        table.add_row(
-            f"{point.rows:,}",
-            f"{point.plan_seconds:.1f}",
-            f"{point.ms_per_pair:.2f}",
-            f"{point.finished_seconds:.1f}",
-            f"{point.driver_memory_mb:.0f}",
-        )
-    console.print(table)
-    console.print(
-        f"The driver of the largest run took {report.memory_growth_mb:.0f} MB more than that of "
-        "the smallest. Finished: the whole command, run again when nothing is left to do.",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def print_overhead_report(console: Console, report: OverheadReport) -> None:
-    """Print the job's rate beside that of the bare loop."""
-    title = (
-        f"{report.machine}; {report.width}x{report.height}, {report.pairs} pairs a round, workers: "
-        f"{report.workers}"
-    )
-    table = Table(title=title, title_justify="left")
-    columns = ["bare, pairs/s", "job, pairs/s", "ratio", "start, s", "driver CPU", "Ray CPU"]
-    with_gpu = any(part.gpu_share is not None for part in report.rounds)
-    for column in [*columns, *(["GPU busy"] if with_gpu else [])]:
-        table.add_column(column, justify="right")
-    for part in report.rounds:
-        table.add_row(
-            f"{part.bare_pairs_per_second:.2f}",
-            f"{part.job_pairs_per_second:.2f}",
-            f"{part.ratio:.3f}",
-            f"{part.start_seconds:.1f}",
-            f"{part.driver_share:.1%}",
-            f"{part.ray_share:.1%}",
-            *([f"{part.gpu_share or 0.0:.0%}"] if with_gpu else []),
-        )
-    console.print(table)
-    stages = ", ".join(f"{name} {spent:.0f}" for name, spent in report.rounds[-1].stage_ms.items())
-    console.print(
-        f"Median ratio {report.median_ratio:.3f}, median start "
-        f"{report.median_start_seconds:.1f} s. Milliseconds a pair in the job's stages: {stages}.",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def print_soak_report(console: Console, report: SoakReport) -> None:
-    """Print what became of the rows."""
-    table = Table(title=report.machine, title_justify="left", show_header=False)
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    table.add_row("pairs", f"{report.pairs:,}")
-    table.add_row("seconds", f"{report.seconds:.0f}")
-    table.add_row("workers killed", str(report.workers_killed))
-    table.add_row("drivers killed", str(report.drivers_killed))
-    table.add_row("rows lost", str(report.lost))
-    table.add_row("rows doubled", str(report.doubled))
-    table.add_row("rows wrong", str(report.wrong))
-    table.add_row("stray objects", str(len(report.strays)))
     console.print(table)

@@ -1,11 +1,21 @@
-"""What the tests of whole runs share: a collection, and a run that nothing happened to."""
+"""What the tests of whole runs share: collections, and runs that nothing happened to."""
 
 from pathlib import Path
 
 import pytest
-from support.collections import PAIRS, run_options, write_pairs
+from support.collections import PAIRS, SMALL, FinishedRun, run_options, write_pairs
 
 import irfuse
+
+
+@pytest.fixture(scope="session")
+def small(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A few pairs and their rows, for tests that only read them."""
+    folder = tmp_path_factory.mktemp("small")
+    write_pairs(folder / "in", SMALL)
+    result = irfuse.run(run_options(folder / "in", folder / "out", address=ray_address))
+    assert (result.rows, result.failed, result.computed) == (SMALL, 0, SMALL)
+    return FinishedRun(folder / "in", folder / "out")
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,13 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import stamina
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -34,8 +35,11 @@ from fusion_core.errors import IrfuseError
 # Pillow and tifffile warn of damaged tags before they give up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
+T = TypeVar("T")
 DEEP = settings.get_current_profile_name() == "deep"
 METRICS = ("EN", "SCD")
+LEAST_SHARE = 0.1
+"""Of the examples, that must get through: one that is refused proves little."""
 
 
 def examples(count: int) -> settings:
@@ -45,6 +49,11 @@ def examples(count: int) -> settings:
         derandomize=not DEEP,
         database=None,
     )
+
+
+def mostly(usual: st.SearchStrategy[T], rare: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
+    """Draw three of four from the first strategy."""
+    return st.integers(0, 3).flatmap(lambda number: rare if number == 3 else usual)
 
 
 # Manifests
@@ -61,21 +70,47 @@ texts = st.sampled_from(ODD_TEXT) | st.text(st.characters(codec="utf-8"), max_si
 names = st.sampled_from(COLUMNS) | texts
 
 
+addresses = st.sampled_from(
+    ["a.png", "b/c d.png", "红外.png", "x,y.png", 'a"b.png', "s3://b/k.png", "https://h/a.png"]
+)
+"""Locations that a manifest may name."""
+
+
 @st.composite
-def csv_files(draw: st.DrawFn) -> bytes:
-    """Tables with any header, ragged now and then, in several encodings and dialects."""
+def readable_tables(draw: st.DrawFn) -> list[list[str]]:
+    """Tables with the columns that a manifest needs, and with anything in the others."""
+    cells: dict[str, st.SearchStrategy[str]] = {"ir_uri": addresses, "vis_uri": addresses}
+    for name in draw(st.lists(st.sampled_from(["group", "note", "红外"]), unique=True)):
+        cells[name] = texts
+    count = draw(st.integers(1, 6))
+    columns = [
+        [name, *draw(st.lists(values, min_size=count, max_size=count))]
+        for name, values in cells.items()
+    ]
+    if draw(st.booleans()):
+        columns.append(["pair_id", *(f"{draw(texts)} {number}" for number in range(count))])
+    return [list(row) for row in zip(*draw(st.permutations(columns)), strict=True)]
+
+
+@st.composite
+def odd_tables(draw: st.DrawFn) -> list[list[str]]:
+    """Tables with any header, ragged now and then."""
     header = draw(st.permutations(COLUMNS[:4])) + draw(st.lists(names, max_size=2))
     header = header[draw(st.integers(0, 2)) :]
     width = st.just(len(header)) if draw(st.booleans()) else st.integers(0, 6)
-    rows = [
-        draw(st.lists(texts, min_size=size, max_size=size))
-        for size in draw(st.lists(width, max_size=6))
-    ]
+    sizes = draw(st.lists(width, max_size=6))
+    return [header, *(draw(st.lists(texts, min_size=size, max_size=size)) for size in sizes)]
+
+
+@st.composite
+def csv_files(draw: st.DrawFn) -> bytes:
+    """Tables in several encodings and dialects."""
     sink = io.StringIO(newline="")
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
-    csv.writer(sink, quoting=quoting, lineterminator=end).writerows([header, *rows])
-    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1", "utf-8", "utf-8"]))
+    rows = draw(mostly(readable_tables(), odd_tables()))
+    csv.writer(sink, quoting=quoting, lineterminator=end).writerows(rows)
+    encoding = draw(mostly(st.just("utf-8"), st.sampled_from(["utf-8-sig", "utf-16", "latin-1"])))
     return sink.getvalue().encode(encoding, "replace")
 
 
@@ -108,19 +143,29 @@ def columns_of(rows: int) -> st.SearchStrategy[pa.Array]:
     )
 
 
+def text_table(rows: list[list[str]]) -> pa.Table:
+    header, *cells = rows
+    return pa.table(dict(zip(header, map(list, zip(*cells, strict=True)), strict=True)))
+
+
 @st.composite
-def parquet_files(draw: st.DrawFn) -> bytes:
-    """Tables with any columns, cut or with changed bytes now and then."""
+def odd_columns(draw: st.DrawFn) -> pa.Table:
+    """Tables with columns of any name and type."""
     rows = draw(st.integers(0, 5))
     text = st.lists(texts, min_size=rows, max_size=rows).map(lambda found: pa.array(found))
     header = draw(st.lists(names, max_size=5))
     if draw(st.integers(0, 3)):
         header = ["ir_uri", "vis_uri", *header]
-    arrays = [draw(text | columns_of(rows)) for _ in header]
+    return pa.Table.from_arrays([draw(text | columns_of(rows)) for _ in header], names=header)
+
+
+@st.composite
+def parquet_files(draw: st.DrawFn) -> bytes:
+    """Tables with any columns, cut or with changed bytes now and then."""
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, names=header), sink)
+    pq.write_table(draw(mostly(readable_tables().map(text_table), odd_columns())), sink)
     data = sink.getvalue()
-    return draw(st.sampled_from([data, data, data, data[:-3]]) | damaged(data))
+    return draw(mostly(st.just(data), st.just(data[:-3]) | damaged(data)))
 
 
 def damaged(data: bytes) -> st.SearchStrategy[bytes]:
@@ -138,8 +183,11 @@ def damaged(data: bytes) -> st.SearchStrategy[bytes]:
     return places.map(change) | st.integers(0, len(data) - 1).map(lambda end: data[:end])
 
 
-def freeze_and_read(folder: str, name: str, data: bytes) -> None:
-    """Claim: a manifest is refused in words, or every one of its rows comes back in order."""
+def freeze_and_read(folder: str, name: str, data: bytes) -> bool:
+    """Claim: a manifest is refused in words, or every one of its rows comes back in order.
+
+    Returns whether it was accepted.
+    """
     store = Store(folder)
     store.write(name, data)
     try:
@@ -147,27 +195,40 @@ def freeze_and_read(folder: str, name: str, data: bytes) -> None:
         pair_ids = [value for batch in batches for value in batch.column("pair_id").to_pylist()]
         info, frozen = freeze(read_user_manifest(store, name))
     except IrfuseError:
-        return
+        return False
     store.write(MANIFEST_KEY, frozen)
     manifest = FrozenManifest(store)
     rows = manifest.read(0, manifest.rows)
     assert (info.rows, info.digest) == (manifest.rows, manifest.digest)
     assert [row.pair_id for row in rows] == pair_ids
     assert len({row.pair_id for row in rows}) == len(rows) == info.rows
+    return True
 
 
-@given(data=csv_files() | st.binary(max_size=200))
-@examples(200)
-def test_any_csv_is_frozen_whole_or_refused(data: bytes) -> None:
-    with TemporaryDirectory() as folder:
-        freeze_and_read(folder, "list.csv", data)
+def test_any_csv_is_frozen_whole_or_refused() -> None:
+    accepted: list[bool] = []
+
+    @given(data=csv_files() | st.binary(max_size=200))
+    @examples(200)
+    def check(data: bytes) -> None:
+        with TemporaryDirectory() as folder:
+            accepted.append(freeze_and_read(folder, "list.csv", data))
+
+    check()
+    assert sum(accepted) >= LEAST_SHARE * len(accepted)
 
 
-@given(data=parquet_files() | st.binary(max_size=50))
-@examples(120)
-def test_any_parquet_is_frozen_whole_or_refused(data: bytes) -> None:
-    with TemporaryDirectory() as folder:
-        freeze_and_read(folder, "list.parquet", data)
+def test_any_parquet_is_frozen_whole_or_refused() -> None:
+    accepted: list[bool] = []
+
+    @given(data=parquet_files() | st.binary(max_size=50))
+    @examples(120)
+    def check(data: bytes) -> None:
+        with TemporaryDirectory() as folder:
+            accepted.append(freeze_and_read(folder, "list.parquet", data))
+
+    check()
+    assert sum(accepted) >= LEAST_SHARE * len(accepted)
 
 
 # Folders
@@ -207,9 +268,8 @@ def _is_name(part: str) -> bool:
     return part not in ("", ".", "..") and len(part.encode("utf-8", "surrogateescape")) < 200
 
 
-@given(keys=collections())
-@examples(150)
-def test_pairs_of_any_names_are_frozen_and_read_back(keys: set[str]) -> None:
+def discover_and_read(keys: set[str]) -> bool:
+    """Claim: pairs are read back under any names, or refused in words; returns which."""
     with TemporaryDirectory() as folder:
         store = Store(f"{folder}/in")
         for number, key in enumerate(sorted(keys)):
@@ -220,12 +280,25 @@ def test_pairs_of_any_names_are_frozen_and_read_back(keys: set[str]) -> None:
             out = Store(f"{folder}/out")
             out.write(MANIFEST_KEY, freeze(found.batches())[1])
         except IrfuseError:
-            return
+            return False
         rows = FrozenManifest(out).read(0, len(pairs))
         assert [row.pair_id for row in rows] == [pair.pair_id for pair in pairs]
         for row, pair in zip(rows, pairs, strict=True):
             assert Reader().read(row.ir_uri) == store.read(pair.ir_key)
             assert Reader().read(row.vis_uri) == store.read(pair.vis_key)
+        return len(pairs) > 0
+
+
+def test_pairs_of_any_names_are_frozen_and_read_back() -> None:
+    accepted: list[bool] = []
+
+    @given(keys=collections())
+    @examples(150)
+    def check(keys: set[str]) -> None:
+        accepted.append(discover_and_read(keys))
+
+    check()
+    assert sum(accepted) >= LEAST_SHARE * len(accepted)
 
 
 def _write_if_free(path: Path, data: bytes) -> None:
@@ -254,20 +327,14 @@ FILES = {
     "one pixel": pillow_file(GRAY[:1, :1], "PNG"),
     "text": b"hello",
 }
-images = st.sampled_from(sorted(FILES)).flatmap(
-    lambda name: st.just(FILES[name]) | damaged(FILES[name])
-)
-locations = st.sampled_from(["ir", "vis", "ir", "vis", "ir", "vis", *ODD_TEXT])
+whole = st.sampled_from(sorted(FILES)).map(FILES.__getitem__)
+images = mostly(whole, whole.flatmap(damaged))
+own = st.sampled_from(["ir", "vis"])
+locations = mostly(own, st.sampled_from(ODD_TEXT))
 
 
-@given(
-    files=st.lists(st.tuples(images, images, locations, locations), min_size=1, max_size=5),
-    window=st.integers(1, 3),
-)
-@examples(12)
-def test_every_row_of_a_manifest_has_its_row_whatever_the_images(
-    files: list[tuple[bytes, bytes, str, str]], window: int
-) -> None:
+def fuse_whatever(files: list[tuple[bytes, bytes, str, str]], window: int) -> list[dict[str, Any]]:
+    """Claim: every row of a manifest has its row, in order; returns the rows."""
     with TemporaryDirectory() as folder:
         source, out = Store(f"{folder}/in"), Store(f"{folder}/out")
         uris: list[tuple[str, str]] = []
@@ -286,6 +353,23 @@ def test_every_row_of_a_manifest_has_its_row_whatever_the_images(
     assert [row["pair_id"] for row in rows] == [f"../p\n{n}" for n in range(len(files))]
     for row in rows:
         _check_row(row)
+    return rows
+
+
+def test_every_row_of_a_manifest_has_its_row_whatever_the_images() -> None:
+    ok: list[bool] = []
+
+    @given(
+        files=st.lists(st.tuples(images, images, locations, locations), min_size=1, max_size=5),
+        window=st.integers(1, 3),
+    )
+    @examples(30)
+    def check(files: list[tuple[bytes, bytes, str, str]], window: int) -> None:
+        ok.extend(row["status"] == "ok" for row in fuse_whatever(files, window))
+
+    with stamina.set_testing(True, attempts=1):  # of the hosts in odd locations, none answers
+        check()
+    assert sum(ok) >= LEAST_SHARE * len(ok)
 
 
 def _manifest(uris: list[tuple[str, str]]) -> pa.RecordBatch:

@@ -20,7 +20,7 @@ import torch
 import torchvision  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from safetensors.torch import save
-from support.cli import CommandResult, run_cli
+from support.cli import CommandResult, call_cli
 from support.collections import SIZES, read_rows, write_pairs
 
 import irfuse
@@ -240,9 +240,10 @@ def vgg_run(
 ) -> FinishedRun:
     """`vgg_multilayer` with random weights, by the command."""
     out = tmp_path_factory.mktemp("vgg")
-    result = run_cli(
+    result = call_cli(
         "run", collection, "--out", out, "--method", "vgg_multilayer", "--weights", "random:0",
         "--param", "features=relu", "--metrics", "EN", "--address", ray_address, "--workers", "1",
+        env={"COLUMNS": "100"},
     )  # fmt: skip
     return FinishedRun(out, result)
 
@@ -401,7 +402,7 @@ URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
 def test_weights_that_cannot_be_downloaded_are_told_in_one_sentence_before_ray_starts(
     collection: Path, tmp_path: Path
 ) -> None:
-    result = run_cli(
+    result = call_cli(
         "run", collection, "--out", tmp_path / "out", "--method", "resnet_zca",
         env={"TORCH_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:1"},
     )  # fmt: skip

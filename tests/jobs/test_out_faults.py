@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.cli import RunningCommand, run_cli, start_cli
+from support.cli import RunningCommand, call_cli, start_cli
 from support.collections import PAIRS, read_rows, run_command, stable
 from support.processes import wait_until
 
@@ -60,7 +60,7 @@ def assert_unfinished(out: Path, undisturbed: Path) -> None:
 
 
 def assert_finishes(arguments: list[str], out: Path, undisturbed: Path) -> None:
-    result = run_cli(*arguments, timeout=WAIT_S)
+    result = call_cli(*arguments)
     assert result.returncode == 0, result.stderr
     assert stable(read_rows(out)) == stable(read_rows(undisturbed))
     keys, expected = ({e.key for e in Store(str(run)).entries()} for run in (out, undisturbed))
@@ -76,13 +76,13 @@ def test_a_run_whose_disk_is_full_says_so_and_is_finished_when_there_is_room(
     out, remount = disk
     arguments = run_command(collection, out, ray_address)
     assert remount("size=4k")
-    result = run_cli(*arguments)
+    result = call_cli(*arguments)
     assert result.returncode == 1
     assert f"Cannot write {out}/" in result.stderr
     assert "No space left on device; make room there" in result.stderr
     size = sum(path.stat().st_size for path in shards(undisturbed))
     assert remount(f"size={size // 2}")
-    result = run_cli(*arguments, timeout=WAIT_S)
+    result = call_cli(*arguments)
     assert result.returncode == 1
     assert f"Cannot write {out}/shards/shard-0000" in result.stderr
     assert "No space left on device; make room there" in result.stderr
@@ -93,6 +93,7 @@ def test_a_run_whose_disk_is_full_says_so_and_is_finished_when_there_is_room(
     assert_finishes(arguments, out, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_run_whose_disk_becomes_read_only_says_so_and_is_finished_when_it_is_writable(
     collection: Path,
     undisturbed: Path,
@@ -114,6 +115,7 @@ def test_a_run_whose_disk_becomes_read_only_says_so_and_is_finished_when_it_is_w
     assert_finishes(arguments, out, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_run_whose_out_is_removed_says_so_and_is_finished_by_the_same_command(
     collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
 ) -> None:

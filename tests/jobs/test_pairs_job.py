@@ -11,57 +11,60 @@ from cluster.collections.discovery import discover, manifest_batches
 from cluster.collections.fused_images import FusedImages
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError
+from jobs.options import PairsOptions
 from jobs.pairs import pairs
 
 
 def fused_keys(folder: Path, fused: Path, names: list[str]) -> list[str]:
     for name in names:
         Store(str(fused)).write(name, b"x")
-    batches = FusedImages(str(fused)).add_to(discover(str(folder)).batches())
+    batches = FusedImages(Store(str(fused))).add_to(discover(Store(str(folder))).batches())
     column = [uri for batch in batches for uri in batch.column("fused_uri").to_pylist()]
     return [uri.removeprefix(f"{fused}/") for uri in column]
 
 
 def test_a_folder_becomes_a_manifest(tmp_path: Path) -> None:
     write_pairs(tmp_path / "in", 3)
-    found, info = pairs(str(tmp_path / "in"), str(tmp_path / "m.parquet"))
+    found = pairs(PairsOptions(source=str(tmp_path / "in"), output=str(tmp_path / "m.parquet")))
     table = pq.read_table(tmp_path / "m.parquet")
-    assert (found.matched, info.rows) == ({"folders": 3}, 3)
+    assert (found.discovery.matched, found.rows) == ({"folders": 3}, 3)
     assert table["pair_id"].to_pylist() == ["0000", "0001", "0002"]
     assert table["vis_uri"].to_pylist()[1] == str(tmp_path / "in/vis/0001.png")
 
 
 def test_a_written_manifest_is_a_source(tmp_path: Path) -> None:
     write_pairs(tmp_path / "in", 3)
-    pairs(str(tmp_path / "in"), str(tmp_path / "m.parquet"))
-    direct = [b.to_pylist() for b in manifest_batches(str(tmp_path / "in"))]
-    assert [b.to_pylist() for b in manifest_batches(str(tmp_path / "m.parquet"))] == direct
+    pairs(PairsOptions(source=str(tmp_path / "in"), output=str(tmp_path / "m.parquet")))
+    direct = [b.to_pylist() for b in manifest_batches(Store(str(tmp_path / "in")))]
+    again = manifest_batches(Store(str(tmp_path)), "m.parquet")
+    assert [b.to_pylist() for b in again] == direct
 
 
 def test_s3_is_listed_and_written(s3: S3Server) -> None:
     url = f"s3://{s3.new_bucket()}"
     write_pairs(f"{url}/in", 2, **s3.storage_options)
-    _, info = pairs(f"{url}/in", f"{url}/m.parquet", storage_options=s3.storage_options)
-    batches = manifest_batches(f"{url}/m.parquet", storage_options=s3.storage_options)
+    given = {"output": f"{url}/m.parquet", "storage_options": s3.storage_options}
+    found = pairs(PairsOptions(source=f"{url}/in", **given))
+    batches = manifest_batches(Store(url, s3.storage_options), "m.parquet")
     rows = [row for batch in batches for row in batch.to_pylist()]
-    assert info.rows == 2
+    assert found.rows == 2
     assert rows[1]["ir_uri"] == f"{url}/in/ir/0001.png"
 
 
 def test_an_absent_folder_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="does not exist or is empty"):
-        discover(str(tmp_path / "absent"))
+        discover(Store(str(tmp_path / "absent")))
 
 
 def test_a_folder_without_pairs_is_a_clear_error(tmp_path: Path) -> None:
     Store(str(tmp_path)).write("photo.png", b"x")
     with pytest.raises(ManifestError, match=r"No infrared/visible pair.*--layout"):
-        discover(str(tmp_path))
+        discover(Store(str(tmp_path)))
 
 
 def test_a_manifest_must_be_named_parquet(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"\.parquet"):
-        pairs(str(tmp_path), str(tmp_path / "m.csv"))
+        pairs(PairsOptions(source=str(tmp_path), output=str(tmp_path / "m.csv")))
 
 
 def test_fused_images_match_by_pair_id_or_by_stem(tmp_path: Path) -> None:

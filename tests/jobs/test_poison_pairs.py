@@ -1,18 +1,19 @@
 """Pairs that kill, hang or starve the worker that decodes them, each found and set aside."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from support.cli import run_cli
-from support.collections import read_rows, stable, write_pairs
+from support.cli import call_cli, run_cli
+from support.collections import FinishedRun, read_rows, run_command, stable, write_pairs
+from support.environment import POISON
 
 from cluster.storage.store import Store
 
-PAIRS = 24
+PAIRS = 18
 WAIT_S = 280.0
-POISON = str(Path(__file__).parents[1] / "support" / "poison")
 SPARE_BYTES = 4 * 1024**3
 """For Ray, the driver and a worker, which take about half of it, and whatever else is running."""
 
@@ -28,7 +29,7 @@ def undisturbed(
 ) -> list[dict[str, Any]]:
     """The rows of a run of healthy pairs."""
     out = tmp_path_factory.mktemp("undisturbed")
-    result = run_cli(*command(collection, out), "--address", ray_address, timeout=WAIT_S)
+    result = call_cli(*command(collection, out), "--address", ray_address, "--workers", "1")
     assert result.returncode == 0, result.stderr
     return stable(read_rows(out))
 
@@ -57,7 +58,7 @@ def failed_rows(
 ) -> dict[int, dict[str, Any]]:
     """Return the failed rows by number; all others are as if there were no poison."""
     rows = stable(read_rows(out))
-    assert len(rows) == PAIRS
+    assert len(rows) == len(undisturbed)
     failed = {n: row for n, row in enumerate(rows) if row["status"] == "failed"}
     for number, (row, expected) in enumerate(zip(rows, undisturbed, strict=True)):
         moved = {k: expected[k].replace(collection.url, copy.url) for k in ("ir_uri", "vis_uri")}
@@ -65,6 +66,21 @@ def failed_rows(
     return failed
 
 
+def test_a_pair_that_crashes_its_worker_is_isolated(
+    small: FinishedRun, ray_address: str, tmp_path: Path
+) -> None:
+    collection, copy = Store(str(small.source)), Store(str(tmp_path / "in"))
+    shutil.copytree(small.source, tmp_path / "in")
+    poison(copy, 4, b"segfault")
+    arguments = run_command(copy.url, tmp_path / "out", ray_address, "--max-failure-rate", 1)
+    result = call_cli(*arguments)
+    assert result.returncode == 0, result.stderr
+    failed = failed_rows(tmp_path / "out", collection, copy, stable(read_rows(small.out)))
+    assert {number: row["error_stage"] for number, row in failed.items()} == {4: "crash"}
+    assert "worker died while it computed this pair" in failed[4]["error_message"]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_pairs_that_kill_or_hang_their_worker_are_isolated(
     collection: Store, poisoned: Store, undisturbed: list[dict[str, Any]], tmp_path: Path
@@ -74,7 +90,7 @@ def test_pairs_that_kill_or_hang_their_worker_are_isolated(
         poison(poisoned, number, mark)
     result = run_cli(
         *command(poisoned, tmp_path / "out"), "--pair-timeout", "8",
-        env={"PYTHONPATH": POISON}, timeout=WAIT_S,
+        env={"PYTHONPATH": str(POISON)}, timeout=WAIT_S,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "raylet" not in result.stdout
@@ -98,7 +114,7 @@ def test_a_pair_that_exhausts_memory_is_told_so_and_costs_no_other(
     if memory.available < 2 * SPARE_BYTES:
         pytest.skip("this machine has too little memory left to have it exhausted")
     environment = {
-        "PYTHONPATH": POISON,
+        "PYTHONPATH": str(POISON),
         "RAY_memory_usage_threshold": f"{limit:.4f}",
         "RAY_memory_monitor_refresh_ms": "100",
     }

@@ -4,12 +4,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.cli import run_cli
+from pydantic import ValidationError
+from support.cli import call_cli
 
 from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError, NotFoundError, WeightsError
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
+from jobs.options import ReconstructOptions
 from jobs.reconstruct import reconstruct
 
 
@@ -26,7 +28,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_image_has_a_row_with_its_metrics_or_its_reason(images: Path, tmp_path: Path) -> None:
     output = str(tmp_path / "rows.parquet")
-    report = reconstruct("densefuse", images=str(images), output=output, weights="random:0")
+    report = reconstruct(
+        ReconstructOptions(
+            method="densefuse", images=str(images), output=output, weights="random:0"
+        )
+    )
     rows = pq.read_table(output).to_pylist()
     assert [row["image"] for row in rows] == ["0.png", "1.png", "2.png", "3.png"]
     assert [row["status"] for row in rows] == ["ok", "ok", "ok", "failed"]
@@ -42,29 +48,45 @@ def test_every_image_has_a_row_with_its_metrics_or_its_reason(images: Path, tmp_
 
 def test_psnr_and_mse_are_of_one_picture(images: Path, tmp_path: Path) -> None:
     output = str(tmp_path / "rows.parquet")
-    reconstruct("res2netfuse", images=str(images), output=output, weights="random:1")
+    reconstruct(
+        ReconstructOptions(
+            method="res2netfuse", images=str(images), output=output, weights="random:1"
+        )
+    )
     for row in pq.read_table(output).to_pylist()[:3]:
         assert row["PSNR"] == pytest.approx(-10 * np.log10(row["MSE"]))
 
 
 def test_the_command_prints_a_table_or_json(images: Path, tmp_path: Path) -> None:
     command = ["reconstruct", "res2netfuse", "--images", images, "--output", tmp_path / "r.parquet"]
-    table = run_cli(*command)
+    table = call_cli(*command)
     assert table.returncode == 0, table.stderr
     assert "3 images reconstructed" in table.stdout
     assert "1 images failed" in table.stdout
-    found = json.loads(run_cli(*command, "--json").stdout)
+    found = json.loads(call_cli(*command, "--json").stdout)
     assert found["metrics"]["SSIM"]["mean"] > 0.9
     assert found["trained"] is True
 
 
 def test_wrong_arguments_are_refused(images: Path, tmp_path: Path) -> None:
     output = str(tmp_path / "rows.parquet")
-    with pytest.raises(InvalidValueError, match="Expected one of densefuse, res2netfuse"):
-        reconstruct("resnet152", images=str(images), output=output, weights="random:0")
+    with pytest.raises(ValidationError, match="'densefuse' or 'res2netfuse'"):
+        ReconstructOptions(method="resnet152", images=str(images), output=output)
     with pytest.raises(InvalidValueError, match=r"ends in \.parquet"):
-        reconstruct("densefuse", images=str(images), output="rows.csv", weights="random:0")
+        reconstruct(
+            ReconstructOptions(
+                method="densefuse", images=str(images), output="rows.csv", weights="random:0"
+            )
+        )
     with pytest.raises(NotFoundError, match="There are no images"):
-        reconstruct("densefuse", images=str(tmp_path), output=output, weights="random:0")
+        reconstruct(
+            ReconstructOptions(
+                method="densefuse", images=str(tmp_path), output=output, weights="random:0"
+            )
+        )
     with pytest.raises(WeightsError, match="There is no weight file at"):
-        reconstruct("densefuse", images=str(images), output=output, weights=str(tmp_path / "w"))
+        reconstruct(
+            ReconstructOptions(
+                method="densefuse", images=str(images), output=output, weights=str(tmp_path / "w")
+            )
+        )

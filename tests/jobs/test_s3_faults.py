@@ -89,9 +89,15 @@ def keys_at(url: str, s3: S3Server) -> list[str]:
     return [entry.key for entry in Store(url, s3.storage_options).entries()]
 
 
+@pytest.mark.parametrize("server", ["s3_moto", pytest.param("s3_seaweed", marks=pytest.mark.slow)])
 def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
-    s3: S3Server, collection: Path, undisturbed: list[dict[str, Any]], ray_address: str
+    server: str,
+    request: pytest.FixtureRequest,
+    collection: Path,
+    undisturbed: list[dict[str, Any]],
+    ray_address: str,
 ) -> None:
+    s3: S3Server = request.getfixturevalue(server)
     bucket = copy_to(s3, collection)
     out = f"{bucket}/out"
     with s3_proxy(s3) as proxy:
@@ -99,7 +105,7 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
         faults = [
             proxy.add(slow_down, "GET", r"list-type=2"),
             proxy.add(cut_answer, "GET", r"list-type=2.*=in"),
-            proxy.add(slow_down, "GET", r"/in/(ir|vis)/", times=4),
+            proxy.add(slow_down, "GET", r"/in/(ir|vis)/", times=2),
             proxy.add(cut_answer, "GET", r"/in/ir/0001\.png"),
             proxy.add(cut_answer, "GET", r"/in/vis/0007\.png"),
             proxy.add(reset, "GET", r"/in/ir/0004\.png"),
@@ -109,7 +115,7 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
             proxy.add(cut_answer, "GET", r"/shard-000002\.parquet"),
             proxy.add(reset_after_taking, "PUT", r"/out/run\.json"),
             proxy.add(cut_request, "PUT", r"/out/manifest\.parquet"),
-            proxy.add(slow_down, "PUT", r"/out/shards/", times=3),
+            proxy.add(slow_down, "PUT", r"/out/shards/", times=2),
             proxy.add(reset_after_taking, "PUT", r"/shard-000000\.parquet"),
             proxy.add(cut_request, "PUT", r"/shard-000001\.parquet"),
             proxy.add(hang, "PUT", r"/shard-000003\.parquet"),
@@ -120,7 +126,6 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
             out,
             proxy.s3.storage_options | READ_TIMEOUT,
             address=ray_address,
-            workers=2,
         )
         result = irfuse.run(wanted)
     assert [fault for fault in faults if fault.met < fault.times] == []
@@ -131,6 +136,7 @@ def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_images_that_stay_unreadable_are_failed_rows_until_they_are_retried(
     s3_moto: S3Server, collection: Path, undisturbed: list[dict[str, Any]], ray_address: str
 ) -> None:
@@ -159,6 +165,7 @@ def test_images_that_stay_unreadable_are_failed_rows_until_they_are_retried(
     assert placeless(read_rows(out, s3_moto.storage_options), f"{bucket}/in") == undisturbed
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_written_ends_the_run_and_a_later_one_finishes_it(
     s3_seaweed: S3Server, collection: Path, undisturbed: list[dict[str, Any]], ray_address: str
 ) -> None:

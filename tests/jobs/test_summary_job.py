@@ -19,6 +19,7 @@ from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
 from fusion_core.statistics.description import describe
+from jobs.options import StatusOptions, SummarizeOptions
 from jobs.status import status
 from jobs.summarize import ALL_SUBSETS, summarize
 
@@ -66,7 +67,7 @@ def out(tmp_path: Path) -> Store:
 
 
 def test_status_counts_what_is_there(out: Store) -> None:
-    found = status(out.url)
+    found = status(StatusOptions(out=out.url))
     assert (found.shards, found.shards_done) == (3, 2)
     assert (found.ok, found.failed, found.rows_left) == (3, 1, 2)
     assert found.failed_stages == {"decode": 1}
@@ -74,16 +75,16 @@ def test_status_counts_what_is_there(out: Store) -> None:
 
 
 def test_speed_counts_only_the_time_in_which_shards_were_in_work(out: Store) -> None:
-    assert status(out.url).pairs_per_second == pytest.approx(4 / 20)
+    assert status(StatusOptions(out=out.url)).pairs_per_second == pytest.approx(4 / 20)
 
 
 def test_overlapping_shards_count_their_time_once(out: Store) -> None:
     write_shard(out, 1, [row(2), row(3)])
-    assert status(out.url).pairs_per_second == pytest.approx(6 / 20)
+    assert status(StatusOptions(out=out.url)).pairs_per_second == pytest.approx(6 / 20)
 
 
 def test_groups_and_the_whole_are_described(out: Store) -> None:
-    summary = summarize(out.url)
+    (summary,) = summarize(SummarizeOptions(outs=(out.url,)))
     assert [(g.subset, g.count, g.failed) for g in summary.subsets] == [
         (ALL_SUBSETS, 4, 1), ("day", 3, 1), ("night", 1, 0),
     ]  # fmt: skip
@@ -92,7 +93,7 @@ def test_groups_and_the_whole_are_described(out: Store) -> None:
 
 
 def test_the_summary_is_written_as_json_and_csv(out: Store) -> None:
-    summary = summarize(out.url)
+    (summary,) = summarize(SummarizeOptions(outs=(out.url,)))
     assert json.loads(out.read("summary.json")) == summary.model_dump()
     lines = list(csv.DictReader(io.StringIO(out.read("summary.csv").decode())))
     assert len(lines) == 6
@@ -104,24 +105,24 @@ def test_a_shard_of_another_run_is_refused(out: Store) -> None:
     with pytest.raises(
         StorageError, match=r"shard-000001\.parquet was written by a run with other"
     ):
-        summarize(out.url)
+        summarize(SummarizeOptions(outs=(out.url,)))
 
 
 def test_a_damaged_shard_is_named(out: Store) -> None:
     out.write(shard_key(1), b"PAR1 rubbish PAR1")
     with pytest.raises(StorageError, match=r"shard-000001\.parquet is damaged"):
-        summarize(out.url)
+        summarize(SummarizeOptions(outs=(out.url,)))
 
 
 def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="holds no run"):
-        status(str(tmp_path / "x"))
+        status(StatusOptions(out=str(tmp_path / "x")))
 
 
 def test_a_run_without_shards_has_an_empty_summary(out: Store) -> None:
     for shard in (0, 2):
         out.delete(shard_key(shard))
-    summary = summarize(out.url)
+    (summary,) = summarize(SummarizeOptions(outs=(out.url,)))
     assert (summary.rows, summary.subsets[0].metrics["EN"].mean) == (0, None)
 
 
@@ -176,7 +177,7 @@ def test_scores_for_which_there_is_no_room_are_a_clear_error(
 
     monkeypatch.setattr("tempfile.TemporaryFile", Full)
     with pytest.raises(StorageError, match=r"No space left on device; make room.* TMPDIR"):
-        summarize(out.url)
+        summarize(SummarizeOptions(outs=(out.url,)))
 
 
 def test_one_value_has_no_interval() -> None:
@@ -203,7 +204,7 @@ def test_groups_that_are_mixed_are_described_as_if_each_stood_alone(out: Store) 
     for shard in range(3):
         rows = [row(number, subset=subsets[number]) for number in (next(numbers), next(numbers))]
         write_shard(out, shard, rows)
-    parts = {part.subset: part for part in summarize(out.url).subsets}
+    parts = {part.subset: part for part in summarize(SummarizeOptions(outs=(out.url,)))[0].subsets}
     assert list(parts) == [ALL_SUBSETS, "a", "b", "c"]
     members = {name: [n for n in range(6) if subsets[n] == name] for name in "abc"}
     for name, values in members.items():

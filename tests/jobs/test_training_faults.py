@@ -10,12 +10,14 @@ from support.cli import RunningCommand, run_cli, start_cli
 from support.processes import wait_until
 from support.ray_processes import job_workers, kill
 
-from cluster.runs.record import find_record
+from cluster.storage.records import find_record
 from cluster.storage.store import Store
 from cluster.training.checkpoints import CHECKPOINT_KEY, find_checkpoint
+from cluster.training.record import TrainingRecord
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
-from jobs.train import TRAIN_KEY, TrainRecord
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STEPS = 120
 WAIT_S = 240.0
@@ -60,7 +62,7 @@ def losses(out: Path) -> NDArray[np.float64]:
 def step(out: Path) -> int:
     """Return how far the checkpoint is."""
     store = Store(str(out))
-    record = find_record(store, TRAIN_KEY, TrainRecord, "training")
+    record = find_record(store, TrainingRecord)
     checkpoint = find_checkpoint(store, record.fingerprint) if record else None
     return checkpoint.step if checkpoint else 0
 
@@ -94,8 +96,6 @@ def test_a_training_whose_worker_is_killed_twice_comes_to_the_same_curve(
     assert_same(tmp_path, trained)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_training_that_loses_one_of_two_workers_comes_to_the_same_curve(
     images: Path, ray_address: str, tmp_path: Path
 ) -> None:
@@ -110,8 +110,6 @@ def test_a_training_that_loses_one_of_two_workers_comes_to_the_same_curve(
     assert_same(out, undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_training_whose_workers_keep_dying_says_so_and_goes_on_when_called_again(
     trained: Path, images: Path, ray_address: str, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file
-from support.cli import run_cli, start_cli
+from support.cli import call_cli, start_cli
 from support.processes import wait_until
 from support.s3 import S3Server
 
@@ -122,6 +122,7 @@ def test_a_finished_training_needs_no_ray(
     assert (trained / "res2netfuse.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_curve(
     trained: Path, images: Path, ray_address: str, tmp_path: Path
 ) -> None:
@@ -138,7 +139,7 @@ def test_a_killed_training_goes_on_to_the_same_curve(
         )
         assert driver.poll() is None, driver.stderr
         driver.send_signal(signal.SIGKILL)
-    result = run_cli(*map(str, command), timeout=180)
+    result = call_cli(*command)
     assert result.returncode == 0, result.stderr
     assert f"Training {STEPS} steps from step " in result.stderr
     assert "from the start" not in result.stderr
@@ -147,6 +148,7 @@ def test_a_killed_training_goes_on_to_the_same_curve(
     assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_workers_train_like_one(
     trained: Path, images: Path, ray_address: str, tmp_path: Path
 ) -> None:
@@ -159,6 +161,7 @@ def test_two_workers_train_like_one(
         assert found[name] == pytest.approx(values, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_single_image_of_an_s3_store_is_learned(s3_moto: S3Server, ray_address: str) -> None:
     storage = s3_moto.storage_options
     bucket = f"s3://{s3_moto.new_bucket()}"
@@ -183,6 +186,7 @@ def test_a_single_image_of_an_s3_store_is_learned(s3_moto: S3Server, ray_address
         assert s3_moto.secret_key.encode() not in out.read(name)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_ends_the_training_with_the_step(
     images: Path, ray_address: str, tmp_path: Path
 ) -> None:
@@ -286,6 +290,6 @@ def test_the_papers_settings_are_the_defaults(
 
 
 def test_the_command_line_names_the_option_that_is_wrong(tmp_path: Path) -> None:
-    result = run_cli("train", "densefuse", "--images", tmp_path, "--out", tmp_path, "--crop", "5")
+    result = call_cli("train", "densefuse", "--images", tmp_path, "--out", tmp_path, "--crop", "5")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("Error: --crop: ")

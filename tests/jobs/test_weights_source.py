@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from cluster.storage.weights import find_stored_weights
 from support.collections import write_pairs
 
 import irfuse
@@ -21,6 +20,7 @@ from fusion_core.methods import get_method
 from fusion_core.networks.weights import read_bundled_weights
 from irfuse import RunOptions
 from jobs.console.progress import SilentProgress
+from jobs.weights import find_stored_weights
 
 SECRET = "hushhush"
 
@@ -87,7 +87,8 @@ def server_of(body: bytes) -> Iterator[str]:
 
 def find(url: str) -> Any:
     parameters = get_method("densefuse").parameters.parse({})
-    return find_stored_weights("densefuse", parameters, url, None, SilentProgress())
+    options = RunOptions(source="x", out="y", weights=url)
+    return find_stored_weights(options, parameters, SilentProgress())
 
 
 def test_weights_at_a_signed_url_are_known_without_their_signature() -> None:

@@ -54,10 +54,24 @@ def assert_same(out: Path, undisturbed: Path) -> None:
     assert keys == expected
 
 
-def test_workers_that_are_killed_cost_no_pair(
+def test_a_worker_that_is_killed_costs_no_pair(
     collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
 ) -> None:
     with start_cli(*run_command(collection, tmp_path, ray_address)) as driver:
+        wait_for_shards(driver, tmp_path, 2)
+        (worker,) = job_workers(ray_address, driver.pid, WORKER)
+        kill(worker)
+        result = driver.wait(timeout=WAIT_S)
+    assert result.returncode == 0, result.stderr
+    assert_same(tmp_path, undisturbed)
+    assert {row["attempt"] for row in read_rows(tmp_path)} == {1, 2}
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_again_and_again_cost_no_pair(
+    collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
+) -> None:
+    with start_cli(*run_command(collection, tmp_path, ray_address, workers=2)) as driver:
         starting = wait_until(
             lambda: job_workers(ray_address, driver.pid, WORKER), timeout=WAIT_S, what="a worker"
         )
@@ -73,10 +87,11 @@ def test_workers_that_are_killed_cost_no_pair(
     assert {row["attempt"] for row in read_rows(tmp_path)} == {1, 2}
 
 
+@pytest.mark.slow
 def test_workers_that_stop_answering_are_replaced_and_do_no_harm_when_they_wake(
     collection: Path, undisturbed: Path, ray_address: str, tmp_path: Path
 ) -> None:
-    arguments = run_command(collection, tmp_path, ray_address, "--pair-timeout", 10)
+    arguments = run_command(collection, tmp_path, ray_address, "--pair-timeout", 10, workers=2)
     with start_cli(*arguments) as driver:
         wait_for_shards(driver, tmp_path, 2)
         stopped = job_workers(ray_address, driver.pid, WORKER)
@@ -99,6 +114,7 @@ def test_workers_that_stop_answering_are_replaced_and_do_no_harm_when_they_wake(
     assert {row["attempt"] for row in read_rows(tmp_path)} == {1, 2}
 
 
+@pytest.mark.slow
 def test_nodes_that_are_lost_with_shards_in_work_cost_no_pair(
     collection: Path, undisturbed: Path, nodes: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -112,7 +128,7 @@ def test_nodes_that_are_lost_with_shards_in_work_cost_no_pair(
             workers = job_workers(address, driver.pid, WORKER)
         return workers[0].parent() if workers else driver.poll() is not None
 
-    with start_cli(*run_command(collection, out, address)) as driver:
+    with start_cli(*run_command(collection, out, address, workers=2)) as driver:
         wait_for_shards(driver, out, 1)
         before = raylets(address)
         kill(job_workers(address, driver.pid, WORKER)[0])
@@ -130,7 +146,13 @@ def test_nodes_that_are_lost_with_shards_in_work_cost_no_pair(
     assert_same(out, undisturbed)
 
 
-@pytest.mark.parametrize("own_ray", [False, True], ids=["cluster", "own ray"])
+@pytest.mark.parametrize(
+    "own_ray",
+    [
+        pytest.param(False, id="cluster"),
+        pytest.param(True, id="own ray", marks=pytest.mark.slow),
+    ],
+)
 def test_a_driver_that_is_terminated_says_how_to_go_on_and_leaves_no_worker(
     collection: Path, ray_address: str, tmp_path: Path, own_ray: bool
 ) -> None:
@@ -140,7 +162,7 @@ def test_a_driver_that_is_terminated_says_how_to_go_on_and_leaves_no_worker(
         workers = (
             session_members(driver.pid) if own_ray else job_workers(ray_address, driver.pid, WORKER)
         )
-        assert len(workers) >= 2
+        assert workers
         driver.send_signal(signal.SIGTERM)
         result = driver.wait(timeout=WAIT_S)
         wait_until(

@@ -1,14 +1,18 @@
-"""The `irfuse` command as a process of its own, which a test may signal or kill."""
+"""The `irfuse` command: in this process, or as one of its own, which a test may signal or kill."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
+import irfuse
 from support.environment import child_environment
 from support.processes import end_session
 
@@ -104,3 +108,33 @@ def run_cli(
     """Run `irfuse ARGS` to its end and return exit code and output."""
     with start_cli(*args, env=env) as command:
         return command.wait(timeout=timeout)
+
+
+def run_module(name: str, *args: str, timeout: float) -> CommandResult:
+    """Run `python -m NAME ARGS` to its end and return exit code and output."""
+    with RunningCommand([sys.executable, "-m", name, *args]) as command:
+        return command.wait(timeout=timeout)
+
+
+def call_cli(*args: object, env: dict[str, str] | None = None) -> CommandResult:
+    """Call `irfuse ARGS` in this process, which saves seconds of imports."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    code: object = 0
+    try:
+        with (
+            patch.object(sys, "argv", ["irfuse", *map(str, args)]),
+            patch.dict(os.environ, env or {}),
+            redirect_stdout(stdout),
+            redirect_stderr(stderr),
+        ):
+            irfuse.main()
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)  # the command has put its own in the place
+    return CommandResult(
+        code if isinstance(code, int) else int(code is not None),
+        stdout.getvalue(),
+        stderr.getvalue(),
+    )

@@ -1,6 +1,7 @@
 """Small collections of pairs, and the rows that runs leave behind."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,20 @@ from fusion_core.images.synthetic import synthetic_pair
 from jobs.options import RunOptions
 
 PAIRS = 60
-"""Of the collection that most tests of whole runs take."""
+"""Of the collection of runs that something happens to."""
+SMALL = 6
+"""Pairs of the collection of runs that tests only read."""
 SHARD_SIZE = 3
 SIZES = ((48, 64), (33, 57), (64, 48))
 _VOLATILE = ("attempt", "node", "read_ms", "decode_ms", "fuse_ms", "score_ms", "encode_ms")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A collection and a finished run of it."""
+
+    source: Path
+    out: Path
 
 
 def write_pairs(
@@ -53,12 +64,14 @@ def stable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def run_options(source: object, out: object, **changed: Any) -> RunOptions:
     """Return the options of a small run with untrained weights."""
-    settings = {"weights": "random:0", "shard_size": SHARD_SIZE, "workers": 2, **changed}
+    settings = {"weights": "random:0", "shard_size": SHARD_SIZE, "workers": 1, **changed}
     return RunOptions(source=str(source), out=str(out), **settings)
 
 
-def run_command(source: object, out: object, address: str, *more: object) -> list[str]:
+def run_command(
+    source: object, out: object, address: str, *more: object, workers: int = 1
+) -> list[str]:
     """Return the command line of the same run."""
-    options = ["--weights", "random:0", "--shard-size", SHARD_SIZE, "--workers", 2]
+    options = ["--weights", "random:0", "--shard-size", SHARD_SIZE, "--workers", workers]
     command = ["run", source, "--out", out, "--address", address, *options, *more]
     return [str(part) for part in command]

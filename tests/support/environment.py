@@ -6,6 +6,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+POISON = Path(__file__).parent / "poison"
+"""On PYTHONPATH, makes marked images deadly for the worker that decodes them."""
 
 
 def isolate(environ: MutableMapping[str, str]) -> None:
@@ -31,5 +33,8 @@ def isolate(environ: MutableMapping[str, str]) -> None:
 
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a child process that imports this checkout, installed or not."""
-    paths = [str(PROJECT_ROOT), str(PROJECT_ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **(extra or {})}
+    extra = extra or {}
+    folders = [PROJECT_ROOT, PROJECT_ROOT / "jobs" / "public_api", PROJECT_ROOT / "tests"]
+    given = [environ.get("PYTHONPATH", "") for environ in (extra, os.environ)]
+    paths = [given[0], *map(str, folders), given[1]]
+    return {**os.environ, **extra, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

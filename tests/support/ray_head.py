@@ -1,6 +1,7 @@
 """`python -m support.ray_head ADDRESS_FILE CPUS...`: hold a Ray cluster until SIGTERM.
 
-The first number is the head's CPUs, each further one makes a node of its own.
+The first number is the head's CPUs, each further one makes a node of its own. Its workers die of
+images that are marked as poison.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from support.environment import POISON, child_environment
 from support.processes import wait_until
 from support.services import Connection, Launch
 
@@ -53,6 +55,7 @@ def main(address_file: Path, cpus: list[int]) -> None:
     # Unix sockets live below this folder and their paths may not exceed 107 bytes.
     with TemporaryDirectory(prefix="irfuse-ray-", ignore_cleanup_errors=True) as folder:
         os.environ["RAY_TMPDIR"] = folder  # read while Ray is imported
+        os.environ |= child_environment({"PYTHONPATH": str(POISON)})
         from ray.cluster_utils import Cluster
 
         node: dict[str, Any] = {

@@ -17,7 +17,7 @@ from jobs.bench.matrix_product import LARGEST_SIDE, MatrixRate, measure_matrix_p
 from jobs.bench.methods import bench_methods, default_variants
 from jobs.bench.methods_report import MethodsReport, MethodTiming
 from jobs.bench.tables import print_methods_report
-from jobs.console.commands import app
+from jobs.console.commands import build_app
 
 TINY: dict[str, Any] = {"width": 24, "height": 16, "repeats": 2, "longest_s": 1e-9}
 DENSEFUSE: list[tuple[str, dict[str, Any]]] = [("densefuse", {})]
@@ -207,7 +207,7 @@ def test_the_table_says_where_a_matrix_product_was_smaller(report: MethodsReport
 def run_command(*arguments: str) -> None:
     sizes = ["--size", "9x7", "--repeats", "1", "--precision", "fp32", "--longest-seconds", "0.001"]
     with pytest.raises(SystemExit) as ended:
-        app(["bench", "methods", *sizes, *arguments])
+        build_app()(["bench", "methods", *sizes, *arguments])
     assert ended.value.code == 0
 
 
@@ -230,4 +230,4 @@ def test_the_command_prints_the_table(
 
 def test_parameters_without_a_method_are_refused() -> None:
     with pytest.raises(InvalidValueError, match=r"^Expected --method with --param$"):
-        app(["bench", "methods", "--param", "radius=1"])
+        build_app()(["bench", "methods", "--param", "radius=1"])

@@ -18,7 +18,8 @@ from fusion_core.metrics.base import ScoredBatch
 from jobs.bench import metrics as bench
 from jobs.bench.metrics import MetricsReport, MetricTiming, bench_metrics
 from jobs.bench.tables import print_metrics_report
-from jobs.console.commands import app, main
+from jobs.console.commands import build_app
+from jobs.console.main import main
 
 COMMAND = ("bench", "metrics", "--repeats", "2")
 
@@ -162,7 +163,7 @@ def test_the_command_prints_the_table(
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(bench, "_measure_compiling", lambda names: (20.0, 0.5))
     with pytest.raises(SystemExit) as ended:
-        app([*COMMAND, "--size", "9x7", "--metrics", "EN"])
+        build_app()([*COMMAND, "--size", "9x7", "--metrics", "EN"])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert (ended.value.code, [line.split()[1] for line in lines]) == (0, ["EN", "suite"])
 

@@ -9,9 +9,10 @@ from support.cli import run_cli
 
 from fusion_core.errors import InvalidValueError
 from jobs.bench.tables import print_training_report
-from jobs.bench.training import TrainingReport, bench_training
+from jobs.bench.training import TrainingReport, TrainingTiming, bench_training
 
 
+@pytest.mark.slow
 def test_a_measurement_goes_through_the_job_and_is_printed() -> None:
     result = run_cli(
         "bench", "train", "--method", "densefuse", "--iterations", "4", "--crop", "16", "--json",
@@ -23,10 +24,21 @@ def test_a_measurement_goes_through_the_job_and_is_printed() -> None:
     assert (timing.method, timing.batch, report.iterations) == ("densefuse", 2, 4)
     assert timing.steps_per_second > 0
     assert 0 < timing.share_outside_passes < 1
+
+
+def test_a_report_is_printed() -> None:
+    timing = TrainingTiming(
+        method="densefuse", batch=2, steps_per_second=21.74, share_outside_passes=0.527
+    )
+    report = TrainingReport(
+        machine="m", versions={}, crop=16, precision="fp32", workers=1, iterations=4,
+        timings=[timing],
+    )  # fmt: skip
     output = io.StringIO()
     print_training_report(Console(file=output, width=160), report)
-    assert f"{timing.steps_per_second:.2f}" in output.getvalue()
-    assert "16x16, fp32, workers: 1, 4 steps" in output.getvalue()
+    assert "m; 16x16, fp32, workers: 1, 4 steps" in output.getvalue()
+    for text in ("densefuse", "21.74", "52.7%"):
+        assert text in output.getvalue()
 
 
 def test_a_measurement_of_nothing_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""The command line, as a process of its own with a Ray of its own."""
+"""The command line: messages in this process, claims about a process in one of its own."""
 
 import json
 import subprocess
@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.cli import run_cli
-from support.collections import read_rows, write_pairs
+from support.cli import call_cli, run_cli
+from support.collections import read_rows, run_command, write_pairs
 
-from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS
-from jobs.console.arguments import parse_key_values
+from jobs.options import parse_key_values
 
 HEAVY = ("torch", "ray", "pyarrow", "numpy", "s3fs", "numba", "scipy")
 
@@ -20,7 +19,7 @@ HEAVY = ("torch", "ray", "pyarrow", "numpy", "s3fs", "numba", "scipy")
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['irfuse', 'run', '--help']\n"
-        "from jobs.console.commands import main\n"
+        "from jobs.console.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"print([m for m in {HEAVY} if m in sys.modules])"
@@ -30,6 +29,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert "--max-failure-rate" in shown.stdout
 
 
+@pytest.mark.slow  # `.ci/run` begins with the demo
 def test_the_demo_runs_from_nothing_and_says_where_things_are(tmp_path: Path) -> None:
     result = run_cli("demo", tmp_path / "demo", timeout=180)
     assert result.returncode == 0, result.stderr
@@ -41,7 +41,7 @@ def test_the_demo_runs_from_nothing_and_says_where_things_are(tmp_path: Path) ->
 
 
 def test_a_mistake_is_one_sentence_without_traceback(tmp_path: Path) -> None:
-    result = run_cli("run", tmp_path / "absent", "--out", tmp_path / "o", "--weights", "random:0")
+    result = call_cli("run", tmp_path / "absent", "--out", tmp_path / "o", "--weights", "random:0")
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1] == (
         f"Error: {tmp_path}/absent does not exist or is empty; check the path or URL"
@@ -50,37 +50,33 @@ def test_a_mistake_is_one_sentence_without_traceback(tmp_path: Path) -> None:
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    result = run_cli(
+    result = call_cli(
         "run", tmp_path / "absent", "--out", tmp_path / "o", "--weights", "random:0", "--debug"
     )
     assert "Traceback" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "in", 1)
+    command = ("run", tmp_path / "in", "--out", tmp_path / "o", "--weights", "random:0")
+    for arguments, message in (
         (["--param", "strategy"], "Expected NAME=VALUE"),
         (["--param", "radius=x"], "radius"),
         (["--workers", "0"], "workers"),
         (["--max-failure-rate", "2"], "max-failure-rate"),
         (["--metrics", "EN,nope"], "Unknown metric 'nope'"),
-    ],
-)
-def test_wrong_options_are_usage_errors(tmp_path: Path, arguments: list[str], message: str) -> None:
-    write_pairs(tmp_path / "in", 1)
-    result = run_cli(
-        "run", tmp_path / "in", "--out", tmp_path / "o", "--weights", "random:0", *arguments
-    )
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    ):
+        result = call_cli(*command, *arguments)
+        assert result.returncode == 2, arguments
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
     write_pairs(tmp_path / "in", 1)
-    result = run_cli(
+    result = call_cli(
         "run", tmp_path / "in", "--out", tmp_path / "o", "--weights", "random:0",
-        "--address", "127.0.0.1:1", timeout=200,
+        "--address", "127.0.0.1:1",
     )  # fmt: skip
     assert result.returncode == 1
     assert "Cannot use Ray at 127.0.0.1:1" in result.stderr
@@ -90,38 +86,43 @@ def test_pairs_prints_what_it_matched_and_ignored(tmp_path: Path) -> None:
     store = write_pairs(tmp_path / "in", 2)
     for key in ("ir/Thumbs.db", "ir/._0000.png", "labels/0000.png", "ir/lonely.png"):
         store.write(key, b"x")
-    result = run_cli("pairs", tmp_path / "in", "-o", tmp_path / "m.parquet")
+    result = call_cli("pairs", tmp_path / "in", "-o", tmp_path / "m.parquet")
     assert result.returncode == 0, result.stderr
     for text in ("pairs by layout: folders", "Thumbs.db", "._*", "labels", "ir/lonely.png"):
         assert text in result.stdout
 
 
-def test_status_and_summarize_print_json_for_machines(tmp_path: Path) -> None:
+def test_chosen_metrics_are_computed_and_printed_as_json_for_machines(
+    ray_address: str, tmp_path: Path
+) -> None:
     store = write_pairs(tmp_path / "in", 4)
     store.write("ir/0002.png", b"")
-    run = run_cli("run", tmp_path / "in", "--out", tmp_path / "o", "--weights", "random:0")
-    assert run.returncode == 1
-    status = json.loads(run_cli("status", tmp_path / "o", "--json").stdout)
+    command = run_command(store.url, tmp_path / "o", ray_address, "--metrics", "EN,SSIM_a")
+    assert call_cli(*command).returncode == 1
+    status = json.loads(call_cli("status", tmp_path / "o", "--json").stdout)
     assert (status["ok"], status["failed"], status["trained"]) == (3, 1, False)
     assert status["failures"][0]["pair_id"] == "0002"
-    (summary,) = json.loads(run_cli("summarize", tmp_path / "o", "--json").stdout)
+    for row in read_rows(tmp_path / "o"):
+        assert set(METRICS) & set(row) == {"EN", "SSIM_a"}
+        assert row["status"] == "failed" or min(row["EN"], row["SSIM_a"]) > 0
+    (summary,) = json.loads(call_cli("summarize", tmp_path / "o", "--json").stdout)
     assert summary["subsets"][0]["metrics"]["EN"]["count"] == 3
-    table = run_cli("summarize", tmp_path / "o").stdout
+    table = call_cli("summarize", tmp_path / "o").stdout
     assert "untrained weights" in table
     assert "SSIM_a" in table
 
 
 def test_methods_and_metrics_list_what_there_is() -> None:
-    methods = run_cli("methods").stdout
+    methods = call_cli("methods").stdout
     assert "strategy" in methods
     assert "l1_norm" in methods
-    metrics = run_cli("metrics").stdout
+    metrics = call_cli("metrics").stdout
     for name in (*METRICS, "higher", "lower"):
         assert name in metrics
 
 
 def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
-    result = run_cli("status", tmp_path)
+    result = call_cli("status", tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert "holds no run" in result.stderr
 
@@ -130,17 +131,8 @@ def test_names_with_equals_signs_and_json_are_parsed() -> None:
     assert parse_key_values(["a=b=c", '{"d": {"e": 1}}']) == {"a": "b=c", "d": {"e": 1}}
 
 
-@pytest.mark.parametrize("text", ['{"secret": "hidden",}', "hidden"])
-def test_malformed_options_are_not_repeated_in_the_error(text: str) -> None:
-    with pytest.raises(InvalidValueError, match="Expected") as caught:
-        parse_key_values([text])
-    assert "hidden" not in str(caught.value)
-
-
-def test_an_unfinished_write_is_never_taken_for_a_shard(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "in", 4)
-    store = Store(str(tmp_path / "o"))
-    store.write("shards/.shard-000000.parquet.irfuse-tmp-00", b"PAR1 half")
-    result = run_cli("run", tmp_path / "in", "--out", store.url, "--weights", "random:0")
-    assert result.returncode == 0, result.stderr
-    assert len(read_rows(store.url)) == 4
+def test_malformed_options_are_not_repeated_in_the_error() -> None:
+    for text in ('{"secret": "hidden",}', "hidden"):
+        with pytest.raises(InvalidValueError, match="Expected") as caught:
+            parse_key_values([text])
+        assert "hidden" not in str(caught.value)

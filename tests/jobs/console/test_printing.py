@@ -17,10 +17,12 @@ from cluster.runs.record import RunRecord
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError
-from jobs.console import commands as cli
+from jobs.console import main as cli
 from jobs.console.printing import printable
 from jobs.console.progress import BarProgress, PlainProgress
-from jobs.console.tables import print_discovery, print_status, print_summary
+from jobs.console.tables import print_pairs, print_status, print_summaries
+from jobs.options import PairsOptions, StatusOptions, SummarizeOptions
+from jobs.pairs import PairsResult
 from jobs.status import status
 from jobs.summarize import Summary, summarize_run, summary_csv, write_summary
 
@@ -88,7 +90,8 @@ def test_the_status_shows_every_failed_pair_and_obeys_none(
     nasty: tuple[Path, Store, Summary],
 ) -> None:
     console = terminal()
-    print_status(console, status(nasty[1].url, failures=100))
+    options = StatusOptions(out=nasty[1].url, failures=100)
+    print_status(console, status(options), options)
     shown = shown_by(console)
     assert_harmless(shown)
     assert shown.count("    failed  ") == len(NASTY)
@@ -98,7 +101,7 @@ def test_the_status_shows_every_failed_pair_and_obeys_none(
 
 def test_the_summary_shows_groups_as_they_are_spelt(nasty: tuple[Path, Store, Summary]) -> None:
     console = terminal()
-    print_summary(console, [nasty[2]])
+    print_summaries(console, [nasty[2]], SummarizeOptions(outs=(nasty[1].url,)))
     shown = shown_by(console)
     assert_harmless(shown)
     assert "[link=http://x]y" in shown
@@ -112,14 +115,16 @@ def test_the_summary_as_csv_gives_the_groups_back(nasty: tuple[Path, Store, Summ
 
 def test_images_without_a_partner_are_shown_harmlessly() -> None:
     console = terminal()
-    print_discovery(console, Discovery([], {}, NASTY[:5], {}))
+    found = PairsResult("m.parquet", 0, "", Discovery([], {}, NASTY[:5], {}))
+    print_pairs(console, found, PairsOptions(source="s", output="m.parquet"))
     assert_harmless(shown_by(console))
 
 
 def test_json_for_machines_holds_no_control_characters(
     nasty: tuple[Path, Store, Summary], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli.status(nasty[1].url, failures=100, json_output=True)
+    options = StatusOptions(out=nasty[1].url, failures=100, json_output=True)
+    print_status(terminal(), status(options), options)
     shown = capsys.readouterr().out
     assert_harmless(shown)
     assert {failure["pair_id"] for failure in json.loads(shown)["failures"]} == set(NASTY)
@@ -138,11 +143,11 @@ def test_progress_shows_names_as_they_are_spelt(capsys: pytest.CaptureFixture[st
 def test_errors_are_one_line_without_control_characters_and_secrets(
     debug: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(arguments: list[str]) -> None:
+    def fail(arguments: list[str], **options: bool) -> None:
         assert arguments == ["run"]
         raise IrfuseError("no \x1b[2J\nhttps://host/x?sig=hush") from OSError("s3://k:hush@b/x")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "build_app", lambda: fail)
     monkeypatch.setattr("sys.argv", ["irfuse", "run", *debug])
     monkeypatch.setattr(cli, "_end_on_sigterm", lambda: None)
     with pytest.raises(SystemExit) as caught:

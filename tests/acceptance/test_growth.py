@@ -1,19 +1,20 @@
-"""`irfuse bench growth`: what it measures and prints, not how fast this machine is."""
+"""The measurement of growth: what it measures and prints, not how fast this machine is."""
 
 import io
 import json
 
 import pytest
 from rich.console import Console
-from support.cli import run_cli
+from support.cli import run_module
 
 from fusion_core.errors import InvalidValueError
-from jobs.bench.growth import GrowthReport, bench_growth
-from jobs.bench.tables import print_growth_report
+from tests.acceptance.growth import GrowthReport, measure_growth, parse_counts, print_report
+
+pytestmark = pytest.mark.slow
 
 
 def test_runs_of_growing_size_are_measured_and_printed() -> None:
-    result = run_cli("bench", "growth", "--rows", "30", "--json", timeout=240)
+    result = run_module("tests.acceptance.growth", "--rows", "30", "--json", timeout=240)
     assert result.returncode == 0, result.stderr
     report = GrowthReport(**json.loads(result.stdout))
     [point] = report.points
@@ -21,7 +22,7 @@ def test_runs_of_growing_size_are_measured_and_printed() -> None:
     assert min(point.plan_seconds, point.finished_seconds, point.ms_per_pair) > 0
     assert 50 < point.driver_memory_mb < 10_000
     output = io.StringIO()
-    print_growth_report(Console(file=output, width=160), report)
+    print_report(Console(file=output, width=160), report)
     assert f"{point.driver_memory_mb:.0f}" in output.getvalue()
     assert "took 0 MB more" in output.getvalue()
 
@@ -29,10 +30,10 @@ def test_runs_of_growing_size_are_measured_and_printed() -> None:
 @pytest.mark.parametrize("rows", [[], [0, 10], [10, 10], [20, 10]])
 def test_numbers_of_rows_that_do_not_grow_are_refused(rows: list[int]) -> None:
     with pytest.raises(InvalidValueError, match="growing numbers of rows"):
-        bench_growth(rows)
+        measure_growth(rows)
 
 
-def test_numbers_that_are_none_are_a_usage_error() -> None:
-    result = run_cli("bench", "growth", "--rows", "10,many")
-    assert result.returncode == 2
-    assert "Expected numbers such as 1000,10000, but got 10,many" in result.stderr
+def test_numbers_are_separated_by_commas() -> None:
+    assert parse_counts("1000, 10_000") == [1000, 10_000]
+    with pytest.raises(InvalidValueError, match="numbers such as 1000,10000, but got 10,many"):
+        parse_counts("10,many")

@@ -1,4 +1,4 @@
-"""`irfuse bench soak`: that it kills, and that it sees what is wrong with rows."""
+"""The soak: that it kills, and that it sees what is wrong with rows."""
 
 import io
 import json
@@ -10,17 +10,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from support.cli import run_cli
+from support.cli import run_module
 
 import irfuse
 from cluster.runs.plan import shard_key
-from cluster.runs.record import read_run
-from cluster.runs.rows import encode_shard, shard_facts
+from cluster.runs.record import RunRecord
+from cluster.runs.rows import encode_shard, shard_metadata
+from cluster.storage.records import read_record
 from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError
 from irfuse import RunOptions
-from jobs.bench.soak import SoakReport, bench_soak, inspect_rows, write_collection
-from jobs.bench.tables import print_soak_report
+from tests.acceptance.inspection import inspect_rows, write_collection
+from tests.acceptance.soak import SoakReport, measure_soak, parse_seconds, print_report
+
+pytestmark = pytest.mark.slow
 
 PAIRS = 110
 
@@ -43,9 +46,9 @@ def finished(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def rewrite(out: Store, shard: int, change: Callable[[Records], Records]) -> None:
     table = pq.ParquetFile(out.open(shard_key(shard))).read()
-    facts = shard_facts(table.schema.metadata)
-    metrics = read_run(out).metrics
-    out.write(shard_key(shard), encode_shard(change(table.to_pylist()), metrics, facts))
+    metadata = shard_metadata(table.schema.metadata)
+    metrics = read_record(out, RunRecord).metrics
+    out.write(shard_key(shard), encode_shard(change(table.to_pylist()), metrics, metadata))
 
 
 def changed(change: dict[str, Any]) -> Callable[[Records], Records]:
@@ -90,11 +93,9 @@ def test_objects_of_no_run_are_strays(finished: Path, tmp_path: Path) -> None:
     assert found.strays == ["shards/shard-000001 (copy).parquet", "shards/shard-000006.parquet"]
 
 
-@pytest.mark.slow
 def test_a_run_survives_the_soak() -> None:
-    result = run_cli(
-        "bench", "soak", "--pairs", "400", "--kill-every", "10s", "--json", timeout=280
-    )
+    arguments = ("--pairs", "400", "--kill-every", "10s", "--json")
+    result = run_module("tests.acceptance.soak", *arguments, timeout=280)
     assert result.returncode == 0, result.stderr
     report = SoakReport(**json.loads(result.stdout))
     assert report.flawless
@@ -108,7 +109,7 @@ def test_what_the_soak_found_is_printed() -> None:
     )  # fmt: skip
     assert not report.flawless
     output = io.StringIO()
-    print_soak_report(Console(file=output, width=160), report)
+    print_report(Console(file=output, width=160), report)
     lines = [line.split("│")[1:3] for line in output.getvalue().splitlines() if "│" in line]
     assert {name.strip(): value.strip() for name, value in lines} == {
         "pairs": "12,345", "seconds": "68", "workers killed": "9", "drivers killed": "4",
@@ -121,10 +122,10 @@ def test_what_the_soak_found_is_printed() -> None:
 )
 def test_a_soak_of_nothing_is_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError, match="Expected at least one pair"):
-        bench_soak(**setting)
+        measure_soak(**setting)
 
 
-def test_a_time_that_is_none_is_a_usage_error() -> None:
-    result = run_cli("bench", "soak", "--kill-every", "soon")
-    assert result.returncode == 2
-    assert "Expected a time such as 15s or 2m, but got soon" in result.stderr
+def test_times_have_units() -> None:
+    assert [parse_seconds(text) for text in ("15s", "2m", "1h", "7")] == [15, 120, 3600, 7]
+    with pytest.raises(InvalidValueError, match="Expected a time such as 15s or 2m, but got soon"):
+        parse_seconds("soon")

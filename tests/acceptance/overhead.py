@@ -1,54 +1,46 @@
-"""What Ray, storage and the driver cost beside reading, fusing, scoring and encoding themselves."""
+"""The cost of Ray, storage and driver in addition to reading, fusing, scoring and encoding.
+
+`python -m tests.acceptance.overhead`, in a checkout; see the README beside it.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import statistics
 import subprocess
-import sys
 import tempfile
-import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-import torch
+from cyclopts import App
 from pydantic import BaseModel, ConfigDict, computed_field
+from rich.console import Console
+from rich.table import Table
 
 from cluster.runs.ledger import Ledger
-from cluster.runs.plan import default_shard_size, shard_key
-from cluster.runs.record import read_run
-from cluster.runs.rows import TIMED_STAGES, ResultRow, encode_shard
-from cluster.session.ray_session import WORKER_ENVIRONMENT, usable_cpus
-from cluster.storage.reader import Reader
+from cluster.runs.record import RunRecord
+from cluster.runs.rows import TIMED_STAGES
+from cluster.session.ray_session import usable_cpus
+from cluster.storage.records import read_record
 from cluster.storage.store import Store
-from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import InvalidValueError, RunFailedError
-from fusion_core.images.bit_depth import to_eight_bit
-from fusion_core.images.decoding import decode_image
 from fusion_core.images.encoding import encode_png
-from fusion_core.methods import build_method, get_method
-from fusion_core.methods.fusion import fuse_images
-from fusion_core.metrics import select_metrics
-from fusion_core.metrics.scoring import prepare_metrics, score_images
 from jobs.bench.measuring import (
     Report,
     check_setting,
     describe_machine,
-    environment,
     noisy_pair,
     to_levels,
     versions,
 )
-from jobs.bench.processes import CpuWatch, GpuWatch, repeatedly
-from jobs.console.progress import Progress, SilentProgress
+from jobs.console.progress import Progress, SilentProgress, terminal_progress
+from tests.acceptance.bare_loop import bare_rate
+from tests.acceptance.console import JsonOutput, run_app, show
+from tests.acceptance.processes import IRFUSE, CpuWatch, GpuWatch, repeatedly
 
-_METHOD = "densefuse"
 _DISTINCT_PAIRS = 16
-_LONGEST_START_S = 600.0
 
 
 class Round(BaseModel):
@@ -79,7 +71,7 @@ class Round(BaseModel):
 
 
 class OverheadReport(Report):
-    """What `irfuse bench overhead` measured."""
+    """What the measurement measured."""
 
     width: int
     """Pixels."""
@@ -105,7 +97,7 @@ class OverheadReport(Report):
         return statistics.median(part.start_seconds for part in self.rounds)
 
 
-def bench_overhead(
+def measure_overhead(
     *,
     width: int = 640,
     height: int = 480,
@@ -144,7 +136,7 @@ def bench_overhead(
         _write_pairs(Store(str(folder / "pairs")), pairs, height, width)
         for number in range(repeats):
             progress.message(f"Round {number + 1} of {repeats}: plain processes")
-            bare = _bare_rate(folder, pairs, count, device)
+            bare = bare_rate(folder, pairs, count, device)
             progress.message(f"Round {number + 1} of {repeats}: the job")
             rounds.append(_job_round(folder, number, count, device, bare))
     return OverheadReport(
@@ -169,76 +161,9 @@ def _write_pairs(store: Store, pairs: int, height: int, width: int) -> None:
             store.write(f"{modality}/{number:06d}.png", data)
 
 
-# The bare loop
-
-
-def _bare_rate(folder: Path, pairs: int, workers: int, device: str) -> float:
-    context = multiprocessing.get_context("spawn")
-    with (
-        environment({**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": "1"}),
-        context.Manager() as manager,
-        ProcessPoolExecutor(workers, mp_context=context) as pool,
-    ):
-        everyone = manager.Barrier(workers)
-        spans = list(
-            pool.map(
-                _work_alone,
-                [str(folder)] * workers,
-                [range(first, pairs, workers) for first in range(workers)],
-                [pairs] * workers,
-                [everyone] * workers,
-                [device] * workers,
-            )
-        )
-    return pairs / (max(end for _, end in spans) - min(start for start, _ in spans))
-
-
-def _work_alone(
-    folder: str, numbers: range, pairs: int, everyone: threading.Barrier, device: str
-) -> tuple[float, float]:
-    """Fuse and score a share of the pairs; returns when the work began and ended."""
-    torch.set_num_threads(1)
-    parameters = get_method(_METHOD).parameters()
-    weights = find_stored_weights(_METHOD, parameters, None, None, SilentProgress())
-    fuse_batch = build_method(_METHOD, parameters, weights, device)
-    metrics = select_metrics()
-    prepare_metrics(metrics, device)
-    reader, out = Reader(), Store(f"{folder}/bare")
-    shard_size = default_shard_size(pairs)
-    everyone.wait(_LONGEST_START_S)
-    started = time.time()
-    for first in range(0, len(numbers), shard_size):
-        records = []
-        for number in numbers[first : first + shard_size]:
-            uris = [f"{folder}/pairs/{modality}/{number:06d}.png" for modality in ("ir", "vis")]
-            images = [
-                to_eight_bit(decode_image(reader.read(uri)), parameters.sixteen_bit) for uri in uris
-            ]
-            ir, vis = ([image] for image in images)
-            fused = fuse_images(fuse_batch, ir, vis, parameters, device)
-            (scores,) = score_images(ir, vis, fused, metrics, device)
-            row = ResultRow(f"{number:06d}", "", uris[0], uris[1], _METHOD)
-            row.fused = {"bytes": encode_png(fused[0]), "path": None}
-            row.metrics = scores.values
-            records.append(row.to_record())
-        out.write(shard_key(numbers[first]), encode_shard(records, metrics, {}))
-    return started, time.time()
-
-
-# The job
-
-
 def _job_round(folder: Path, number: int, workers: int, device: str, bare: float) -> Round:
     out = str(folder / f"run-{number}")
-    command = [
-        sys.executable,
-        "-m",
-        "jobs.console.commands",
-        "run",
-        str(folder / "pairs"),
-        "--out",
-        out,
-    ]
+    command = [*IRFUSE, "run", str(folder / "pairs"), "--out", out]
     options = ["--workers", str(workers), "--device", device, "--address", "local"]
     started = time.time()
     with subprocess.Popen(
@@ -281,17 +206,90 @@ class _Shard:
 def _read_shards(out: Store) -> list[_Shard]:
     columns = [f"{stage}_ms" for stage in TIMED_STAGES]
     shards = []
-    for content in Ledger(out, read_run(out)).contents(columns):
+    for content in Ledger(out, read_record(out, RunRecord)).contents(columns):
         assert content.table is not None
         spent = {stage: content.table[f"{stage}_ms"].to_pylist() for stage in TIMED_STAGES}
-        started = datetime.fromisoformat(content.facts["started"]).timestamp()
+        started = datetime.fromisoformat(content.metadata["started"]).timestamp()
         shards.append(
             _Shard(
                 rows=content.rows,
                 started=started,
                 first_pair=started + sum(times[0] for times in spent.values()) / 1e3,
-                committed=datetime.fromisoformat(content.facts["committed"]).timestamp(),
+                committed=datetime.fromisoformat(content.metadata["committed"]).timestamp(),
                 stage_ms={stage: statistics.mean(times) for stage, times in spent.items()},
             )
         )
     return shards
+
+
+def print_report(console: Console, report: OverheadReport) -> None:
+    """Print the job's rate beside that of the bare loop."""
+    title = (
+        f"{report.machine}; {report.width}x{report.height}, {report.pairs} pairs a round, workers: "
+        f"{report.workers}"
+    )
+    table = Table(title=title, title_justify="left")
+    columns = ["bare, pairs/s", "job, pairs/s", "ratio", "start, s", "driver CPU", "Ray CPU"]
+    with_gpu = any(part.gpu_share is not None for part in report.rounds)
+    for column in [*columns, *(["GPU busy"] if with_gpu else [])]:
+        table.add_column(column, justify="right")
+    for part in report.rounds:
+        table.add_row(
+            f"{part.bare_pairs_per_second:.2f}",
+            f"{part.job_pairs_per_second:.2f}",
+            f"{part.ratio:.3f}",
+            f"{part.start_seconds:.1f}",
+            f"{part.driver_share:.1%}",
+            f"{part.ray_share:.1%}",
+            *([f"{part.gpu_share or 0.0:.0%}"] if with_gpu else []),
+        )
+    console.print(table)
+    stages = ", ".join(f"{name} {spent:.0f}" for name, spent in report.rounds[-1].stage_ms.items())
+    console.print(
+        f"Median ratio {report.median_ratio:.3f}, median start "
+        f"{report.median_start_seconds:.1f} s. Milliseconds a pair in the job's stages: {stages}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+app = App(name="overhead", help="Measure the job against a bare loop in plain processes.")
+
+
+@app.default
+def main(
+    *,
+    width: int = 640,
+    height: int = 480,
+    pairs: int = 128,
+    workers: int | None = None,
+    repeats: int = 3,
+    device: Literal["cpu", "cuda"] = "cpu",
+    json_output: JsonOutput = False,
+) -> None:
+    """Measure the job against a bare loop over the same pairs in plain processes, by turns.
+
+    Args:
+        width: Width of the generated pairs.
+        height: Height of the generated pairs.
+        pairs: Number of pairs in each round, either way.
+        workers: Number of plain processes, and of workers of the job; one per CPU by default.
+        repeats: Number of rounds.
+        device: Where to compute.
+        json_output: Print JSON instead of the table.
+    """
+    with terminal_progress() as progress:
+        report = measure_overhead(
+            width=width,
+            height=height,
+            pairs=pairs,
+            workers=workers,
+            repeats=repeats,
+            device=device,
+            progress=progress,
+        )
+    show(report, print_report, as_json=json_output)
+
+
+if __name__ == "__main__":
+    run_app(app)

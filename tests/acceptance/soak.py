@@ -1,4 +1,7 @@
-"""A long run whose workers and drivers are killed at random, and a look at every row afterwards."""
+"""A long run whose workers and drivers are killed at random, and a check of every row afterwards.
+
+`python -m tests.acceptance.soak`, in a checkout; see the README beside it.
+"""
 
 from __future__ import annotations
 
@@ -8,46 +11,34 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
+from cyclopts import App
 from pydantic import computed_field
+from rich.console import Console
+from rich.table import Table
 
-from cluster.collections.frozen_manifest import MANIFEST_KEY, PairRow
-from cluster.runs.ledger import Ledger
-from cluster.runs.plan import SHARDS_PREFIX, shard_key
-from cluster.runs.record import RUN_KEY, RunRecord, read_run
-from cluster.runs.rows import TIMED_STAGES
-from cluster.runs.stages import PairStages
+from cluster.runs.plan import SHARDS_PREFIX
 from cluster.session.ray_session import ClusterOptions, ray_session
 from cluster.storage.store import Store
-from cluster.storage.weights import find_stored_weights
 from fusion_core.errors import InvalidValueError, RunFailedError
-from fusion_core.images.encoding import encode_png
-from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.methods import get_method
-from jobs.bench.measuring import Report, describe_machine, one_thread, versions
-from jobs.bench.processes import find_workers
-from jobs.console.progress import Progress, SilentProgress
-from jobs.execution import worker_config
-from jobs.summarize import SUMMARY_CSV_KEY, SUMMARY_KEY
+from jobs.bench.measuring import Report, describe_machine, versions
+from jobs.console.progress import Progress, SilentProgress, terminal_progress
+from tests.acceptance.console import JsonOutput, run_app, show
+from tests.acceptance.inspection import inspect_rows, write_collection
+from tests.acceptance.processes import IRFUSE, find_workers
 
-_METHOD = "densefuse"
-_DISTINCT_PAIRS = 97
-"""Prime, so that no shard holds the same pairs as another."""
-_VOLATILE = {"pair_id", "ir_uri", "vis_uri", "attempt", "node", *(f"{s}_ms" for s in TIMED_STAGES)}
-_LOOK_EVERY_S = 0.1
+_POLL_S = 0.1
 _STUCK_S = 900.0
 
 
 class SoakReport(Report):
-    """What `irfuse bench soak` found."""
+    """What the measurement found."""
 
     pairs: int
     """Of the collection."""
@@ -73,7 +64,7 @@ class SoakReport(Report):
         return not (self.lost or self.doubled or self.wrong or self.strays)
 
 
-def bench_soak(
+def measure_soak(
     *,
     pairs: int = 20_000,
     side: int = 32,
@@ -112,7 +103,7 @@ def bench_soak(
                 address=address,
                 workers=workers,
                 every=kill_every,
-                chance=random.Random(seed),
+                generator=random.Random(seed),
                 errors=Path(name) / "errors.txt",
                 progress=progress,
             )
@@ -134,25 +125,6 @@ def bench_soak(
     )
 
 
-def write_collection(store: Store, pairs: int, side: int) -> None:
-    """Write pairs of square images, of which every 97th is the same."""
-    drawn = [
-        [encode_png(image) for image in synthetic_pair(side, side, seed=seed)]
-        for seed in range(min(pairs, _DISTINCT_PAIRS))
-    ]
-    # Not by the store, which waits for the disk after each of these many small files.
-    folders = [Path(store.path(modality)) for modality in ("ir", "vis")]
-    for folder in folders:
-        folder.mkdir(parents=True)
-    for number in range(pairs):
-        for folder, data in zip(folders, drawn[number % len(drawn)], strict=True):
-            (folder / _file_name(number)).write_bytes(data)
-
-
-def _file_name(number: int) -> str:
-    return f"{number:07d}.png"
-
-
 @dataclass
 class _Killing:
     """Runs drivers, one after the other, and kills them and their workers by turns."""
@@ -162,7 +134,7 @@ class _Killing:
     address: str
     workers: int
     every: float
-    chance: random.Random
+    generator: random.Random
     errors: Path
     """Where the driver writes what it has to say."""
     progress: Progress
@@ -171,7 +143,7 @@ class _Killing:
     def run_until_done(self) -> None:
         """Start drivers until one comes to an end by itself."""
         next_kill = time.monotonic() + self.every
-        moved_at, done = time.monotonic(), -1
+        last_progress_at, done = time.monotonic(), -1
         driver = self._start()
         try:
             while driver.poll() is None:
@@ -181,15 +153,15 @@ class _Killing:
                     next_kill = time.monotonic() + self.every
                     now_done = len(self.out.entries(SHARDS_PREFIX))
                     if now_done != done:
-                        moved_at, done = time.monotonic(), now_done
-                    elif time.monotonic() - moved_at > _STUCK_S:
+                        last_progress_at, done = time.monotonic(), now_done
+                    elif time.monotonic() - last_progress_at > _STUCK_S:
                         raise RunFailedError(f"No shard was committed for {_STUCK_S:.0f} s")
                     self.progress.message(
                         f"{done} shards, {self.killed['worker']} workers and "
                         f"{self.killed['driver']} drivers killed"
                     )
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    driver.wait(_LOOK_EVERY_S)
+                    driver.wait(_POLL_S)
         finally:
             driver.kill()
             driver.wait()
@@ -200,22 +172,14 @@ class _Killing:
             )
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [
-            sys.executable,
-            "-m",
-            "jobs.console.commands",
-            "run",
-            self.source.url,
-            "--out",
-            self.out.url,
-        ]
+        command = [*IRFUSE, "run", self.source.url, "--out", self.out.url]
         options = ["--address", self.address, "--workers", str(self.workers), "--device", "cpu"]
         with self.errors.open("wb") as errors:
             return subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=errors)
 
     def _kill_one(self, driver: subprocess.Popen[bytes]) -> bool:
         """Kill a worker or the driver; returns whether it was the driver."""
-        victim = self.chance.choice([None, *find_workers(os.getpid())])
+        victim = self.generator.choice([None, *find_workers(os.getpid())])
         if victim is None:
             driver.kill()
             killed = driver.wait() == -signal.SIGKILL  # it may have ended by itself just before
@@ -227,60 +191,74 @@ class _Killing:
         return False
 
 
-@dataclass
-class Findings:
-    """What is wrong with the rows of a run."""
-
-    lost: int
-    doubled: int
-    wrong: int
-    strays: list[str]
-
-
-def inspect_rows(source: Store, out: Store, pairs: int) -> Findings:
-    """Compare every row with what an undisturbed process computes."""
-    record = read_run(out)
-    expected = _compute_alone(source, out, record, min(pairs, _DISTINCT_PAIRS))
-    columns = [*expected[0], "pair_id"]
-    seen: Counter[str] = Counter()
-    wrong = place = 0
-    for content in Ledger(out, record).contents(columns):
-        assert content.table is not None
-        for row in content.table.to_pylist():
-            pair_id = row.pop("pair_id")
-            seen[pair_id] += 1
-            right = pair_id == Path(_file_name(place)).stem
-            wrong += not (right and row == expected[place % len(expected)])
-            place += 1
-    known = {RUN_KEY, MANIFEST_KEY, SUMMARY_KEY, SUMMARY_CSV_KEY}
-    known |= {shard_key(shard) for shard in range(record.plan.count)}
-    return Findings(
-        lost=sum(Path(_file_name(number)).stem not in seen for number in range(pairs)),
-        doubled=sum(count - 1 for count in seen.values()),
-        wrong=wrong,
-        strays=[entry.key for entry in out.entries() if entry.key not in known],
-    )
+def print_report(console: Console, report: SoakReport) -> None:
+    """Print what was killed, and what is wrong with the rows."""
+    table = Table(title=report.machine, title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    table.add_row("pairs", f"{report.pairs:,}")
+    table.add_row("seconds", f"{report.seconds:.0f}")
+    table.add_row("workers killed", str(report.workers_killed))
+    table.add_row("drivers killed", str(report.drivers_killed))
+    table.add_row("rows lost", str(report.lost))
+    table.add_row("rows doubled", str(report.doubled))
+    table.add_row("rows wrong", str(report.wrong))
+    table.add_row("stray objects", str(len(report.strays)))
+    console.print(table)
 
 
-def _compute_alone(
-    source: Store, out: Store, record: RunRecord, pairs: int
-) -> list[dict[str, Any]]:
-    """Return the rows of the first pairs, without what differs between two computations."""
-    parameters = get_method(_METHOD).parameters.parse(record.parameters)
-    weights = find_stored_weights(_METHOD, parameters, None, None, SilentProgress())
-    config = worker_config(record, out.url, weights, {})
-    rows = {
-        number: PairRow(
-            pair_id=str(number),
-            ir_uri=source.uri(f"ir/{_file_name(number)}"),
-            vis_uri=source.uri(f"vis/{_file_name(number)}"),
-            subset="",
+app = App(name="soak", help="Kill workers and drivers of a run at random, and check every row.")
+
+
+@app.default
+def main(
+    *,
+    pairs: int = 20_000,
+    size: int = 32,
+    kill_every: str = "15s",
+    workers: int = 2,
+    seed: int = 0,
+    json_output: JsonOutput = False,
+) -> None:
+    """Run a job while its workers and drivers are killed at random, and check every row.
+
+    The exit status is 1 if a row is lost, doubled or wrong.
+
+    Args:
+        pairs: Number of pairs of the generated collection.
+        size: Side of the images in pixels.
+        kill_every: Time between two kills, such as 15s or 2m.
+        workers: Number of workers of the run.
+        seed: Seed of the choice of victims.
+        json_output: Print JSON instead of the table.
+    """
+    with terminal_progress() as progress:
+        report = measure_soak(
+            pairs=pairs,
+            side=size,
+            kill_every=parse_seconds(kill_every),
+            workers=workers,
+            seed=seed,
+            progress=progress,
         )
-        for number in range(pairs)
-    }
-    with one_thread():
-        records = PairStages(config).compute(rows, dict.fromkeys(rows, 1))
-    return [
-        {name: value for name, value in records[number].items() if name not in _VOLATILE}
-        for number in range(pairs)
-    ]
+    show(report, print_report, as_json=json_output)
+    if not report.flawless:
+        raise RunFailedError("Rows were lost, doubled or wrong")
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds of a time such as 15s, 2m or 1h.
+
+    Raises:
+        InvalidValueError: The text is no time.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        return float(number) * unit
+    except ValueError:
+        raise InvalidValueError(f"Expected a time such as 15s or 2m, but got {text}") from None
+
+
+if __name__ == "__main__":
+    run_app(app)

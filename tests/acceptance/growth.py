@@ -1,10 +1,12 @@
-"""What a run costs beside its pairs, as the number of pairs grows a thousandfold."""
+"""The cost of a run in addition to that of its pairs, as the number of pairs grows a thousandfold.
+
+`python -m tests.acceptance.growth`, in a checkout; see the README beside it.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,19 +15,25 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cyclopts import App
 from pydantic import BaseModel, ConfigDict, computed_field
+from rich.console import Console
+from rich.table import Table
 
 from cluster.storage.store import Store
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
 from jobs.bench.measuring import Report, describe_machine, peak_memory_mb, versions
-from jobs.console.progress import Progress, SilentProgress
-from jobs.execution import score
-from jobs.options import ScoreOptions
+from jobs.console.progress import Progress, SilentProgress, terminal_progress
+from jobs.options import ScoreOptions, StatusOptions
+from jobs.score import score
 from jobs.status import status
+from tests.acceptance.console import JsonOutput, run_app, show
+from tests.acceptance.processes import IRFUSE
 
 _SIDE = 16
+_NAME = "visible"
 _BATCH_ROWS = 4096
 _PAIRS_A_GROUP = 10_000
 
@@ -48,7 +56,7 @@ class GrowthPoint(BaseModel):
 
 
 class GrowthReport(Report):
-    """What `irfuse bench growth` measured."""
+    """What the measurement measured."""
 
     points: list[GrowthPoint]
     """One for each number of rows."""
@@ -60,7 +68,7 @@ class GrowthReport(Report):
         return self.points[-1].driver_memory_mb - self.points[0].driver_memory_mb
 
 
-def bench_growth(
+def measure_growth(
     rows: Sequence[int] = (1_000, 10_000, 100_000, 1_000_000), progress: Progress | None = None
 ) -> GrowthReport:
     """Run jobs of more and more pairs that take next to no time themselves.
@@ -96,10 +104,10 @@ def _measure(folder: Path, rows: int) -> GrowthPoint:
     # A process of its own, whose memory is the driver's alone.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         plan_seconds, memory_mb = process.submit(_drive, manifest, out).result()
-    rate = status(out, failures=0).pairs_per_second
+    rate = status(StatusOptions(out=out, failures=0)).pairs_per_second
     started = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "irfuse", "score", manifest, *_arguments(out)],
+        [*IRFUSE, "score", manifest, *_arguments(out)],
         check=True,
         capture_output=True,
     )
@@ -114,9 +122,6 @@ def _measure(folder: Path, rows: int) -> GrowthPoint:
 
 def _arguments(out: str) -> list[str]:
     return ["--out", out, "--name", _NAME, "--metrics", ""]
-
-
-_NAME = "visible"
 
 
 class _PlanClock(SilentProgress):
@@ -155,3 +160,57 @@ def _write_manifest(folder: Path, path: Path, rows: int) -> None:
                 "subset": [f"scene-{n // _PAIRS_A_GROUP:04d}" for n in numbers],
             }
             writer.write_batch(pa.RecordBatch.from_pydict(columns))
+
+
+def print_report(console: Console, report: GrowthReport) -> None:
+    """Print what runs cost beside their pairs."""
+    table = Table(title=report.machine, title_justify="left")
+    for column in ("rows", "plan, s", "ms a pair", "finished, s", "driver memory, MB"):
+        table.add_column(column, justify="right")
+    for point in report.points:
+        table.add_row(
+            f"{point.rows:,}",
+            f"{point.plan_seconds:.1f}",
+            f"{point.ms_per_pair:.2f}",
+            f"{point.finished_seconds:.1f}",
+            f"{point.driver_memory_mb:.0f}",
+        )
+    console.print(table)
+    console.print(
+        f"The driver of the largest run took {report.memory_growth_mb:.0f} MB more than that of "
+        "the smallest. Finished: the whole command, run again when nothing is left to do.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+app = App(name="growth", help="Measure runs of 1,000 to 1,000,000 pairs that take no time.")
+
+
+@app.default
+def main(*, rows: str = "1000,10000,100000,1000000", json_output: JsonOutput = False) -> None:
+    """Measure planning, resuming, time per pair and driver memory as the number of pairs grows.
+
+    Args:
+        rows: Numbers of pairs, separated by commas; a million takes some ten minutes.
+        json_output: Print JSON instead of the table.
+    """
+    with terminal_progress() as progress:
+        report = measure_growth(parse_counts(rows), progress)
+    show(report, print_report, as_json=json_output)
+
+
+def parse_counts(text: str) -> list[int]:
+    """Return the numbers of a list such as 1000,10_000.
+
+    Raises:
+        InvalidValueError: A part is no number.
+    """
+    counts = [part.strip().replace("_", "") for part in text.split(",")]
+    if not all(count.isdecimal() for count in counts):
+        raise InvalidValueError(f"Expected numbers such as 1000,10000, but got {text}")
+    return [int(count) for count in counts]
+
+
+if __name__ == "__main__":
+    run_app(app)

@@ -1,23 +1,27 @@
-"""The processes of a run, seen from outside: whose they are and what they cost."""
+"""The processes of a run, seen from outside: how to start them and what they cost."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
 import psutil
 
-from cluster.runs.actor import LocalFusionWorker
+from cluster.runs.actor import FusionWorker
 
 Role = Literal["driver", "workers", "ray"]
 ROLES: tuple[Role, ...] = ("driver", "workers", "ray")
 
+IRFUSE = (sys.executable, "-m", "jobs.console.commands")
+"""The command line of this checkout, where a measurement is started."""
 _EVERY_S = 0.5
 _LONGEST_LOOK_S = 5.0
 
@@ -25,6 +29,21 @@ _LONGEST_LOOK_S = 5.0
 def find_workers(root: int) -> list[psutil.Process]:
     """Return the processes below `root` that hold a loaded method."""
     return [process for process in _below(root) if _is_worker(process)]
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -122,4 +141,4 @@ def _is_worker(process: psutil.Process) -> bool:
         title = process.cmdline()[:1]
     except psutil.Error:
         return False
-    return bool(title) and title[0].startswith(f"ray::{LocalFusionWorker.__name__}")
+    return bool(title) and title[0].startswith(f"ray::{FusionWorker.__name__}")

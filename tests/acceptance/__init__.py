@@ -1,0 +1,1 @@
+"""Acceptance measurements of this project: commands, not part of what users install."""

@@ -1,0 +1,110 @@
+"""The collection of the soak, and a comparison of every row with an undisturbed computation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.collections.frozen_manifest import MANIFEST_KEY, PairRow
+from cluster.runs.ledger import Ledger
+from cluster.runs.plan import shard_key
+from cluster.runs.record import RUN_KEY, RunRecord
+from cluster.runs.rows import TIMED_STAGES
+from cluster.runs.stages import PairStages, WorkerConfig
+from cluster.storage.records import read_record
+from cluster.storage.store import Store
+from fusion_core.images.encoding import encode_png
+from fusion_core.images.synthetic import synthetic_pair
+from fusion_core.methods import get_method
+from jobs.bench.measuring import one_thread
+from jobs.console.progress import SilentProgress
+from jobs.options import RunOptions
+from jobs.summarize import SUMMARY_CSV_KEY, SUMMARY_KEY
+from jobs.weights import find_stored_weights
+
+_METHOD = "densefuse"
+_DISTINCT_PAIRS = 97
+"""Prime, so that no shard holds the same pairs as another."""
+_VOLATILE = {"pair_id", "ir_uri", "vis_uri", "attempt", "node", *(f"{s}_ms" for s in TIMED_STAGES)}
+
+
+def write_collection(store: Store, pairs: int, side: int) -> None:
+    """Write pairs of square images, of which every 97th is the same."""
+    drawn = [
+        [encode_png(image) for image in synthetic_pair(side, side, seed=seed)]
+        for seed in range(min(pairs, _DISTINCT_PAIRS))
+    ]
+    # Not by the store, which waits for the disk after each of these many small files.
+    folders = [Path(store.path(modality)) for modality in ("ir", "vis")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for number in range(pairs):
+        for folder, data in zip(folders, drawn[number % len(drawn)], strict=True):
+            (folder / _file_name(number)).write_bytes(data)
+
+
+def _file_name(number: int) -> str:
+    return f"{number:07d}.png"
+
+
+@dataclass
+class Findings:
+    """What is wrong with the rows of a run."""
+
+    lost: int
+    doubled: int
+    wrong: int
+    strays: list[str]
+
+
+def inspect_rows(source: Store, out: Store, pairs: int) -> Findings:
+    """Compare every row with what an undisturbed process computes."""
+    record = read_record(out, RunRecord)
+    expected = _compute_alone(source, out, record, min(pairs, _DISTINCT_PAIRS))
+    columns = [*expected[0], "pair_id"]
+    seen: Counter[str] = Counter()
+    wrong = place = 0
+    for content in Ledger(out, record).contents(columns):
+        assert content.table is not None
+        for row in content.table.to_pylist():
+            pair_id = row.pop("pair_id")
+            seen[pair_id] += 1
+            right = pair_id == Path(_file_name(place)).stem
+            wrong += not (right and row == expected[place % len(expected)])
+            place += 1
+    known = {RUN_KEY, MANIFEST_KEY, SUMMARY_KEY, SUMMARY_CSV_KEY}
+    known |= {shard_key(shard) for shard in range(record.plan.count)}
+    return Findings(
+        lost=sum(Path(_file_name(number)).stem not in seen for number in range(pairs)),
+        doubled=sum(count - 1 for count in seen.values()),
+        wrong=wrong,
+        strays=[entry.key for entry in out.entries() if entry.key not in known],
+    )
+
+
+def _compute_alone(
+    source: Store, out: Store, record: RunRecord, pairs: int
+) -> list[dict[str, Any]]:
+    """Return the rows of the first pairs, without what differs between two computations."""
+    parameters = get_method(_METHOD).parameters()
+    weights = find_stored_weights(
+        RunOptions(source="", out="", method=_METHOD), parameters, SilentProgress()
+    )
+    config = WorkerConfig(record, out, weights)
+    rows = {
+        number: PairRow(
+            pair_id=str(number),
+            ir_uri=source.uri(f"ir/{_file_name(number)}"),
+            vis_uri=source.uri(f"vis/{_file_name(number)}"),
+            subset="",
+        )
+        for number in range(pairs)
+    }
+    with one_thread():
+        records = PairStages(config).compute(rows, dict.fromkeys(rows, 1))
+    return [
+        {name: value for name, value in records[number].items() if name not in _VOLATILE}
+        for number in range(pairs)
+    ]
