@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.collections import read_rows, stable
-from support.records import worker_config
+from support.records import method_origin, worker_config
 
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
@@ -216,7 +216,7 @@ def test_four_channel_files_are_split(tmp_path: Path) -> None:
 
 def test_without_pictures_the_scores_are_kept(tmp_path: Path) -> None:
     put(tmp_path, "a.png", encode_png(IR), encode_png(VIS))
-    processor(tmp_path, keep_images=False).process(ShardTask(0))
+    processor(tmp_path, origin=method_origin(keep_images=False)).process(ShardTask(0))
     (row,) = read_rows(tmp_path / "out")
     assert row["fused"] is None
     assert row["EN"] > 0

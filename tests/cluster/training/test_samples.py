@@ -2,17 +2,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from cluster.storage.store import Store
+from cluster.training.record import TrainingJob, TrainingRecord
 from cluster.training.samples import (
     IMAGES_KEY,
     SamplePlan,
     Share,
-    TrainingJob,
     read_batches,
     read_images,
     write_images,
@@ -38,10 +39,15 @@ def job(tmp_path: Path) -> TrainingJob:
         store.write(key, encode_png(picture(number)))
     out = Store(str(tmp_path / "out"))
     write_images(out, keys)
-    return TrainingJob(
-        out_url=out.url, images_url=store.url, parameters=PARAMETERS, steps=6,
-        checkpoint_every=10, fingerprint="f", max_pixels=10_000,
+    record = TrainingRecord(
+        parameters=PARAMETERS, steps=6, images=store.url, image_count=5, images_digest="d",
+        single_image=False, max_pixels=10_000, irfuse_version="0", torch_version="0",
     )  # fmt: skip
+    return TrainingJob(record, out, store, checkpoint_every=10)
+
+
+def with_record(job: TrainingJob, **changed: Any) -> TrainingJob:
+    return replace(job, record=job.record.model_copy(update=changed))
 
 
 def crops(job: TrainingJob, share: Share) -> list[NDArray[np.uint8]]:
@@ -83,28 +89,28 @@ def test_batches_from_a_later_step_or_of_two_workers_are_the_same(job: TrainingJ
 
 
 def test_an_image_that_cannot_be_read_is_replaced_and_named(job: TrainingJob) -> None:
-    store = Store(job.images_url)
+    store = job.images
     store.write("1.png", b"not an image")
     store.delete("3.png")
-    found = list(read_batches(replace(job, steps=5), Share(0, 4, 0, 1)))
+    found = list(read_batches(with_record(job, steps=5), Share(0, 4, 0, 1)))
     assert {name for _, names in found for name in names} == {"1.png", "3.png"}
     assert all(batch.shape == (4, 1, 12, 12) for batch, _ in found)
 
 
 def test_images_of_which_none_can_be_read_are_an_error_that_names_one(job: TrainingJob) -> None:
     for number in range(5):
-        Store(job.images_url).write(f"{number}.png", b"not an image")
+        job.images.write(f"{number}.png", b"not an image")
     with pytest.raises(ImageDecodeError, match=r"images/\d\.png: "):
         crops(job, Share(0, 4, 0, 1))
     for number in range(5):
-        Store(job.images_url).delete(f"{number}.png")
+        job.images.delete(f"{number}.png")
     with pytest.raises(NotFoundError, match=r"Cannot read .*\.png"):
         crops(job, Share(0, 4, 0, 1))
 
 
 def test_a_single_image_gives_its_middle_again_and_again(job: TrainingJob) -> None:
     write_images(job.out, ["2.png"])
-    batches = crops(replace(job, middle=True), Share(3, 4, 0, 2))
+    batches = crops(with_record(job, single_image=True), Share(3, 4, 0, 2))
     assert len(batches) == 3
     assert all((batch == picture(2)[4:16, 6:18]).all() for batch in batches)
 
@@ -113,7 +119,7 @@ def test_colour_and_deep_images_become_gray(job: TrainingJob) -> None:
     colour = np.zeros((20, 24, 3), np.uint8)
     colour[..., 1] = 100
     deep = np.tile(np.linspace(0, 65535, 24).astype(np.uint16), (20, 1))
-    store = Store(job.images_url)
+    store = job.images
     store.write("0.png", encode_png(colour))
     write_images(job.out, ["0.png"])
     assert set(np.concatenate(crops(job, Share(0, 4, 0, 1))).ravel()) == {59}

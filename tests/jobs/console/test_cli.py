@@ -108,7 +108,7 @@ def test_chosen_metrics_are_computed_and_printed_as_json_for_machines(
     (summary,) = json.loads(call_cli("summarize", tmp_path / "o", "--json").stdout)
     assert summary["subsets"][0]["metrics"]["EN"]["count"] == 3
     table = call_cli("summarize", tmp_path / "o").stdout
-    assert "untrained weights" in table
+    assert "densefuse [untrained], (all)" in table
     assert "SSIM_a" in table
 
 
