@@ -20,8 +20,8 @@ from cluster.runs.actor import FusionWorker
 Role = Literal["driver", "workers", "ray"]
 ROLES: tuple[Role, ...] = ("driver", "workers", "ray")
 
-IRFUSE = (sys.executable, "-m", "jobs.console.commands")
-"""The command line of this checkout, where a measurement is started."""
+IRFUSE = (sys.executable, "-m", "irfuse")
+"""The command line, as it is installed."""
 _EVERY_S = 0.5
 _LONGEST_LOOK_S = 5.0
 
