@@ -41,13 +41,13 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
         weights_trained=None if weights is None else weights.trained,
         keep_images=options.keep_images,
     )
-    name = options.name or default_name(options.method, parameters, trained=origin.trained)
+    mark = " [untrained]" if origin.trained is False else ""
+    name = f"{options.name or default_name(options.method, parameters)}{mark}"
     return execute(Job(options, origin, name, weights), progress)
 
 
-def default_name(method: str, parameters: MethodParameters, *, trained: bool | None) -> str:
+def default_name(method: str, parameters: MethodParameters) -> str:
     """Return the name of a run: the method and the parameters that differ from their defaults."""
     changed = parameters.model_dump(exclude_defaults=True)
     details = ", ".join(f"{name}={value}" for name, value in changed.items())
-    mark = " [untrained]" if trained is False else ""
-    return f"{method}({details}){mark}" if details else f"{method}{mark}"
+    return f"{method}({details})" if details else method

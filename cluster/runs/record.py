@@ -50,6 +50,11 @@ class RunRecord(SettingsRecord):
     """Further versions, for information."""
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides what the rows hold; two runs with equal settings are one run."""
+        return {name.removeprefix("origin."): value for name, value in super().settings.items()}
+
+    @property
     def plan(self) -> ShardPlan:
         """The run's shard plan."""
         return ShardPlan(self.rows, self.shard_size)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,6 @@ from fusion_core.images.decoding import decode_image
 from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.methods import METHODS, describe_weights
 from irfuse import RunOptions
-from jobs.console import commands as cli
 
 PAIRS = 3
 HEIGHT, WIDTH = 26, 37
@@ -312,12 +309,12 @@ def test_random_weights_are_recorded_as_untrained(
     vgg_run: FinishedRun, res2net_run: FinishedRun
 ) -> None:
     for record in (vgg_run.record, res2net_run.record):
-        found = [record[key] for key in ("weights", "weights_sha256", "weights_trained")]
+        found = [record["origin"][key] for key in ("weights", "weights_sha256", "weights_trained")]
         assert found == ["random:0", "random:0", False]
 
 
 def test_the_parameters_are_recorded_with_their_defaults(vgg_run: FinishedRun) -> None:
-    assert vgg_run.record["parameters"] == {
+    assert vgg_run.record["origin"]["parameters"] == {
         "colour": "luma",
         "output_range": "clip",
         "sixteen_bit": "percentile",
@@ -332,37 +329,37 @@ def test_the_parameters_are_recorded_with_their_defaults(vgg_run: FinishedRun) -
 def test_a_weight_file_is_recorded_as_trained_with_the_digest_of_all_of_it(
     zca_run: FinishedRun, resnet50: Path
 ) -> None:
-    record = zca_run.record
+    record = zca_run.record["origin"]
     digest = hashlib.sha256(resnet50.read_bytes()).hexdigest()
     found = [record[key] for key in ("weights", "weights_sha256", "weights_trained")]
     assert found == [str(resnet50), digest, True]
 
 
-def printed(command: Callable[..., None], *arguments: object) -> str:
+def printed(*arguments: str | Path) -> str:
     """Return what a command of `irfuse` prints on 100 columns."""
-    with redirect_stdout(io.StringIO()) as stream, patch.dict(os.environ, COLUMNS="100"):
-        command(*map(str, arguments))
-    return stream.getvalue()
+    with patch.dict(os.environ, COLUMNS="100"):
+        return call_cli(*arguments).stdout
 
 
 def test_run_status_and_summary_say_that_weights_are_untrained(vgg_run: FinishedRun) -> None:
     assert vgg_run.command is not None
-    title = "vgg_multilayer (untrained weights), (all): 3 pairs, 0 failed"
-    assert title in vgg_run.command.stdout
-    assert "method  vgg_multilayer (untrained weights)\n" in printed(cli.status, vgg_run.out)
-    assert title in printed(cli.summarize, vgg_run.out)
+    name = "vgg_multilayer(features=relu) [untrained]"
+    title = f"{name}, (all): 3 pairs, 0 failed"
+    assert title in " ".join(vgg_run.command.stdout.split())
+    assert f"run  {name}\n" in printed("status", vgg_run.out)
+    assert title in printed("summarize", vgg_run.out)
 
 
 def test_status_and_summary_of_trained_weights_say_nothing_of_them(zca_run: FinishedRun) -> None:
-    assert "method  resnet_zca\n" in printed(cli.status, zca_run.out)
-    assert "resnet_zca, (all): 3 pairs, 0 failed" in printed(cli.summarize, zca_run.out)
+    assert "run  resnet_zca(norm=nuclear)\n" in printed("status", zca_run.out)
+    assert "resnet_zca(norm=nuclear), (all): 3 pairs, 0 failed" in printed("summarize", zca_run.out)
 
 
 def test_a_run_is_not_resumed_with_other_weights(
     collection: Path, zca_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)
-    there = zca_run.record["weights_sha256"]
+    there = zca_run.record["origin"]["weights_sha256"]
     other = tmp_path / "other.safetensors"
     other.write_bytes(random_resnet50(2))
     here = hashlib.sha256(other.read_bytes()).hexdigest()
@@ -472,7 +469,7 @@ def test_a_file_of_another_network_is_told_before_anything_starts(
 @pytest.fixture(scope="module")
 def listing() -> dict[str, str]:
     """What `irfuse methods` prints of each method."""
-    parts = re.split(r"^(\w+): ", printed(cli.methods), flags=re.MULTILINE)
+    parts = re.split(r"^(\w+): ", printed("methods"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

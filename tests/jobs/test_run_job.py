@@ -82,7 +82,10 @@ def test_a_pair_too_small_for_some_metrics_is_an_ok_row_with_nulls_and_reasons(
 
 def test_other_settings_in_the_same_place_are_refused_by_name(small: FinishedRun) -> None:
     changed = {"params": {"strategy": "l1_norm"}, "metrics": ("EN", "SCD")}
-    with pytest.raises(RunConflictError, match=r"parameters: .*l1_norm.*metrics: "):
+    with pytest.raises(
+        RunConflictError,
+        match=r"name: .*parameters\.strategy: 'addition' there, 'l1_norm' now.*metrics: ",
+    ):
         irfuse.run(run_options(small.source, small.out, **changed))
 
 
@@ -230,7 +233,7 @@ def test_a_run_on_s3_gives_the_same_rows(
         for row in stable(rows)
     ]
     assert moved == stable(read_rows(small.out))
-    found = irfuse.status(f"{bucket}/out", storage_options=storage)
+    found = irfuse.status(irfuse.StatusOptions(out=f"{bucket}/out", storage_options=storage))
     assert (found.ok, found.rows_left) == (SMALL, 0)
     record = Store(f"{bucket}/out", storage).read("run.json").decode()
     assert storage["secret"] not in record

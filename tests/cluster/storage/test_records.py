@@ -1,0 +1,58 @@
+"""Records of what was asked for, and the claim of an output location."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from cluster.storage.records import SettingsRecord, claim_location, find_record, read_record
+from cluster.storage.store import Store
+from fusion_core.errors import NotFoundError, RunConflictError, StorageError
+
+
+class Work(SettingsRecord):
+    """Some work."""
+
+    key: ClassVar[str] = "work.json"
+    noun: ClassVar[str] = "work"
+    informative: ClassVar[Mapping[str, Any]] = {"created": True, "place": True}
+
+    size: int
+    options: dict[str, Any]
+    place: str = ""
+
+
+WORK = Work(size=1, options={"a": {"b": 2}, "c": 3})
+
+
+def test_settings_are_flat_and_leave_out_what_informs_only() -> None:
+    assert WORK.settings == {"size": 1, "options.a.b": 2, "options.c": 3}
+    assert WORK.fingerprint == WORK.model_copy(update={"place": "elsewhere"}).fingerprint
+    assert WORK.fingerprint != WORK.model_copy(update={"size": 2}).fingerprint
+
+
+def test_the_first_claim_is_kept_and_the_same_settings_find_it(tmp_path: Path) -> None:
+    out = Store(str(tmp_path))
+    assert find_record(out, Work) is None
+    assert claim_location(out, WORK, None) is WORK
+    again = WORK.model_copy(update={"place": "elsewhere"})
+    # Another process may have created the record after this one has looked for it.
+    assert claim_location(out, again, None) == claim_location(out, again, WORK) == WORK
+    assert read_record(out, Work) == WORK
+
+
+def test_a_conflict_names_only_what_differs(tmp_path: Path) -> None:
+    other = WORK.model_copy(update={"options": {"a": {"b": 5}, "c": 3}})
+    with pytest.raises(RunConflictError) as caught:
+        claim_location(Store(str(tmp_path)), other, WORK)
+    assert "a work with other settings (options.a.b: 2 there, 5 now);" in str(caught.value)
+
+
+def test_missing_and_foreign_records_are_clear_errors(tmp_path: Path) -> None:
+    out = Store(str(tmp_path))
+    with pytest.raises(NotFoundError, match=r"holds no work \(there is no work\.json\)"):
+        read_record(out, Work)
+    out.write("work.json", b"{}")
+    with pytest.raises(StorageError, match=r"work\.json is not a work record"):
+        find_record(out, Work)
