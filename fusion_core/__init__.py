@@ -1,34 +1,8 @@
 """Infrared and visible image fusion: methods, metrics and images, as arrays in and arrays out.
 
-The two calls for one pair are `fuse` and `score`; whole collections are the work of `jobs.run`.
+The two functions for one pair are `fuse` and `score`; whole collections are the work of `jobs`.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from fusion_core.api import fuse, score
-    from fusion_core.errors import IrfuseError
-    from fusion_core.methods import METHODS, list_methods
-    from fusion_core.metrics import METRICS, list_metrics
-
-__all__ = ["METHODS", "METRICS", "IrfuseError", "fuse", "list_methods", "list_metrics", "score"]
-
-_HOMES = {
-    "fuse": "fusion_core.api",
-    "score": "fusion_core.api",
-    "IrfuseError": "fusion_core.errors",
-    "METHODS": "fusion_core.methods",
-    "list_methods": "fusion_core.methods",
-    "METRICS": "fusion_core.metrics",
-    "list_metrics": "fusion_core.metrics",
-}
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import a public name when it is first used: `irfuse --help` must not wait for torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

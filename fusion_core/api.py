@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusion_core.errors import InvalidValueError, WeightsError
-from fusion_core.images.bit_depth import to_eight_bit
-from fusion_core.images.decoding import Pixels
-from fusion_core.methods import FuseBatch, build_method, find_weights, get_method
-from fusion_core.methods.fusion import check_registered, fuse_images
-from fusion_core.metrics import select_metrics
-from fusion_core.metrics.scoring import score_images
+from fusion_core.images import Pixels, to_eight_bit
+from fusion_core.methods import (
+    FuseBatch,
+    build_method,
+    check_registered,
+    find_weights,
+    fuse_images,
+    get_method,
+)
+from fusion_core.metrics import score_images, select_metrics
 from fusion_core.parameters import MethodParameters
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cluster.storage.store import Store
-from fusion_core.images.encoding import encode_png
-from fusion_core.images.synthetic import synthetic_pair
+from cluster.storage import Store
+from fusion_core.images import encode_png, synthetic_pair
 from jobs.console.progress import Progress
 from jobs.execution import RunResult
 from jobs.options import DemoOptions, RunOptions

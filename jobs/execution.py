@@ -9,22 +9,22 @@ from importlib.metadata import version
 
 import pyarrow as pa
 
-from cluster.collections.discovery import manifest_batches
-from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenInfo, freeze
-from cluster.collections.user_manifest import is_manifest
-from cluster.runs.ledger import Ledger
-from cluster.runs.origins import AnyOrigin
-from cluster.runs.plan import SHARDS_PREFIX, default_shard_size
-from cluster.runs.record import RunRecord
-from cluster.runs.stages import WorkerConfig
-from cluster.runs.worker import ShardReport, ShardTask
-from cluster.session.ray_session import ray_session
-from cluster.storage.locations import redact
-from cluster.storage.records import claim_location, find_record
-from cluster.storage.store import Store
+from cluster.collections import MANIFEST_KEY, FrozenInfo, freeze, is_manifest, manifest_batches
+from cluster.runs import (
+    SHARDS_PREFIX,
+    AnyOrigin,
+    Ledger,
+    RunRecord,
+    ShardReport,
+    ShardTask,
+    WorkerConfig,
+    default_shard_size,
+)
+from cluster.session import ray_session
+from cluster.storage import Store, claim_location, find_record, redact
 from fusion_core.errors import RunFailedError
 from fusion_core.metrics import select_metrics
-from fusion_core.networks.weights import Weights
+from fusion_core.networks import Weights
 from jobs.console.progress import Progress, SilentProgress
 from jobs.options import JobOptions
 from jobs.summarize import SUMMARY_KEY, Summary, find_summary, summarize_run, write_summary
@@ -187,7 +187,7 @@ def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: P
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
         # Imported here because Ray is needed only for work: a finished run answers at once.
-        from cluster.runs.driver import run_shards
+        from cluster.runs import run_shards
 
         run_shards(
             tasks,

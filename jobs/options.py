@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from cluster.collections.layouts import Layout
+from cluster.collections import Layout
 from fusion_core.choices import (
     DEFAULT_MAX_PIXELS,
     LARGEST_MAX_PIXELS,
@@ -29,8 +29,8 @@ from fusion_core.choices import (
 from fusion_core.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from cluster.session.ray_session import ClusterOptions
-    from cluster.storage.store import Store
+    from cluster.session import ClusterOptions
+    from cluster.storage import Store
 
 
 _RAY = Group("Ray", sort_key=2)
@@ -96,7 +96,7 @@ class LocationOptions(BaseModel):
         Raises:
             StorageError: The location holds a password or a query, or its protocol is not known.
         """
-        from cluster.storage.store import Store
+        from cluster.storage import Store
 
         return Store(url, self.storage_options)
 
@@ -106,7 +106,7 @@ class LocationOptions(BaseModel):
         Raises:
             StorageError: As `store`.
         """
-        from cluster.storage.locations import split_object_url
+        from cluster.storage import split_object_url
 
         folder, name = split_object_url(url)
         return self.store(folder), name
@@ -127,7 +127,7 @@ class RayOptions(LocationOptions):
 
     def cluster(self) -> ClusterOptions:
         """Return where and on how much to compute."""
-        from cluster.session.ray_session import ClusterOptions
+        from cluster.session import ClusterOptions
 
         return ClusterOptions(
             address=self.address,

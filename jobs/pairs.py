@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import freeze
-from cluster.collections.layouts import Discovery
+from cluster.collections import Discovery, discover, freeze
 from fusion_core.errors import ManifestError
 from jobs.console.progress import Progress
 from jobs.options import PairsOptions

@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from cluster.collections.names import is_image
-from cluster.storage.images import read_gray
-from cluster.storage.store import Store
+from cluster.collections import is_image
+from cluster.storage import Store, read_gray
 from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import (
     ImageDecodeError,
@@ -22,9 +21,9 @@ from fusion_core.errors import (
     StorageError,
 )
 from fusion_core.methods import get_method, require_weights
-from fusion_core.metrics.structural.reconstruction import RECONSTRUCTION_METRICS
-from fusion_core.networks.weights import Weights
-from fusion_core.training.autoencoders import load_autoencoder, reconstruct_image
+from fusion_core.metrics import RECONSTRUCTION_METRICS
+from fusion_core.networks import Weights
+from fusion_core.training import load_autoencoder, reconstruct_image
 from jobs.console.progress import Progress, SilentProgress
 from jobs.options import ReconstructOptions
 from jobs.weights import find_stored_weights

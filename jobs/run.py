@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.runs.origins import MethodOrigin
+from cluster.runs import MethodOrigin
 from fusion_core.methods import build_method, get_method
 from fusion_core.parameters import MethodParameters
 from jobs.console.progress import Progress, SilentProgress

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cluster.collections.fused_images import FusedImages, require_fused
-from cluster.runs.origins import FilesOrigin
-from cluster.storage.locations import redact
+from cluster.collections import FusedImages, require_fused
+from cluster.runs import FilesOrigin
+from cluster.storage import redact
 from jobs.console.progress import Progress
 from jobs.execution import Job, RunResult, execute
 from jobs.options import ScoreOptions

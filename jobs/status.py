@@ -7,9 +7,8 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from cluster.runs.ledger import Ledger
-from cluster.runs.record import RunRecord
-from cluster.storage.records import read_record
+from cluster.runs import Ledger, RunRecord
+from cluster.storage import read_record
 from jobs.console.progress import Progress
 from jobs.options import StatusOptions
 from jobs.summarize import in_stage_order

@@ -13,14 +13,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.runs.ledger import Ledger
-from cluster.runs.record import RunRecord
-from cluster.runs.rows import STAGES
-from cluster.storage.records import read_record
-from cluster.storage.store import Store
+from cluster.runs import STAGES, Ledger, RunRecord
+from cluster.storage import Store, read_record
 from fusion_core.errors import NotFoundError
-from fusion_core.statistics.bootstrap import bootstrap_intervals
-from fusion_core.statistics.description import Statistics, describe
+from fusion_core.statistics import Statistics, bootstrap_intervals, describe
 from jobs.console.progress import Progress
 from jobs.options import SummarizeOptions
 from jobs.score_table import ScoreTable, StoredColumn

@@ -8,22 +8,25 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from cluster.collections.names import is_image
-from cluster.session.ray_session import ray_session
-from cluster.storage.locations import redact, split_query
-from cluster.storage.records import claim_location, find_record
-from cluster.storage.store import Store
-from cluster.training.checkpoints import Checkpoint, find_checkpoint
-from cluster.training.outputs import publish_training
-from cluster.training.record import TrainingJob, TrainingRecord
-from cluster.training.samples import IMAGES_KEY, write_images
+from cluster.collections import is_image
+from cluster.session import ray_session
+from cluster.storage import Store, claim_location, find_record, redact, split_query
+from cluster.training import (
+    IMAGES_KEY,
+    Checkpoint,
+    TrainingJob,
+    TrainingRecord,
+    find_checkpoint,
+    publish_training,
+    write_images,
+)
 from fusion_core.errors import InvalidValueError, IrfuseError, NotFoundError, StorageError
-from fusion_core.training.parameters import PAPER, TrainingParameters
+from fusion_core.training import PAPER, TrainingParameters
 from jobs.console.progress import Progress, SilentProgress
 from jobs.options import TrainOptions
 
 if TYPE_CHECKING:
-    from cluster.training.worker import TrainingProgress
+    from cluster.training import TrainingProgress
 
 _SINGLE_IMAGE_STEPS = 2000
 
@@ -171,7 +174,7 @@ def _compute(
     progress.message(f"Training {record.steps} steps {begins}; images: {record.image_count}")
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
-        from cluster.training.driver import run_training
+        from cluster.training import run_training
 
         images, _ = _locate_images(options)
         job = TrainingJob(record, out, images, options.checkpoint_every)

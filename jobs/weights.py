@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cluster.storage.locations import redact
+from cluster.storage import redact
 from fusion_core.errors import NotFoundError, WeightsError
 from fusion_core.methods import find_weights
-from fusion_core.networks.weights import Weights
+from fusion_core.networks import Weights
 from fusion_core.parameters import MethodParameters
 from jobs.console.progress import Progress
 from jobs.options import ReconstructOptions, RunOptions

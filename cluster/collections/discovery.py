@@ -10,7 +10,7 @@ import pyarrow as pa
 from cluster.collections.frozen_manifest import ROW_GROUP_ROWS
 from cluster.collections.layouts import Discovery, Layout, find_pairs
 from cluster.collections.user_manifest import read_user_manifest
-from cluster.storage.store import Store
+from cluster.storage import Store
 from fusion_core.errors import ManifestError
 
 _HEAD_BYTES = 64

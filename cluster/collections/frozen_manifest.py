@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cluster.storage.store import Store
+from cluster.storage import Store
 from fusion_core.errors import ManifestError
 
 MANIFEST_KEY = "manifest.parquet"

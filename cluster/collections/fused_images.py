@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from cluster.collections.frozen_manifest import FUSED_COLUMN
 from cluster.collections.names import has_image_extension
-from cluster.storage.store import Store
+from cluster.storage import Store
 from fusion_core.errors import ManifestError
 
 

@@ -14,15 +14,15 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from cluster.collections.frozen_manifest import FUSED_COLUMN, ROW_GROUP_ROWS, TEXT_COLUMNS
-from cluster.storage.locations import (
+from cluster.storage import (
     LOCAL_PROTOCOLS,
     REMOTE_PROTOCOLS,
+    Store,
     check_no_secret,
     protocol_of,
     redact,
     split_query,
 )
-from cluster.storage.store import Store
 from fusion_core.errors import ManifestError, StorageError
 
 REQUIRED_COLUMNS = ("ir_uri", "vis_uri")

@@ -16,8 +16,8 @@ from ray.util.metrics import Counter
 
 from cluster.runs.stages import Failure, Records, WorkerConfig
 from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
-from cluster.session.remote import actor_class
-from fusion_core.networks.weights import Weights
+from cluster.session import actor_class
+from fusion_core.networks import Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,8 @@ from cluster.runs.isolation import IsolatedShard
 from cluster.runs.pool import PoolWorker, ShardJob, WorkerPool
 from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardReport, ShardTask
-from cluster.session.ray_session import ClusterOptions
-from cluster.session.resources import alive_nodes
-from cluster.storage.locations import redact_text
+from cluster.session import ClusterOptions, alive_nodes
+from cluster.storage import redact_text
 from fusion_core.errors import IrfuseError, RunFailedError
 
 _SHARDS_PER_WORKER = 2

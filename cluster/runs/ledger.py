@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from cluster.runs.plan import SHARDS_PREFIX, parse_shard_key, shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import shard_metadata
-from cluster.storage.store import Store
+from cluster.storage import Store
 from fusion_core.errors import StorageError
 
 _READERS = 16

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.collections.frozen_manifest import PairRow
-from cluster.storage.locations import redact
+from cluster.collections import PairRow
+from cluster.storage import redact
 from fusion_core.choices import SixteenBit
-from fusion_core.images.encoding import encode_png
+from fusion_core.images import encode_png
 
 if TYPE_CHECKING:
-    from fusion_core.networks.weights import Weights
+    from fusion_core.networks import Weights
 
 EightBit = NDArray[np.uint8]
 FusedCell = dict[str, bytes | str | None]
@@ -104,8 +104,7 @@ class MethodOrigin(BaseModel):
         Raises:
             IrfuseError: Parameters, weights or device do not work here.
         """
-        from fusion_core.methods import build_method, get_method
-        from fusion_core.methods.fusion import fuse_images
+        from fusion_core.methods import build_method, fuse_images, get_method
 
         parameters = get_method(self.method).parameters.parse(self.parameters)
         fuse_batch = build_method(self.method, parameters, weights, device)

@@ -15,8 +15,13 @@ from cluster.runs.actor import ACTOR_CLASS, WorkerInfo
 from cluster.runs.isolation import IsolatedShard
 from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardTask
-from cluster.session.ray_session import WORKER_ENVIRONMENT, ClusterOptions
-from cluster.session.resources import describe_resources, use_gpu, worker_places
+from cluster.session import (
+    WORKER_ENVIRONMENT,
+    ClusterOptions,
+    describe_resources,
+    use_gpu,
+    worker_places,
+)
 from fusion_core.errors import RunConflictError, RunFailedError
 
 _RESOURCES_EVERY_S = 5.0

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cluster.runs.origins import AnyOrigin
 from cluster.runs.plan import ShardPlan
-from cluster.storage.records import SettingsRecord
+from cluster.storage import SettingsRecord
 
 RUN_KEY = "run.json"
 

@@ -17,19 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cluster.collections.frozen_manifest import PairRow
+from cluster.collections import PairRow
 from cluster.runs.origins import FusedCell, Fuser
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
-from cluster.storage.locations import redact, redact_text
-from cluster.storage.reader import Reader
-from cluster.storage.store import Store
+from cluster.storage import Reader, Store, redact, redact_text
 from fusion_core.errors import IrfuseError
-from fusion_core.images.bit_depth import to_eight_bit
-from fusion_core.images.decoding import Pixels, decode_four_channel, decode_image
-from fusion_core.methods.fusion import check_registered
-from fusion_core.metrics.scoring import Scores, prepare_metrics, score_images
-from fusion_core.networks.weights import Weights
+from fusion_core.images import Pixels, decode_four_channel, decode_image, to_eight_bit
+from fusion_core.methods import check_registered
+from fusion_core.metrics import Scores, prepare_metrics, score_images
+from fusion_core.networks import Weights
 
 T = TypeVar("T")
 

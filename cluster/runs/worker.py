@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cluster.collections.frozen_manifest import FrozenManifest, PairRow
+from cluster.collections import FrozenManifest, PairRow
 from cluster.runs.plan import shard_key
 from cluster.runs.rows import encode_shard, read_records
 from cluster.runs.stages import Failure, PairStages, Records, WorkerConfig

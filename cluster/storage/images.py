@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 
 from cluster.storage.store import Store
 from fusion_core.errors import ImageDecodeError
-from fusion_core.images.bit_depth import to_eight_bit
-from fusion_core.images.colour import luma
-from fusion_core.images.decoding import decode_image
+from fusion_core.images import decode_image, luma, to_eight_bit
 
 
 def read_gray(store: Store, key: str, max_pixels: int) -> NDArray[np.uint8]:

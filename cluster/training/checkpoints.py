@@ -14,7 +14,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from cluster.storage.store import Store
+from cluster.storage import Store
 from fusion_core.errors import StorageError
 
 CHECKPOINT_KEY = "checkpoint.safetensors"

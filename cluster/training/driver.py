@@ -17,9 +17,14 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from cluster.session.ray_session import WORKER_ENVIRONMENT, ClusterOptions
-from cluster.session.remote import actor_class, remote_function
-from cluster.session.resources import describe_resources, use_gpu
+from cluster.session import (
+    WORKER_ENVIRONMENT,
+    ClusterOptions,
+    actor_class,
+    describe_resources,
+    remote_function,
+    use_gpu,
+)
 from cluster.training.record import TrainingJob
 from cluster.training.worker import TrainingProgress
 from fusion_core.errors import IrfuseError, RunFailedError

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors.torch import save as save_safetensors
 
-from cluster.storage.store import Store
+from cluster.storage import Store
 from cluster.training.checkpoints import Checkpoint
 from cluster.training.record import TrainingRecord
 from cluster.training.samples import read_images

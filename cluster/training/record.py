@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cluster.storage.records import SettingsRecord
-from cluster.storage.store import Store
-from fusion_core.training.parameters import TrainingParameters
+from cluster.storage import SettingsRecord, Store
+from fusion_core.training import TrainingParameters
 
 
 class TrainingRecord(SettingsRecord):

@@ -17,11 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cluster.storage.images import read_gray
-from cluster.storage.store import Store
+from cluster.storage import Store, read_gray
 from cluster.training.record import TrainingJob
 from fusion_core.errors import ImageDecodeError, NotFoundError, StorageError
-from fusion_core.training.crops import crop_image
+from fusion_core.training import crop_image
 
 IMAGES_KEY = "images.parquet"
 

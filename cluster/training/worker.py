@@ -20,7 +20,7 @@ from cluster.training.checkpoints import Checkpoint, find_checkpoint, write_chec
 from cluster.training.record import TrainingJob
 from cluster.training.samples import Share, read_batches
 from fusion_core.errors import IrfuseError, RunFailedError
-from fusion_core.training.trainer import Trainer
+from fusion_core.training import Trainer
 
 _FIGURES = ("total", "pixel", "ssim")
 _REPORT_EVERY = 10

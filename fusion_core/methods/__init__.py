@@ -3,23 +3,6 @@
 `README.md` in this folder lists the methods and says how to add one.
 """
 
-from fusion_core.methods.base import FuseBatch, MethodSpec
-from fusion_core.methods.loading import (
-    build_method,
-    describe_weights,
-    find_weights,
-    require_weights,
-)
-from fusion_core.methods.registry import METHODS, get_method, list_methods
+import lazy_loader
 
-__all__ = [
-    "METHODS",
-    "FuseBatch",
-    "MethodSpec",
-    "build_method",
-    "describe_weights",
-    "find_weights",
-    "get_method",
-    "list_methods",
-    "require_weights",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusion_core.networks.backbones import Layers
+from fusion_core.networks import Layers
 from fusion_core.papers import Paper
 from fusion_core.parameters import MethodParameters, NetworkParameters
 

@@ -15,10 +15,15 @@ from torch import Tensor, nn
 
 from fusion_core.choices import OutputRange
 from fusion_core.methods import strategies
-from fusion_core.networks.convolution import reflect, relu_and_reflect, weighted_sum
-from fusion_core.networks.devices import without_initial_values
-from fusion_core.networks.tiling import map_tiles
-from fusion_core.networks.weights import Weights, load_weights
+from fusion_core.networks import (
+    Weights,
+    load_weights,
+    map_tiles,
+    reflect,
+    relu_and_reflect,
+    weighted_sum,
+    without_initial_values,
+)
 from fusion_core.parameters import NetworkParameters
 
 _CONVOLUTIONS_DEEP = 8

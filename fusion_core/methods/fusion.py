@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError, PairMismatchError
-from fusion_core.images import colour
-from fusion_core.images.bit_depth import apply_output_range
-from fusion_core.images.decoding import Pixels
+from fusion_core.images import Pixels, apply_output_range, colour
 from fusion_core.methods.base import FuseBatch
 from fusion_core.parameters import MethodParameters
 

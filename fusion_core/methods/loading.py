@@ -16,17 +16,15 @@ from fusion_core.methods.base import (
     NoWeights,
 )
 from fusion_core.methods.registry import get_method
-from fusion_core.networks.backbones import Layers
-from fusion_core.networks.devices import full_precision
-from fusion_core.networks.imagenet import (
+from fusion_core.networks import (
     DEFAULT_VARIANT,
-    imagenet_variant,
-    read_imagenet_weights,
-)
-from fusion_core.networks.weights import (
+    Layers,
     Weights,
+    full_precision,
+    imagenet_variant,
     parse_random_weights,
     read_bundled_weights,
+    read_imagenet_weights,
     read_weights_card,
 )
 from fusion_core.parameters import MethodParameters

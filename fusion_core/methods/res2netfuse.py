@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from fusion_core.choices import OutputRange, ResidualConvolutions
 from fusion_core.methods import strategies
-from fusion_core.networks.convolution import speed_up_pointwise
-from fusion_core.networks.devices import without_initial_values
-from fusion_core.networks.tiling import tiles
-from fusion_core.networks.weights import Weights, load_weights
+from fusion_core.networks import (
+    Weights,
+    load_weights,
+    speed_up_pointwise,
+    tiles,
+    without_initial_values,
+)
 from fusion_core.parameters import NetworkParameters
 
 _GROUPS = 4

@@ -18,9 +18,7 @@ from fusion_core.methods.activity import l1_norm
 from fusion_core.methods.decomposition import mean_filter
 from fusion_core.methods.resizing import bilinear
 from fusion_core.methods.strategies import normalise
-from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers
-from fusion_core.networks.devices import constant
-from fusion_core.networks.weights import Weights
+from fusion_core.networks import FeatureExtractor, InputScale, Layers, Weights, constant
 from fusion_core.parameters import NetworkParameters
 
 _LAYERS = Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"))

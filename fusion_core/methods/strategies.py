@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.methods import activity
-from fusion_core.networks.convolution import weighted_sum
+from fusion_core.networks import weighted_sum
 
 _EPSILON = 1e-5
 """Added to the range of a mean map, as in the released code."""

@@ -16,8 +16,7 @@ from fusion_core.methods.activity import block_mean, l1_norm
 from fusion_core.methods.decomposition import tikhonov
 from fusion_core.methods.resizing import nearest
 from fusion_core.methods.strategies import normalise
-from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
-from fusion_core.networks.weights import Weights
+from fusion_core.networks import FeatureExtractor, InputScale, Layers, VggOutput, Weights
 from fusion_core.parameters import NetworkParameters
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")

@@ -4,6 +4,6 @@ Each metric is a function of three images, such as `information.entropy`; `METRI
 them under the names of their columns, and `scoring` computes several at once.
 """
 
-from fusion_core.metrics.registry import METRICS, list_metrics, select_metrics
+import lazy_loader
 
-__all__ = ["METRICS", "list_metrics", "select_metrics"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

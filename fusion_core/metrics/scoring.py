@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.colour import luma
+from fusion_core.images import luma
 from fusion_core.metrics.base import ScoredBatch
 from fusion_core.metrics.registry import METRICS
 

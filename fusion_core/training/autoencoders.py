@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fusion_core.choices import Autoencoder, ResidualConvolutions
-from fusion_core.methods.densefuse import DenseFuseNetwork
-from fusion_core.methods.res2netfuse import Res2NetFuseNetwork
-from fusion_core.networks.devices import without_initial_values
-from fusion_core.networks.weights import Weights, load_weights
+from fusion_core.methods import DenseFuseNetwork, Res2NetFuseNetwork
+from fusion_core.networks import Weights, load_weights, without_initial_values
 from fusion_core.training.losses import _PEAK
 from fusion_core.training.parameters import TrainingParameters
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.choices import PixelNorm
-from fusion_core.metrics.structural.windows import gaussian_taps
-from fusion_core.networks.devices import constant
+from fusion_core.metrics import gaussian_taps
+from fusion_core.networks import constant
 
 _PEAK = 255.0
 _C1, _C2 = (0.01 * _PEAK) ** 2, (0.03 * _PEAK) ** 2

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.networks.devices import full_precision
+from fusion_core.networks import full_precision
 from fusion_core.training.autoencoders import Reconstruction, new_network
 from fusion_core.training.losses import Losses, reconstruction_losses
 from fusion_core.training.parameters import TrainingParameters

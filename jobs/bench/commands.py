@@ -128,7 +128,7 @@ def bench_train(
         device: Where to compute.
         json_output: Print JSON instead of the table.
     """
-    from fusion_core.training.parameters import AUTOENCODERS
+    from fusion_core.training import AUTOENCODERS
     from jobs.bench import training as measuring
     from jobs.bench.tables import print_training_report
     from jobs.console.progress import terminal_progress

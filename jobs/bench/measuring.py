@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from threadpoolctl import threadpool_limits
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.synthetic import synthetic_pair
+from fusion_core.images import synthetic_pair
 
 _NOISE = 6.0
 """Standard deviation of the noise on the generated images, in gray levels, as cameras have it."""

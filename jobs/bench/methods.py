@@ -14,10 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from fusion_core.choices import Precision
 from fusion_core.errors import InvalidValueError
-from fusion_core.methods import METHODS, FuseBatch, build_method, get_method
-from fusion_core.methods.base import ImageNetWeights
-from fusion_core.networks.backbones import FeatureExtractor
-from fusion_core.networks.weights import Weights
+from fusion_core.methods import METHODS, FuseBatch, ImageNetWeights, build_method, get_method
+from fusion_core.networks import FeatureExtractor, Weights
 from fusion_core.parameters import MethodParameters, NetworkParameters
 from jobs.bench.matrix_product import MatrixRate, measure_matrix_product
 from jobs.bench.measuring import (

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from fusion_core.errors import InvalidValueError, IrfuseError
-from fusion_core.metrics import select_metrics
-from fusion_core.metrics.base import ScoredBatch
-from fusion_core.metrics.scoring import score_batch
+from fusion_core.metrics import ScoredBatch, score_batch, select_metrics
 from jobs.bench.measuring import (
     Report,
     check_setting,

@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from cluster.storage.store import Store
+from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.encoding import encode_png
-from fusion_core.training.parameters import AUTOENCODERS
+from fusion_core.images import encode_png
+from fusion_core.training import AUTOENCODERS
 from jobs.bench.measuring import Report, describe_machine, noisy_pair, to_levels, versions
 from jobs.console.progress import Progress
 from jobs.options import TrainOptions

@@ -50,14 +50,14 @@ def _end_on_sigterm() -> None:
 
 
 def _show_traceback() -> None:
-    from cluster.storage.locations import redact_text
+    from cluster.storage import redact_text
 
     lines = redact_text(traceback.format_exc()).splitlines()
     print("\n".join(map(printable, lines)), file=sys.stderr)
 
 
 def _fail(error: Exception) -> NoReturn:
-    from cluster.storage.locations import redact_text
+    from cluster.storage import redact_text
 
     invalid = error if isinstance(error, ValidationError) else error.__cause__
     if isinstance(invalid, ValidationError) and isinstance(error, (ValidationError, CycloptsError)):

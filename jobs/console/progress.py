@@ -15,7 +15,7 @@ from rich.progress import Progress as RichBar
 from jobs.console.printing import printable
 
 if TYPE_CHECKING:
-    from cluster.runs.driver import Snapshot
+    from cluster.runs import Snapshot
 
 _PLAIN_EVERY_S = 10.0
 

@@ -15,8 +15,8 @@ from jobs.console.printing import printable
 
 if TYPE_CHECKING:
     from fusion_core.methods import MethodSpec
-    from fusion_core.metrics.base import Metric
-    from fusion_core.statistics.description import Statistics
+    from fusion_core.metrics import Metric
+    from fusion_core.statistics import Statistics
     from jobs.execution import RunResult
     from jobs.options import (
         LocationOptions,

@@ -10,18 +10,12 @@ from pathlib import Path
 
 import torch
 
-from cluster.runs.plan import default_shard_size, shard_key
-from cluster.runs.rows import ResultRow, encode_shard
-from cluster.session.ray_session import WORKER_ENVIRONMENT
-from cluster.storage.reader import Reader
-from cluster.storage.store import Store
-from fusion_core.images.bit_depth import to_eight_bit
-from fusion_core.images.decoding import decode_image
-from fusion_core.images.encoding import encode_png
-from fusion_core.methods import build_method, get_method
-from fusion_core.methods.fusion import fuse_images
-from fusion_core.metrics import select_metrics
-from fusion_core.metrics.scoring import prepare_metrics, score_images
+from cluster.runs import ResultRow, default_shard_size, encode_shard, shard_key
+from cluster.session import WORKER_ENVIRONMENT
+from cluster.storage import Reader, Store
+from fusion_core.images import decode_image, encode_png, to_eight_bit
+from fusion_core.methods import build_method, fuse_images, get_method
+from fusion_core.metrics import prepare_metrics, score_images, select_metrics
 from jobs.console.progress import SilentProgress
 from jobs.options import RunOptions
 from jobs.weights import find_stored_weights

@@ -20,10 +20,9 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from rich.console import Console
 from rich.table import Table
 
-from cluster.storage.store import Store
+from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.encoding import encode_png
-from fusion_core.images.synthetic import synthetic_pair
+from fusion_core.images import encode_png, synthetic_pair
 from jobs.bench.measuring import Report, describe_machine, peak_memory_mb, versions
 from jobs.console.progress import Progress, SilentProgress, terminal_progress
 from jobs.options import ScoreOptions, StatusOptions

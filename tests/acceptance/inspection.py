@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.collections.frozen_manifest import MANIFEST_KEY, PairRow
-from cluster.runs.ledger import Ledger
-from cluster.runs.plan import shard_key
-from cluster.runs.record import RUN_KEY, RunRecord
-from cluster.runs.rows import TIMED_STAGES
-from cluster.runs.stages import PairStages, WorkerConfig
-from cluster.storage.records import read_record
-from cluster.storage.store import Store
-from fusion_core.images.encoding import encode_png
-from fusion_core.images.synthetic import synthetic_pair
+from cluster.collections import MANIFEST_KEY, PairRow
+from cluster.runs import (
+    RUN_KEY,
+    TIMED_STAGES,
+    Ledger,
+    PairStages,
+    RunRecord,
+    WorkerConfig,
+    shard_key,
+)
+from cluster.storage import Store, read_record
+from fusion_core.images import encode_png, synthetic_pair
 from fusion_core.methods import get_method
 from jobs.bench.measuring import one_thread
 from jobs.console.progress import SilentProgress

@@ -19,14 +19,11 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from rich.console import Console
 from rich.table import Table
 
-from cluster.runs.ledger import Ledger
-from cluster.runs.record import RunRecord
-from cluster.runs.rows import TIMED_STAGES
-from cluster.session.ray_session import usable_cpus
-from cluster.storage.records import read_record
-from cluster.storage.store import Store
+from cluster.runs import TIMED_STAGES, Ledger, RunRecord
+from cluster.session import usable_cpus
+from cluster.storage import Store, read_record
 from fusion_core.errors import InvalidValueError, RunFailedError
-from fusion_core.images.encoding import encode_png
+from fusion_core.images import encode_png
 from jobs.bench.measuring import (
     Report,
     check_setting,

@@ -15,7 +15,7 @@ from typing import Literal
 
 import psutil
 
-from cluster.runs.actor import FusionWorker
+from cluster.runs import FusionWorker
 
 Role = Literal["driver", "workers", "ray"]
 ROLES: tuple[Role, ...] = ("driver", "workers", "ray")

@@ -23,9 +23,9 @@ from pydantic import computed_field
 from rich.console import Console
 from rich.table import Table
 
-from cluster.runs.plan import SHARDS_PREFIX
-from cluster.session.ray_session import ClusterOptions, ray_session
-from cluster.storage.store import Store
+from cluster.runs import SHARDS_PREFIX
+from cluster.session import ClusterOptions, ray_session
+from cluster.storage import Store
 from fusion_core.errors import InvalidValueError, RunFailedError
 from jobs.bench.measuring import Report, describe_machine, versions
 from jobs.console.progress import Progress, SilentProgress, terminal_progress

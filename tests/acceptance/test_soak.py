@@ -13,11 +13,8 @@ from rich.console import Console
 from support.cli import run_module
 
 import irfuse
-from cluster.runs.plan import shard_key
-from cluster.runs.record import RunRecord
-from cluster.runs.rows import encode_shard, shard_metadata
-from cluster.storage.records import read_record
-from cluster.storage.store import Store
+from cluster.runs import RunRecord, encode_shard, shard_key, shard_metadata
+from cluster.storage import Store, read_record
 from fusion_core.errors import InvalidValueError
 from irfuse import RunOptions
 from tests.acceptance.inspection import inspect_rows, write_collection

@@ -12,7 +12,7 @@ import socket
 import psutil
 import ray
 from ray._private import services
-from cluster.session.ray_session import ClusterOptions, ray_session
+from cluster.session.connection import ClusterOptions, ray_session
 from support.processes import session_members
 def show():
     print(services.resolve_ip_for_localhost("127.0.0.1"))

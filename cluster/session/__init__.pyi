@@ -1,0 +1,10 @@
+from .connection import WORKER_ENVIRONMENT as WORKER_ENVIRONMENT
+from .connection import ClusterOptions as ClusterOptions
+from .connection import ray_session as ray_session
+from .connection import usable_cpus as usable_cpus
+from .remote import actor_class as actor_class
+from .remote import remote_function as remote_function
+from .resources import alive_nodes as alive_nodes
+from .resources import describe_resources as describe_resources
+from .resources import use_gpu as use_gpu
+from .resources import worker_places as worker_places

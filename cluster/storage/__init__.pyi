@@ -1,0 +1,15 @@
+from .images import read_gray as read_gray
+from .locations import LOCAL_PROTOCOLS as LOCAL_PROTOCOLS
+from .locations import REMOTE_PROTOCOLS as REMOTE_PROTOCOLS
+from .locations import check_no_secret as check_no_secret
+from .locations import protocol_of as protocol_of
+from .locations import redact as redact
+from .locations import redact_text as redact_text
+from .locations import split_object_url as split_object_url
+from .locations import split_query as split_query
+from .reader import Reader as Reader
+from .records import SettingsRecord as SettingsRecord
+from .records import claim_location as claim_location
+from .records import find_record as find_record
+from .records import read_record as read_record
+from .store import Store as Store

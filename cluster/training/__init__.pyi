@@ -1,0 +1,9 @@
+from .checkpoints import Checkpoint as Checkpoint
+from .checkpoints import find_checkpoint as find_checkpoint
+from .driver import run_training as run_training
+from .outputs import publish_training as publish_training
+from .record import TrainingJob as TrainingJob
+from .record import TrainingRecord as TrainingRecord
+from .samples import IMAGES_KEY as IMAGES_KEY
+from .samples import write_images as write_images
+from .worker import TrainingProgress as TrainingProgress

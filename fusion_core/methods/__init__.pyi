@@ -1,0 +1,14 @@
+from .base import FuseBatch as FuseBatch
+from .base import ImageNetWeights as ImageNetWeights
+from .base import MethodSpec as MethodSpec
+from .densefuse import DenseFuseNetwork as DenseFuseNetwork
+from .fusion import check_registered as check_registered
+from .fusion import fuse_images as fuse_images
+from .loading import build_method as build_method
+from .loading import describe_weights as describe_weights
+from .loading import find_weights as find_weights
+from .loading import require_weights as require_weights
+from .registry import METHODS as METHODS
+from .registry import get_method as get_method
+from .registry import list_methods as list_methods
+from .res2netfuse import Res2NetFuseNetwork as Res2NetFuseNetwork

@@ -1,0 +1,11 @@
+from .base import Metric as Metric
+from .base import ScoredBatch as ScoredBatch
+from .registry import METRICS as METRICS
+from .registry import list_metrics as list_metrics
+from .registry import select_metrics as select_metrics
+from .scoring import Scores as Scores
+from .scoring import prepare_metrics as prepare_metrics
+from .scoring import score_batch as score_batch
+from .scoring import score_images as score_images
+from .structural.reconstruction import RECONSTRUCTION_METRICS as RECONSTRUCTION_METRICS
+from .structural.windows import gaussian_taps as gaussian_taps
