@@ -275,7 +275,7 @@ def discover_and_read(keys: set[str]) -> bool:
         for number, key in enumerate(sorted(keys)):
             _write_if_free(Path(store.path(key)), b"%d" % number)
         try:
-            found = discover(store.url)
+            found = discover(store)
             pairs = found.discovery.pairs
             out = Store(f"{folder}/out")
             out.write(MANIFEST_KEY, freeze(found.batches())[1])

@@ -347,7 +347,7 @@ def test_run_status_and_summary_say_that_weights_are_untrained(vgg_run: Finished
     title = f"{name}, (all): 3 pairs, 0 failed"
     assert title in " ".join(vgg_run.command.stdout.split())
     assert f"run  {name}\n" in printed("status", vgg_run.out)
-    assert title in printed("summarize", vgg_run.out)
+    assert title in " ".join(printed("summarize", vgg_run.out).split())
 
 
 def test_status_and_summary_of_trained_weights_say_nothing_of_them(zca_run: FinishedRun) -> None:
