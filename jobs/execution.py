@@ -92,6 +92,7 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
 def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     """Create the run, or find it and make sure that it is the same."""
     options = job.options
+    metrics = select_metrics(options.metrics)
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
     source, sha256 = _identify(options)
@@ -108,7 +109,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         source=source,
         source_sha256=sha256,
         origin=job.origin,
-        metrics=select_metrics(options.metrics),
+        metrics=metrics,
         max_pixels=options.max_pixels,
         shard_size=shard_size,
         rows=info.rows,

@@ -43,4 +43,5 @@ def shard_key(shard: int) -> str:
 def parse_shard_key(key: str) -> int | None:
     """Return the shard that a key belongs to, None for any other key."""
     match = _KEY.fullmatch(key)
-    return int(match[1]) if match else None
+    shard = int(match[1]) if match else None
+    return shard if shard is not None and shard_key(shard) == key else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -36,6 +37,9 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
     except Exception as error:  # noqa: BLE001
         if debug:
             _show_traceback()

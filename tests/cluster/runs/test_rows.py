@@ -37,6 +37,7 @@ def test_keys_name_their_shard() -> None:
 def test_other_keys_are_no_shards() -> None:
     for key in [
         "shards/shard-1.parquet",
+        "shards/shard-0000001.parquet",
         "shards/shard-000001.parquet.tmp",
         "shards/.shard-000001.parquet.irfuse-tmp-ab",
         "shards/x/shard-000001.parquet",
