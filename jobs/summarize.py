@@ -164,8 +164,9 @@ def find_summary(out: Store, record: RunRecord) -> Summary | None:
 
 def write_summary(out: Store, summary: Summary) -> None:
     """Write `summary.json` and `summary.csv`."""
-    out.write(SUMMARY_KEY, summary.model_dump_json(indent=2).encode())
+    # summary.json last, because it is what a finished run believes.
     out.write(SUMMARY_CSV_KEY, summary_csv([summary]).encode())
+    out.write(SUMMARY_KEY, summary.model_dump_json(indent=2).encode())
 
 
 def summary_csv(summaries: Iterable[Summary]) -> str:
