@@ -16,7 +16,7 @@ import time
 SEGFAULT, HANG, KILL, EXHAUST, REFUSE = (
     b"irfuse-test-" + end for end in (b"segfault", b"hang", b"kill", b"exhaust", b"refuse")
 )
-STEP_BYTES, BEYOND_BYTES, LONGEST_S = 64 * 1024**2, 512 * 1024**2, 30
+STEP_BYTES, BEYOND_BYTES, LONGEST_S = 64 * 1024**2, 512 * 1024**2, 120
 
 
 class PoisonFinder(importlib.abc.MetaPathFinder):
