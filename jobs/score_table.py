@@ -45,7 +45,7 @@ def _room_needed() -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"Cannot keep the scores in {tempfile.gettempdir()} while they are summed up: "
-            f"{error.strerror or error}; make room there, or name another folder with TMPDIR"
+            f"{error.strerror or error}; free some space, or set TMPDIR to another folder"
         ) from error
 
 

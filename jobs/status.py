@@ -57,7 +57,7 @@ def status(options: StatusOptions, progress: Progress | None = None) -> Status:
         progress: Where progress is shown; silent by default.
 
     Raises:
-        NotFoundError: The location holds no run.
+        NotFoundError: The location contains no run.
         StorageError: It cannot be read.
     """
     store = options.store(options.out)

@@ -78,7 +78,7 @@ def summarize(options: SummarizeOptions, progress: Progress | None = None) -> li
         The summary of each run, in the order of the locations.
 
     Raises:
-        NotFoundError: A location holds no run.
+        NotFoundError: A location contains no run.
         StorageError: A location cannot be read or written.
     """
     summaries = []

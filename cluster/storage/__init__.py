@@ -1,1 +1,1 @@
-"""Storage: objects below a URL, published whole, with retries."""
+"""Storage: objects below a URL, published atomically, with retries."""
