@@ -1,1 +1,1 @@
-"""Runs: plan, rows, ledger, stages, workers, and the driver loop."""
+"""Runs of a collection: plan, rows, ledger, stages, workers, and the driver loop."""
