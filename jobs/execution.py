@@ -74,19 +74,19 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
     options = job.options
     out = options.store(options.out)
     record = _plan(job, out, progress)
-    work = _work(Ledger(out, record), record, retry_failed=options.retry_failed)
-    if work.tasks:
-        progress.planned(record.rows, work.rows, work.finished, record.plan.count)
+    remaining = _find_remaining(Ledger(out, record), record, retry_failed=options.retry_failed)
+    if remaining.tasks:
+        progress.planned(record.rows, remaining.rows, remaining.finished, record.plan.count)
         out.remove_stale_temporaries(SHARDS_PREFIX)
         out.delete(SUMMARY_KEY)  # it must not outlive the shards that it was computed from
-        _compute(job, WorkerConfig(record, out, job.weights), work.tasks, progress)
-    summary = None if work.tasks else find_summary(out, record)
+        _compute(job, WorkerConfig(record, out, job.weights), remaining.tasks, progress)
+    summary = None if remaining.tasks else find_summary(out, record)
     if summary is None:
         progress.message("Summing up")
         summary = summarize_run(out, record)
         write_summary(out, summary)
     _check_outcome(out, summary, options.max_failure_rate)
-    return RunResult(out.url, summary.rows, summary.failed, work.rows, summary)
+    return RunResult(out.url, summary.rows, summary.failed, remaining.rows, summary)
 
 
 def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
@@ -103,7 +103,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     shard_size = options.shard_size or (
         found.shard_size if found else default_shard_size(info.rows)
     )
-    wanted = RunRecord(
+    requested = RunRecord(
         name=job.name,
         source=source,
         source_sha256=sha256,
@@ -120,7 +120,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
             **{name: version(name) for name in _INFORMATIVE},
         },
     )
-    record = claim_location(out, wanted, found)
+    record = claim_location(out, requested, found)
     # After run.json, which only one of several drivers can create; the others write nothing.
     if manifest is not None and not out.exists(MANIFEST_KEY):
         out.write(MANIFEST_KEY, manifest)
@@ -158,7 +158,7 @@ def _batches(job: Job) -> Batches:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Remaining:
     """What is left of a run."""
 
     tasks: list[ShardTask]
@@ -167,7 +167,7 @@ class _Work:
     """Shards that stay as they are."""
 
 
-def _work(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Work:
+def _find_remaining(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Remaining:
     finished = ledger.finished()
     tasks = [ShardTask(shard) for shard in range(record.plan.count) if shard not in finished]
     bounds = [record.plan.bounds(task.shard) for task in tasks]
@@ -178,7 +178,7 @@ def _work(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Work:
             if failed:
                 tasks.append(ShardTask(content.shard, failed_only=True))
                 rows += failed
-    return _Work(tasks, rows, record.plan.count - len(tasks))
+    return _Remaining(tasks, rows, record.plan.count - len(tasks))
 
 
 def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: Progress) -> None:

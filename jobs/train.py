@@ -66,13 +66,13 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
     record = _plan(options, parameters, steps, out, progress)
 
     found = find_checkpoint(out, record.fingerprint)
-    begun = 0 if found is None else found.step
-    if found is None or begun < record.steps:
-        found = _compute(options, record, out, progress, begun)
+    first_step = 0 if found is None else found.step
+    if found is None or first_step < record.steps:
+        found = _compute(options, record, out, progress, first_step)
     progress.message("Writing weights and curves")
     card = publish_training(out, record, found)
     name = f"{record.parameters.method}.safetensors"
-    return TrainResult(out.url, out.uri(name), record.steps, record.steps - begun, card)
+    return TrainResult(out.url, out.uri(name), record.steps, record.steps - first_step, card)
 
 
 def _require_packages() -> None:
@@ -119,7 +119,7 @@ def _plan(
     keys, digest = _list_images(options)
     if steps is None:
         steps = -(-len(keys) * options.epochs // parameters.batch)
-    wanted = TrainingRecord(
+    requested = TrainingRecord(
         parameters=parameters,
         steps=steps,
         images=redact(source),
@@ -130,7 +130,7 @@ def _plan(
         irfuse_version=version("irfuse"),
         torch_version=version("torch"),
     )
-    record = claim_location(out, wanted, found)
+    record = claim_location(out, requested, found)
     if not out.exists(IMAGES_KEY):
         write_images(out, keys)
     return record
@@ -164,11 +164,11 @@ def _locate_images(options: TrainOptions) -> tuple[Store, str]:
 
 
 def _compute(
-    options: TrainOptions, record: TrainingRecord, out: Store, progress: Progress, begun: int
+    options: TrainOptions, record: TrainingRecord, out: Store, progress: Progress, first_step: int
 ) -> Checkpoint:
     cluster = options.cluster()
-    begins = f"from step {begun}" if begun else "from the start"
-    progress.message(f"Training {record.steps} steps {begins}; images: {record.image_count}")
+    start = f"from step {first_step}" if first_step else "from the start"
+    progress.message(f"Training {record.steps} steps {start}; images: {record.image_count}")
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
         from cluster.training.driver import run_training
