@@ -1,4 +1,4 @@
-"""What fusing and scoring share: plan or resume a run, compute what is missing, and sum it up."""
+"""Execution of a run of fusing or scoring: plan or resume, compute, and summarize."""
 
 from __future__ import annotations
 
@@ -32,43 +32,43 @@ from jobs.summarize import SUMMARY_KEY, Summary, find_summary, summarize_run, wr
 Batches = Iterator[pa.RecordBatch]
 
 _ROWS_BEFORE_STOPPING = 200
-"""A run stops early because too many pairs fail only after this many rows."""
+"""Minimum number of rows until a run stops early because too many pairs fail."""
 _INFORMATIVE = ("numpy", "pillow", "pyarrow", "ray")
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished job left behind."""
+    """Result of a finished run."""
 
     out: str
     rows: int
     failed: int
     computed: int
-    """Rows that this call computed; the others were there already."""
+    """Number of rows that this call computed; the others existed already."""
     summary: Summary
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run as it is asked for: the options, and what follows from where fused images come from."""
+    """A requested run: the options, and the settings that depend on the origin of fused images."""
 
     options: JobOptions
     origin: AnyOrigin
     name: str
-    """What the rows' `run` column says."""
+    """Name of the run, the value of the `run` column."""
     weights: Weights | None = None
     complete: Callable[[Batches], Batches] = lambda batches: batches
-    """Adds to the manifest what the origin needs in it."""
+    """Function that adds the columns to the manifest that the origin requires."""
 
 
 def execute(job: Job, progress: Progress | None = None) -> RunResult:
-    """Compute what is missing of a run and sum it up.
+    """Compute the missing shards of a run and its summary.
 
     Raises:
         ManifestError: The source has no pairs.
         RunConflictError: The output location holds a run with other settings.
-        RunFailedError: Workers cannot be had, or too many pairs fail.
-        StorageError: Something cannot be read or written.
+        RunFailedError: Workers cannot be placed, or too many pairs fail.
+        StorageError: A location cannot be read or written.
     """
     progress = progress or SilentProgress()
     options = job.options
@@ -78,11 +78,11 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
     if remaining.tasks:
         progress.planned(record.rows, remaining.rows, remaining.finished, record.plan.count)
         out.remove_stale_temporaries(SHARDS_PREFIX)
-        out.delete(SUMMARY_KEY)  # it must not outlive the shards that it was computed from
+        out.delete(SUMMARY_KEY)  # it would be out of date
         _compute(job, WorkerConfig(record, out, job.weights), remaining.tasks, progress)
     summary = None if remaining.tasks else find_summary(out, record)
     if summary is None:
-        progress.message("Summing up")
+        progress.message("Computing the summary")
         summary = summarize_run(out, record)
         write_summary(out, summary)
     _check_outcome(out, summary, options.max_failure_rate)
@@ -90,7 +90,7 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
 
 
 def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
-    """Create the run, or find it and make sure that it is the same."""
+    """Create the record of the run, or check that an existing one has the same settings."""
     options = job.options
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
@@ -121,20 +121,20 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         },
     )
     record = claim_location(out, requested, found)
-    # After run.json, which only one of several drivers can create; the others write nothing.
+    # Written after run.json, which only one of several drivers can create.
     if manifest is not None and not out.exists(MANIFEST_KEY):
         out.write(MANIFEST_KEY, manifest)
     return record
 
 
 def _is_frozen(job: Job, source: str, sha256: str | None, found: RunRecord, out: Store) -> bool:
-    """Whether the run's own manifest stands for the source.
+    """Whether the frozen manifest of the run can be used instead of the source.
 
-    A folder is listed once, at the start of a run; what is added later is not part of it. A
-    manifest file is read again if it has been edited.
+    A folder is listed once, at the start of a run; files that are added later are not part of it.
+    A manifest file is read again if it has been changed.
     """
-    there = found.source, found.source_sha256, found.origin.fused_location
-    return there == (source, sha256, job.origin.fused_location) and out.exists(MANIFEST_KEY)
+    existing = found.source, found.source_sha256, found.origin.fused_location
+    return existing == (source, sha256, job.origin.fused_location) and out.exists(MANIFEST_KEY)
 
 
 def _identify(options: JobOptions) -> tuple[str, str | None]:
@@ -159,12 +159,12 @@ def _batches(job: Job) -> Batches:
 
 @dataclass(frozen=True, slots=True)
 class _Remaining:
-    """What is left of a run."""
+    """The shards of a run that remain to be computed."""
 
     tasks: list[ShardTask]
     rows: int
     finished: int
-    """Shards that stay as they are."""
+    """Number of finished shards that are left unchanged."""
 
 
 def _find_remaining(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Remaining:
@@ -186,7 +186,7 @@ def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: P
     cluster = options.cluster()
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
-        # Imported here because Ray is needed only for work: a finished run answers at once.
+        # Imported here because a finished run does not need Ray, whose import takes seconds.
         from cluster.runs.driver import run_shards
 
         run_shards(
@@ -199,7 +199,7 @@ def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: P
 
 
 def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]:
-    """Return a callback that ends a run in which too many of the pairs so far have failed."""
+    """Return a callback that stops a run if too many of its pairs have failed."""
     rows = failed = 0
     stages: dict[str, int] = {}
 
@@ -213,7 +213,7 @@ def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]
             raise RunFailedError(
                 f"Stopped: {failed} of the first {rows} pairs failed ({_by_stage(stages)}), over "
                 f"the limit of {max_failure_rate:.0%}; `irfuse status OUT` shows the reasons, and "
-                "a higher --max-failure-rate continues regardless"
+                "with a higher --max-failure-rate the run continues"
             )
 
     return check
@@ -223,14 +223,14 @@ def _check_outcome(out: Store, summary: Summary, max_failure_rate: float) -> Non
     if not summary.complete:
         raise RunFailedError(
             f"Only {summary.rows} of {summary.total_rows} pairs have a row in {out.url}: finished "
-            "shards were removed from it meanwhile; run the same command again"
+            "shards were removed during the run; run the same command again"
         )
     if summary.failed > max_failure_rate * summary.rows:
         raise RunFailedError(
             f"{summary.failed} of {summary.rows} pairs failed "
             f"({_by_stage(summary.failed_stages)}), over the limit of {max_failure_rate:.0%}; "
-            "everything is committed, `irfuse status OUT` shows the reasons, and --retry-failed "
-            "computes them again once the causes are removed"
+            "all rows are committed, `irfuse status OUT` shows the reasons, and --retry-failed "
+            "computes the failed pairs again after the causes are fixed"
         )
 
 

@@ -1,4 +1,4 @@
-"""Training of the autoencoders: plan or resume, train, and leave weights with a card."""
+"""Training of the autoencoders: plan or resume, train, and write weights with a card."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _SINGLE_IMAGE_STEPS = 2000
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a finished training left behind."""
+    """Result of a finished training."""
 
     out: str
     weights: str
     """Location of the trained weights."""
     steps: int
     computed: int
-    """Steps that this call computed; the others were there already."""
+    """Number of steps that this call computed; the others existed already."""
     card: dict[str, Any]
     """The card that is written next to the weights."""
 
@@ -45,19 +45,19 @@ class TrainResult:
 def train(options: TrainOptions, progress: Progress | None = None) -> TrainResult:
     """Train the autoencoder of METHOD to reconstruct images.
 
-    Leaves METHOD.safetensors for --weights with a card, and the learning curves. Run the same
-    command again to resume from the last checkpoint after any interruption.
+    Writes METHOD.safetensors for --weights, a card with its metadata, and the learning curves. Run
+    the same command again to resume from the last checkpoint after any interruption.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: Options do not fit together.
+        InvalidValueError: The options contradict each other.
         NotFoundError: There are no images.
         RunConflictError: The output location holds a training with other settings.
-        RunFailedError: Workers cannot be had or keep dying, or the loss is not a number.
-        StorageError: Something cannot be read or written.
+        RunFailedError: Workers cannot be placed or keep dying, or the loss is not finite.
+        StorageError: A location cannot be read or written.
     """
     _require_packages()
     progress = progress or SilentProgress()
@@ -81,15 +81,17 @@ def _require_packages() -> None:
             importlib.import_module(name)
         except ImportError:
             raise IrfuseError(
-                f"Training needs more packages ({name} is missing): pip install 'irfuse[train]', "
-                "or '.[train]' in a checkout"
+                f"Training requires additional packages ({name} is missing): pip install "
+                "'irfuse[train]', or '.[train]' in a checkout"
             ) from None
 
 
 def _parameters(options: TrainOptions) -> tuple[TrainingParameters, int | None]:
-    """Return what a step does, and the number of steps where it does not depend on the images."""
+    """Return the parameters, and the number of steps unless it depends on the images."""
     if (options.images is None) == (options.single_image is None):
-        raise InvalidValueError("Expected either --images or --single-image")
+        raise InvalidValueError(
+            "Expected either --images or --single-image, but got both or neither"
+        )
     single = options.single_image is not None
     values: dict[str, Any] = {**PAPER[options.method], **({"batch": 1} if single else {})}
     for name in TrainingParameters.model_fields:
@@ -112,7 +114,7 @@ def _plan(
     out: Store,
     progress: Progress,
 ) -> TrainingRecord:
-    """Create the training, or find it again and make sure that it is the same."""
+    """Create the record of the training, or check that an existing one has the same settings."""
     found = find_record(out, TrainingRecord)
     source = options.images or options.single_image or ""
     progress.message(f"Looking for images in {redact(source)}")
@@ -145,8 +147,8 @@ def _list_images(options: TrainOptions) -> tuple[list[str], str]:
     entries = [entry for entry in store.entries() if is_image(entry.key)]
     if not entries:
         raise NotFoundError(
-            f"There are no images in {store.url}; expected files such as .jpg or .png in it or in "
-            "folders below it"
+            f"There are no images in {store.url}; expected files such as .jpg or .png in this "
+            "folder or its subfolders"
         )
     digest = hashlib.sha256()
     for entry in entries:
@@ -178,7 +180,9 @@ def _compute(
         run_training(job, cluster, lambda state: _show(progress, state))
     found = find_checkpoint(out, record.fingerprint)
     if found is None or found.step < record.steps:
-        raise StorageError(f"{out.url} lost the last checkpoint; run the same command again")
+        raise StorageError(
+            f"The last checkpoint in {out.url} is missing; run the same command again"
+        )
     return found
 
 

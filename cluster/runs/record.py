@@ -35,7 +35,7 @@ class RunRecord(SettingsRecord):
     metrics: list[str]
     """Names of the metrics, in the order of their columns."""
     max_pixels: int
-    """Largest accepted image, width times height."""
+    """Largest accepted image in pixels, width times height."""
     shard_size: int
     """Pairs per shard."""
     rows: int

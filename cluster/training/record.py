@@ -31,7 +31,7 @@ class TrainingRecord(SettingsRecord):
     single_image: bool
     """Whether the training uses only the center of a single image."""
     max_pixels: int
-    """Largest accepted image, width times height."""
+    """Largest accepted image in pixels, width times height."""
     irfuse_version: str
     """Version of irfuse."""
     torch_version: str
