@@ -1,1 +1,1 @@
-"""The jobs that a person starts, one module each; `irfuse` offers them as functions."""
+"""The jobs of irfuse, one module each; the package `irfuse` exports them as functions."""

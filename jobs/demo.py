@@ -1,4 +1,4 @@
-"""The demo: a small synthetic collection through the main job."""
+"""The demo, which runs the main job on a small synthetic collection."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def write_demo_collection(store: Store) -> None:
 def demo(options: DemoOptions, progress: Progress | None = None) -> RunResult:
     """Fuse a small synthetic collection with DenseFuse.
 
-    Makes FOLDER/source, unless it is there, and leaves the run in FOLDER/run.
+    Writes the collection to FOLDER/source, unless it exists, and the run to FOLDER/run.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Raises:
         IrfuseError: As `jobs.run.run`.

@@ -1,4 +1,4 @@
-"""What fusing and scoring share: plan or resume a run, compute what is missing, and sum it up."""
+"""Execution of a run of fusing or scoring: plan or resume, compute, and summarize."""
 
 from __future__ import annotations
 
@@ -32,65 +32,65 @@ from jobs.summarize import SUMMARY_KEY, Summary, find_summary, summarize_run, wr
 Batches = Iterator[pa.RecordBatch]
 
 _ROWS_BEFORE_STOPPING = 200
-"""A run stops early because too many pairs fail only after this many rows."""
+"""Minimum number of rows until a run stops early because too many pairs fail."""
 _INFORMATIVE = ("numpy", "pillow", "pyarrow", "ray")
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished job left behind."""
+    """Result of a finished run."""
 
     out: str
     rows: int
     failed: int
     computed: int
-    """Rows that this call computed; the others were there already."""
+    """Number of rows that this call computed; the others existed already."""
     summary: Summary
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run as it is asked for: the options, and what follows from where fused images come from."""
+    """A requested run: the options, and the settings that depend on the origin of fused images."""
 
     options: JobOptions
     origin: AnyOrigin
     name: str
-    """What the rows' `run` column says."""
+    """Name of the run, the value of the `run` column."""
     weights: Weights | None = None
     complete: Callable[[Batches], Batches] = lambda batches: batches
-    """Adds to the manifest what the origin needs in it."""
+    """Function that adds the columns to the manifest that the origin requires."""
 
 
 def execute(job: Job, progress: Progress | None = None) -> RunResult:
-    """Compute what is missing of a run and sum it up.
+    """Compute the missing shards of a run and its summary.
 
     Raises:
         ManifestError: The source has no pairs.
         RunConflictError: The output location holds a run with other settings.
-        RunFailedError: Workers cannot be had, or too many pairs fail.
-        StorageError: Something cannot be read or written.
+        RunFailedError: Workers cannot be placed, or too many pairs fail.
+        StorageError: A location cannot be read or written.
     """
     progress = progress or SilentProgress()
     options = job.options
     out = options.store(options.out)
     record = _plan(job, out, progress)
-    work = _work(Ledger(out, record), record, retry_failed=options.retry_failed)
-    if work.tasks:
-        progress.planned(record.rows, work.rows, work.finished, record.plan.count)
+    remaining = _find_remaining(Ledger(out, record), record, retry_failed=options.retry_failed)
+    if remaining.tasks:
+        progress.planned(record.rows, remaining.rows, remaining.finished, record.plan.count)
         out.remove_stale_temporaries(SHARDS_PREFIX)
-        out.delete(SUMMARY_KEY)  # it must not outlive the shards that it was computed from
-        _compute(job, WorkerConfig(record, out, job.weights), work.tasks, progress)
-    summary = None if work.tasks else find_summary(out, record)
+        out.delete(SUMMARY_KEY)  # it would be out of date
+        _compute(job, WorkerConfig(record, out, job.weights), remaining.tasks, progress)
+    summary = None if remaining.tasks else find_summary(out, record)
     if summary is None:
-        progress.message("Summing up")
+        progress.message("Computing the summary")
         summary = summarize_run(out, record)
         write_summary(out, summary)
     _check_outcome(out, summary, options.max_failure_rate)
-    return RunResult(out.url, summary.rows, summary.failed, work.rows, summary)
+    return RunResult(out.url, summary.rows, summary.failed, remaining.rows, summary)
 
 
 def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
-    """Create the run, or find it and make sure that it is the same."""
+    """Create the record of the run, or check that an existing one has the same settings."""
     options = job.options
     metrics = select_metrics(options.metrics)
     found = find_record(out, RunRecord)
@@ -104,7 +104,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     shard_size = options.shard_size or (
         found.shard_size if found else default_shard_size(info.rows)
     )
-    wanted = RunRecord(
+    requested = RunRecord(
         name=job.name,
         source=source,
         source_sha256=sha256,
@@ -121,21 +121,21 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
             **{name: version(name) for name in _INFORMATIVE},
         },
     )
-    record = claim_location(out, wanted, found)
-    # After run.json, which only one of several drivers can create; the others write nothing.
+    record = claim_location(out, requested, found)
+    # Written after run.json, which only one of several drivers can create.
     if manifest is not None and not out.exists(MANIFEST_KEY):
         out.write(MANIFEST_KEY, manifest)
     return record
 
 
 def _is_frozen(job: Job, source: str, sha256: str | None, found: RunRecord, out: Store) -> bool:
-    """Whether the run's own manifest stands for the source.
+    """Whether the frozen manifest of the run can be used instead of the source.
 
-    A folder is listed once, at the start of a run; what is added later is not part of it. A
-    manifest file is read again if it has been edited.
+    A folder is listed once, at the start of a run; files that are added later are not part of it.
+    A manifest file is read again if it has been changed.
     """
-    there = found.source, found.source_sha256, found.origin.fused_location
-    return there == (source, sha256, job.origin.fused_location) and out.exists(MANIFEST_KEY)
+    existing = found.source, found.source_sha256, found.origin.fused_location
+    return existing == (source, sha256, job.origin.fused_location) and out.exists(MANIFEST_KEY)
 
 
 def _identify(options: JobOptions) -> tuple[str, str | None]:
@@ -159,16 +159,16 @@ def _batches(job: Job) -> Batches:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """What is left of a run."""
+class _Remaining:
+    """The shards of a run that remain to be computed."""
 
     tasks: list[ShardTask]
     rows: int
     finished: int
-    """Shards that stay as they are."""
+    """Number of finished shards that are left unchanged."""
 
 
-def _work(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Work:
+def _find_remaining(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Remaining:
     finished = ledger.finished()
     tasks = [ShardTask(shard) for shard in range(record.plan.count) if shard not in finished]
     bounds = [record.plan.bounds(task.shard) for task in tasks]
@@ -179,7 +179,7 @@ def _work(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Work:
             if failed:
                 tasks.append(ShardTask(content.shard, failed_only=True))
                 rows += failed
-    return _Work(tasks, rows, record.plan.count - len(tasks))
+    return _Remaining(tasks, rows, record.plan.count - len(tasks))
 
 
 def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: Progress) -> None:
@@ -187,7 +187,7 @@ def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: P
     cluster = options.cluster()
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
-        # Imported here because Ray is needed only for work: a finished run answers at once.
+        # Imported here because a finished run does not need Ray, whose import takes seconds.
         from cluster.runs import run_shards
 
         run_shards(
@@ -200,7 +200,7 @@ def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: P
 
 
 def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]:
-    """Return a callback that ends a run in which too many of the pairs so far have failed."""
+    """Return a callback that stops a run if too many of its pairs have failed."""
     rows = failed = 0
     stages: dict[str, int] = {}
 
@@ -214,7 +214,7 @@ def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]
             raise RunFailedError(
                 f"Stopped: {failed} of the first {rows} pairs failed ({_by_stage(stages)}), over "
                 f"the limit of {max_failure_rate:.0%}; `irfuse status OUT` shows the reasons, and "
-                "a higher --max-failure-rate continues regardless"
+                "with a higher --max-failure-rate the run continues"
             )
 
     return check
@@ -224,14 +224,14 @@ def _check_outcome(out: Store, summary: Summary, max_failure_rate: float) -> Non
     if not summary.complete:
         raise RunFailedError(
             f"Only {summary.rows} of {summary.total_rows} pairs have a row in {out.url}: finished "
-            "shards were removed from it meanwhile; run the same command again"
+            "shards were removed during the run; run the same command again"
         )
     if summary.failed > max_failure_rate * summary.rows:
         raise RunFailedError(
             f"{summary.failed} of {summary.rows} pairs failed "
             f"({_by_stage(summary.failed_stages)}), over the limit of {max_failure_rate:.0%}; "
-            "everything is committed, `irfuse status OUT` shows the reasons, and --retry-failed "
-            "computes them again once the causes are removed"
+            "all rows are committed, `irfuse status OUT` shows the reasons, and --retry-failed "
+            "computes the failed pairs again after the causes are fixed"
         )
 
 

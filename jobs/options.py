@@ -1,6 +1,6 @@
 """Options of the jobs: one frozen model per job.
 
-The command line follows from them: a docstring is the help of its command or option.
+The command line is derived from them: docstrings are the help of commands and options.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _STORAGE = Group("Storage", sort_key=3)
 
 
 def parse_key_values(given: dict[str, Any] | Iterable[str]) -> dict[str, Any]:
-    """Parse `NAME=VALUE` texts and JSON objects; a mapping passes unchanged.
+    """Parse `NAME=VALUE` strings and JSON objects; a mapping is returned unchanged.
 
     Raises:
-        InvalidValueError: A text is neither.
+        InvalidValueError: A string is neither.
     """
     if isinstance(given, dict):
         return given
@@ -51,14 +51,16 @@ def parse_key_values(given: dict[str, Any] | Iterable[str]) -> dict[str, Any]:
             try:
                 values.update(json.loads(text))
             except json.JSONDecodeError as error:
-                # The text itself may hold a secret.
+                # The text itself may contain a secret.
                 raise InvalidValueError(
                     f"Expected a JSON object: {error.msg} at character {error.pos + 1}"
                 ) from None
             continue
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InvalidValueError("Expected NAME=VALUE, but one has no name or no equals sign")
+            raise InvalidValueError(
+                "Expected NAME=VALUE, but got a value without a name or an equals sign"
+            )
         values[name] = value
     return values
 
@@ -94,7 +96,7 @@ class LocationOptions(BaseModel):
         """Return the store at a location.
 
         Raises:
-            StorageError: The location holds a password or a query, or its protocol is not known.
+            StorageError: The location contains a password or a query, or its protocol is unknown.
         """
         from cluster.storage import Store
 
@@ -121,12 +123,12 @@ class RayOptions(LocationOptions):
     workers: Annotated[int | None, Parameter(group=_RAY)] = Field(default=None, ge=1)
     """Number of workers. By default there is one per GPU, or one per CPU if there is no GPU."""
     device: Annotated[Device, Parameter(group=_RAY)] = "auto"
-    """Device to compute on; `auto` takes GPUs if the cluster has any."""
+    """Device to compute on; `auto` uses GPUs if the cluster has any."""
     start_timeout: Annotated[float, Parameter(group=_RAY)] = Field(default=900.0, gt=0)
     """Seconds to wait for the first worker to be placed and ready."""
 
     def cluster(self) -> ClusterOptions:
-        """Return where and on how much to compute."""
+        """Return the cluster and the resources to use."""
         from cluster.session import ClusterOptions
 
         return ClusterOptions(
@@ -138,7 +140,7 @@ class RayOptions(LocationOptions):
 
 
 class JobOptions(RayOptions):
-    """Options that fusing and scoring share."""
+    """Common options of fusing and scoring."""
 
     source: str
     """Folder of pairs (local path, s3://, gs://), or a manifest (.csv, .parquet)."""
@@ -151,18 +153,18 @@ class JobOptions(RayOptions):
     shard_size: int | None = Field(default=None, ge=1, le=100_000)
     """Pairs per shard; 64 by default, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
-    """Largest share of failed pairs; a run with more of them stops and counts as failed."""
+    """Largest accepted share of failed pairs; a run with more failed pairs stops with an error."""
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
-    """Largest accepted image, width times height."""
+    """Largest accepted image in pixels, width times height."""
     retry_failed: bool = False
     """Compute the failed rows of finished shards again."""
     allow_local_files: Annotated[bool, Parameter(group=_STORAGE)] = False
-    """Let a manifest on remote storage name files of the local file system."""
+    """Allow a manifest on remote storage to refer to files of the local file system."""
     pair_timeout: Annotated[float, Parameter(group=_RAY)] = Field(default=300.0, gt=0)
-    """Seconds without progress after which a worker counts as hung and is replaced."""
+    """Seconds without progress after which a worker is considered hung and replaced."""
 
     def cluster(self) -> ClusterOptions:
-        """Return where and on how much to compute."""
+        """Return the cluster and the resources to use."""
         return replace(super().cluster(), pair_timeout_s=self.pair_timeout)
 
 
@@ -178,29 +180,29 @@ class RunOptions(JobOptions):
     params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
     """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods` lists them."""
     weights: str | Path | None = None
-    """Weight file (path or URL), the name of torchvision weights for methods on ImageNet networks
-    (IMAGENET1K_V1 by default), or random:SEED for untrained weights. Autoencoders use the weights
-    that come with irfuse by default."""
+    """Weight file (path or URL), the name of torchvision weights for methods with ImageNet networks
+    (IMAGENET1K_V1 by default), or random:SEED for untrained weights. By default autoencoders use
+    the weights that are included in irfuse."""
     name: str | None = Field(default=None, min_length=1)
-    """Name of the run in its rows and tables; by default the method and the parameters that differ
-    from their defaults."""
+    """Name of the run in rows and tables; by default the method and the parameters that differ from
+    their defaults."""
     keep_images: bool = True
     """Keep the fused images in the shards; otherwise only the scores are kept."""
 
 
 class ScoreOptions(JobOptions):
-    """Score fused images that were made elsewhere against the pairs of SOURCE.
+    """Score existing fused images against the pairs of SOURCE.
 
     Writes the same rows and statistics as `irfuse run`, and resumes in the same way.
     """
 
     fused: str | None = None
     """Folder of the fused images, which are matched to the pairs by pair_id or file name. By
-    default the column fused_uri of the manifest names them."""
+    default their locations are taken from the column fused_uri of the manifest."""
     name: str = Field(min_length=1)
-    """Name of the method that made the images, for the rows and tables."""
+    """Name of the method that created the images, for rows and tables."""
     sixteen_bit: SixteenBit = "percentile"
-    """Rule by which 16-bit images become 8-bit: their 1st to 99th percentile, or the full range."""
+    """Range of 16-bit images that is mapped to 8 bits: their 1st to 99th percentile, or all."""
 
 
 class PairsOptions(LocationOptions):
@@ -226,7 +228,7 @@ class StatusOptions(LocationOptions):
 
 
 class SummarizeOptions(LocationOptions):
-    """Compute the statistics of the runs at OUTS again, from their shards.
+    """Compute the statistics of the runs at OUTS from their shards again.
 
     Writes summary.json and summary.csv next to the shards.
     """
@@ -242,9 +244,9 @@ class SummarizeOptions(LocationOptions):
 class TrainOptions(RayOptions):
     """Train the autoencoder of METHOD to reconstruct images.
 
-    Leaves METHOD.safetensors for --weights with a card, and the learning curves. Run the same
-    command again to resume from the last checkpoint after any interruption. The defaults are those
-    of the method's paper.
+    Writes METHOD.safetensors for --weights, a card with its metadata, and the learning curves. Run
+    the same command again to resume from the last checkpoint after any interruption. The defaults
+    are those of the method's paper.
     """
 
     method: Autoencoder
@@ -252,10 +254,10 @@ class TrainOptions(RayOptions):
     out: Annotated[str, Parameter(name=("--out", "-o"))]
     """Output location of the training: a folder or s3://bucket/prefix."""
     images: str | None = None
-    """Folder of images of any kind (local path, s3://, gs://); gray crops of them are learned."""
+    """Folder of training images (local path, s3://, gs://), from which gray crops are taken."""
     single_image: str | None = None
-    """A single image instead of a folder; only its middle is learned (Res2NetFuse, section
-    III-B)."""
+    """Single training image instead of a folder, of which only the center is used (Res2NetFuse,
+    section III-B)."""
     pixel_norm: PixelNorm | None = None
     """Pixel loss: Euclidean distance (default of densefuse), or mean squared error (default of
     res2netfuse)."""
@@ -266,13 +268,13 @@ class TrainOptions(RayOptions):
     batch: int | None = Field(default=None, ge=1, le=4096)
     """Crops per step; 2 by default for densefuse, 4 for res2netfuse, 1 for a single image."""
     epochs: int = Field(default=4, ge=1, le=1_000_000)
-    """Number of times that each image is seen."""
+    """Number of epochs, in each of which every image is used once."""
     iterations: int | None = Field(default=None, ge=1, le=100_000_000)
     """Number of steps, instead of epochs; 2000 by default for a single image."""
     crop: int = Field(default=256, ge=SMALLEST_CROP, le=4096)
     """Side of the crops in pixels; smaller images are enlarged."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Seed of the initial weights, the order of the images and the places of the crops."""
+    """Seed of the initial weights, the order of the images and the positions of the crops."""
     precision: Precision = "fp32"
     """Precision of the forward and backward passes."""
     convolutions: ResidualConvolutions = "shared"
@@ -280,9 +282,9 @@ class TrainOptions(RayOptions):
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints, from which an interrupted training resumes."""
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
-    """Largest accepted image, width times height."""
+    """Largest accepted image in pixels, width times height."""
     workers: Annotated[int, Parameter(group=_RAY)] = Field(default=1, ge=1)
-    """Number of workers that share each batch evenly, each on a CPU or GPU of its own."""
+    """Number of workers that share each batch evenly, each with its own CPU or GPU."""
 
 
 class ReconstructOptions(LocationOptions):
@@ -294,12 +296,12 @@ class ReconstructOptions(LocationOptions):
     method: Autoencoder
     """Method whose autoencoder reconstructs the images."""
     images: str
-    """Folder of images of any kind; they are reconstructed in gray."""
+    """Folder of images, which are converted to gray."""
     output: Annotated[str, Parameter(name=("--output", "-o"))]
     """Table to write, ending in .parquet."""
     weights: str | Path | None = None
     """Weight file (path or URL), or random:SEED for untrained weights; by default the weights that
-    come with irfuse."""
+    are included in irfuse."""
     params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
     """Parameter of the method as NAME=VALUE, repeated for each."""
     json_output: Json = False
@@ -307,9 +309,9 @@ class ReconstructOptions(LocationOptions):
 
 
 class DemoOptions(LocationOptions):
-    """Fuse a small synthetic collection.
+    """Fuse a small synthetic collection with DenseFuse.
 
-    Makes FOLDER/source and leaves the run in FOLDER/run.
+    Writes the collection to FOLDER/source and the run to FOLDER/run.
     """
 
     folder: str = "irfuse-demo"

@@ -12,14 +12,14 @@ from jobs.options import PairsOptions
 
 @dataclass(frozen=True, slots=True)
 class PairsResult:
-    """What was found and written."""
+    """Result of the search for pairs."""
 
     output: str
     """Location of the manifest."""
     rows: int
     """Number of pairs."""
     digest: str
-    """SHA-256 over the rows."""
+    """SHA-256 over the rows of the manifest."""
     discovery: Discovery
     """Pairs per layout, images without a partner, and ignored files."""
 
@@ -28,12 +28,12 @@ def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResul
     """Find the pairs of a folder and write them as a manifest.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Raises:
         ManifestError: No pair was found, or the output is not named `.parquet`.
-        StorageError: The source cannot be listed or the manifest not be written.
+        StorageError: The source cannot be listed, or the manifest cannot be written.
     """
     if not options.output.lower().endswith(".parquet"):
         raise ManifestError(f"Expected an output that ends in .parquet, but got {options.output}")

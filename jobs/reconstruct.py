@@ -1,4 +1,4 @@
-"""How well a trained autoencoder reconstructs images (Song et al., Res2NetFuse, Table III)."""
+"""Reconstruction quality of a trained autoencoder (Song et al., Res2NetFuse, Table III)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SCHEMA = pa.schema(
 
 
 class Spread(BaseModel):
-    """One metric over all images."""
+    """Statistics of one metric over all images."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,7 +53,7 @@ class Spread(BaseModel):
 
 
 class ReconstructionReport(BaseModel):
-    """What `irfuse reconstruct` measured."""
+    """Result of `irfuse reconstruct`."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -62,7 +62,7 @@ class ReconstructionReport(BaseModel):
     weights: str
     """SHA-256 of the weights, or `random:SEED`."""
     trained: bool
-    """Whether the weights were learned."""
+    """Whether the weights are trained."""
     images: int
     """Number of images."""
     failed: int
@@ -81,14 +81,14 @@ def reconstruct(
     Writes one row per image, in the order of the names, and prints the means.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: An unknown parameter, or an output that is not .parquet.
+        InvalidValueError: A parameter is unknown, or the output does not end in .parquet.
         WeightsError: The weights are missing, damaged or of another network.
-        NotFoundError: There are no images.
-        StorageError: The folder cannot be listed, or the output not written.
+        NotFoundError: The folder contains no images.
+        StorageError: The folder cannot be listed, or the output cannot be written.
     """
     method, output = options.method, options.output
     if not output.endswith(".parquet"):
@@ -139,7 +139,7 @@ def _row(
 def _measure(
     reconstruction: NDArray[np.uint8], original: NDArray[np.uint8]
 ) -> dict[str, float | None]:
-    """Compute the metrics; None where one is undefined."""
+    """Compute the metrics; undefined ones are None."""
     pair = [torch.tensor(image)[None, None] for image in (reconstruction, original)]
     values = {name: metric(*pair).item() for name, metric in RECONSTRUCTION_METRICS.items()}
     return {name: None if np.isnan(value) else value for name, value in values.items()}

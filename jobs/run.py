@@ -18,20 +18,20 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
     command again to resume after any interruption.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: An unknown method, parameter or metric.
+        InvalidValueError: A method, parameter or metric is unknown.
         WeightsError: The weights are missing, damaged or of another network.
         ManifestError: The source has no pairs.
         RunConflictError: The output location holds a run with other settings.
-        RunFailedError: Workers cannot be had, or too many pairs fail.
-        StorageError: Something cannot be read or written.
+        RunFailedError: Workers cannot be placed, or too many pairs fail.
+        StorageError: A location cannot be read or written.
     """
     parameters = get_method(options.method).parameters.parse(options.params)
     weights = find_stored_weights(options, parameters, progress or SilentProgress())
-    # Wrong weights are reported before Ray starts.
+    # Invalid weights are reported before Ray starts.
     build_method(options.method, parameters, weights)
     origin = MethodOrigin(
         method=options.method,

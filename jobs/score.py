@@ -1,4 +1,4 @@
-"""Score fused images that were made elsewhere."""
+"""Score existing fused images."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from jobs.options import ScoreOptions
 
 
 def score(options: ScoreOptions, progress: Progress | None = None) -> RunResult:
-    """Score fused images that were made elsewhere against the pairs of SOURCE.
+    """Score existing fused images against the pairs of SOURCE.
 
     Writes the same rows as `irfuse run`, and resumes in the same way.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: An unknown metric.
-        ManifestError: The source has no pairs, or nothing names the fused images.
+        InvalidValueError: A metric is unknown.
+        ManifestError: The source has no pairs, or the locations of fused images are missing.
         RunConflictError: The output location holds a run with other settings.
-        RunFailedError: Workers cannot be had, or too many pairs fail.
-        StorageError: Something cannot be read or written.
+        RunFailedError: Workers cannot be placed, or too many pairs fail.
+        StorageError: A location cannot be read or written.
     """
     fused = options.fused
     origin = FilesOrigin(

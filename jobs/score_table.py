@@ -1,4 +1,4 @@
-"""The scores of a run's good rows, in files: a million rows need the memory of one column."""
+"""The scores of a run's `ok` rows, in files, so that only one column needs to be in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class StoredColumn:
-    """One metric over consecutive rows; read anew whenever a slice is asked for."""
+    """The values of one metric in consecutive rows; slices are read from the file."""
 
     _file: BufferedRandom
     _start: int
@@ -44,16 +44,16 @@ def _room_needed() -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"Cannot keep the scores in {tempfile.gettempdir()} while they are summed up: "
-            f"{error.strerror or error}; make room there, or name another folder with TMPDIR"
+            f"Cannot store the scores for the summary in {tempfile.gettempdir()}: "
+            f"{error.strerror or error}; free some space, or set TMPDIR to another folder"
         ) from error
 
 
 class ScoreTable:
-    """Rows with one value a metric, kept in temporary files; a context manager.
+    """Rows with one value per metric, in temporary files; a context manager.
 
     Raises:
-        StorageError: There is no room for them.
+        StorageError: There is not enough space for the files.
     """
 
     def __init__(self, metrics: Sequence[str]) -> None:
@@ -79,14 +79,14 @@ class ScoreTable:
         return self._open.enter_context(tempfile.TemporaryFile())
 
     def append(self, rows: int, values: Mapping[str, NDArray[np.float64]]) -> None:
-        """Add rows: a column for each metric."""
+        """Append rows, with one column per metric."""
         self._rows += rows
         with _room_needed():
             for metric, file in self._files.items():
                 file.write(np.ascontiguousarray(values[metric], dtype=np.float64).data)
 
     def reorder(self, order: NDArray[np.int64]) -> None:
-        """Put the row `order[i]` into place `i`."""
+        """Move row `order[i]` to position `i`."""
         for metric, file in self._files.items():
             with _room_needed():
                 values = self.columns()[metric][:]
@@ -95,6 +95,6 @@ class ScoreTable:
                     file.write(values[order[first : first + _ROWS_AT_ONCE]].data)
 
     def columns(self, start: int = 0, stop: int | None = None) -> dict[str, StoredColumn]:
-        """Return the rows from `start` to before `stop`, a column a metric."""
+        """Return the rows from `start` up to but excluding `stop`, one column per metric."""
         end = self._rows if stop is None else stop
         return {metric: StoredColumn(file, start, end) for metric, file in self._files.items()}

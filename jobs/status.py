@@ -1,4 +1,4 @@
-"""The progress of a run and the reasons of its failed pairs, from the shards alone."""
+"""The progress of a run and the reasons of its failed pairs, computed from its shards."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Status(BaseModel):
     failed: int
     failed_stages: dict[str, int]
     pairs_per_second: float | None
-    """Committed rows per second of the time in which at least one shard was in work."""
+    """Committed rows per second of the time in which at least one shard was in progress."""
     failures: list[FailedPair]
     """The first failed rows."""
 
     @property
     def rows_left(self) -> int:
-        """Rows that no shard holds yet."""
+        """Number of rows that are not committed yet."""
         return self.rows - self.rows_done
 
 
@@ -52,12 +52,12 @@ def status(options: StatusOptions, progress: Progress | None = None) -> Status:
     """Report the progress of the run at OUT and the reasons of failed pairs.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        NotFoundError: The location holds no run.
-        StorageError: It cannot be read.
+        NotFoundError: The location contains no run.
+        StorageError: The run cannot be read.
     """
     store = options.store(options.out)
     record = read_record(store, RunRecord)

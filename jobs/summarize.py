@@ -1,4 +1,4 @@
-"""Statistics and status of runs, from the shards alone: right after any number of restarts."""
+"""Statistics of runs, computed from their shards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALL_SUBSETS = "(all)"
 
 
 class SubsetSummary(BaseModel):
-    """One subset of a run; `(all)` is the whole run."""
+    """The statistics of one subset of a run; `(all)` contains all pairs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,10 +47,10 @@ class Summary(BaseModel):
     method: str
     fingerprint: str
     trained: bool | None
-    """False where the weights were random; None where the run used none."""
+    """False for random weights; None if the run used no weights."""
     total_rows: int
     rows: int
-    """Committed rows."""
+    """Number of committed rows."""
     failed: int
     failed_stages: dict[str, int]
     subsets: list[SubsetSummary]
@@ -62,19 +62,19 @@ class Summary(BaseModel):
 
 
 def summarize(options: SummarizeOptions, progress: Progress | None = None) -> list[Summary]:
-    """Compute the statistics of the runs at OUTS again, from their shards.
+    """Compute the statistics of the runs at OUTS from their shards again.
 
     Writes summary.json and summary.csv next to the shards.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Returns:
         The summary of each run, in the order of the locations.
 
     Raises:
-        NotFoundError: A location holds no run.
+        NotFoundError: A location contains no run.
         StorageError: A location cannot be read or written.
     """
     summaries = []
@@ -119,7 +119,7 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
 
 
 class _Counts:
-    """What is counted while a run's rows pass by."""
+    """Counts of a run's rows, which are added shard by shard."""
 
     def __init__(self) -> None:
         self.subsets: dict[str, int] = {}
@@ -130,7 +130,7 @@ class _Counts:
         self._members: list[NDArray[np.int32]] = []
 
     def add(self, table: pa.Table) -> pa.ChunkedArray:
-        """Count the rows of a shard; returns which of them are good."""
+        """Count the rows of a shard, and return a mask of the `ok` rows."""
         good = pc.equal(table["status"], "ok")
         names = table["subset"].combine_chunks().dictionary_encode()
         numbers = np.array([self._number(n) for n in names.dictionary.to_pylist()], dtype=np.int32)
@@ -143,7 +143,7 @@ class _Counts:
         return good
 
     def members(self) -> NDArray[np.int32]:
-        """Return the subset's number of each good row."""
+        """Return the subset number of each `ok` row."""
         return np.concatenate(self._members)
 
     def _number(self, subset: str) -> int:
@@ -154,7 +154,7 @@ class _Counts:
 
 
 def find_summary(out: Store, record: RunRecord) -> Summary | None:
-    """Return the written summary of a complete run; None if there is none or it is out of date."""
+    """Return the existing summary of a complete run, or None if it is missing or out of date."""
     try:
         summary = Summary.model_validate_json(out.read(SUMMARY_KEY))
     except (NotFoundError, ValidationError):
@@ -184,7 +184,7 @@ def summary_csv(summaries: Iterable[Summary]) -> str:
 
 
 def _csv_line(cells: Iterable[object]) -> str:
-    """Return a line of CSV; a writer that ends lines in CR LF quotes cells that hold either."""
+    """Return a line of CSV; with CR LF as line end the writer quotes cells with CR or LF."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\r\n").writerow(cells)
     return buffer.getvalue().removesuffix("\r\n") + "\n"

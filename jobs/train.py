@@ -1,4 +1,4 @@
-"""Training of the autoencoders: plan or resume, train, and leave weights with a card."""
+"""Training of the autoencoders: plan or resume, train, and write weights with a card."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _SINGLE_IMAGE_STEPS = 2000
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a finished training left behind."""
+    """Result of a finished training."""
 
     out: str
     weights: str
     """Location of the trained weights."""
     steps: int
     computed: int
-    """Steps that this call computed; the others were there already."""
+    """Number of steps that this call computed; the others existed already."""
     card: dict[str, Any]
     """The card that is written next to the weights."""
 
@@ -48,19 +48,19 @@ class TrainResult:
 def train(options: TrainOptions, progress: Progress | None = None) -> TrainResult:
     """Train the autoencoder of METHOD to reconstruct images.
 
-    Leaves METHOD.safetensors for --weights with a card, and the learning curves. Run the same
-    command again to resume from the last checkpoint after any interruption.
+    Writes METHOD.safetensors for --weights, a card with its metadata, and the learning curves. Run
+    the same command again to resume from the last checkpoint after any interruption.
 
     Args:
-        options: What to do.
-        progress: Where progress is shown; silent by default.
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: Options do not fit together.
+        InvalidValueError: The options contradict each other.
         NotFoundError: There are no images.
         RunConflictError: The output location holds a training with other settings.
-        RunFailedError: Workers cannot be had or keep dying, or the loss is not a number.
-        StorageError: Something cannot be read or written.
+        RunFailedError: Workers cannot be placed or keep dying, or the loss is not finite.
+        StorageError: A location cannot be read or written.
     """
     _require_packages()
     progress = progress or SilentProgress()
@@ -69,13 +69,13 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
     record = _plan(options, parameters, steps, out, progress)
 
     found = find_checkpoint(out, record.fingerprint)
-    begun = 0 if found is None else found.step
-    if found is None or begun < record.steps:
-        found = _compute(options, record, out, progress, begun)
+    first_step = 0 if found is None else found.step
+    if found is None or first_step < record.steps:
+        found = _compute(options, record, out, progress, first_step)
     progress.message("Writing weights and curves")
     card = publish_training(out, record, found)
     name = f"{record.parameters.method}.safetensors"
-    return TrainResult(out.url, out.uri(name), record.steps, record.steps - begun, card)
+    return TrainResult(out.url, out.uri(name), record.steps, record.steps - first_step, card)
 
 
 def _require_packages() -> None:
@@ -84,15 +84,17 @@ def _require_packages() -> None:
             importlib.import_module(name)
         except ImportError:
             raise IrfuseError(
-                f"Training needs more packages ({name} is missing): pip install 'irfuse[train]', "
-                "or '.[train]' in a checkout"
+                f"Training requires additional packages ({name} is missing): pip install "
+                "'irfuse[train]', or '.[train]' in a checkout"
             ) from None
 
 
 def _parameters(options: TrainOptions) -> tuple[TrainingParameters, int | None]:
-    """Return what a step does, and the number of steps where it does not depend on the images."""
+    """Return the parameters, and the number of steps unless it depends on the images."""
     if (options.images is None) == (options.single_image is None):
-        raise InvalidValueError("Expected either --images or --single-image")
+        raise InvalidValueError(
+            "Expected either --images or --single-image, but got both or neither"
+        )
     single = options.single_image is not None
     values: dict[str, Any] = {**PAPER[options.method], **({"batch": 1} if single else {})}
     for name in TrainingParameters.model_fields:
@@ -115,14 +117,14 @@ def _plan(
     out: Store,
     progress: Progress,
 ) -> TrainingRecord:
-    """Create the training, or find it again and make sure that it is the same."""
+    """Create the record of the training, or check that an existing one has the same settings."""
     found = find_record(out, TrainingRecord)
     source = options.images or options.single_image or ""
     progress.message(f"Looking for images in {redact(source)}")
     keys, digest = _list_images(options)
     if steps is None:
         steps = -(-len(keys) * options.epochs // parameters.batch)
-    wanted = TrainingRecord(
+    requested = TrainingRecord(
         parameters=parameters,
         steps=steps,
         images=redact(source),
@@ -133,7 +135,7 @@ def _plan(
         irfuse_version=version("irfuse"),
         torch_version=version("torch"),
     )
-    record = claim_location(out, wanted, found)
+    record = claim_location(out, requested, found)
     if not out.exists(IMAGES_KEY):
         write_images(out, keys)
     return record
@@ -148,8 +150,8 @@ def _list_images(options: TrainOptions) -> tuple[list[str], str]:
     entries = [entry for entry in store.entries() if is_image(entry.key)]
     if not entries:
         raise NotFoundError(
-            f"There are no images in {store.url}; expected files such as .jpg or .png in it or in "
-            "folders below it"
+            f"There are no images in {store.url}; expected files such as .jpg or .png in this "
+            "folder or its subfolders"
         )
     digest = hashlib.sha256()
     for entry in entries:
@@ -167,11 +169,11 @@ def _locate_images(options: TrainOptions) -> tuple[Store, str]:
 
 
 def _compute(
-    options: TrainOptions, record: TrainingRecord, out: Store, progress: Progress, begun: int
+    options: TrainOptions, record: TrainingRecord, out: Store, progress: Progress, first_step: int
 ) -> Checkpoint:
     cluster = options.cluster()
-    begins = f"from step {begun}" if begun else "from the start"
-    progress.message(f"Training {record.steps} steps {begins}; images: {record.image_count}")
+    start = f"from step {first_step}" if first_step else "from the start"
+    progress.message(f"Training {record.steps} steps {start}; images: {record.image_count}")
     progress.message("Starting Ray and the workers")
     with ray_session(cluster):
         from cluster.training import run_training
@@ -181,7 +183,9 @@ def _compute(
         run_training(job, cluster, lambda state: _show(progress, state))
     found = find_checkpoint(out, record.fingerprint)
     if found is None or found.step < record.steps:
-        raise StorageError(f"{out.url} lost the last checkpoint; run the same command again")
+        raise StorageError(
+            f"The last checkpoint in {out.url} is missing; run the same command again"
+        )
     return found
 
 

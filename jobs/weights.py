@@ -1,4 +1,4 @@
-"""Weights that a user names: a file on any store, or a name."""
+"""Weights of a user: a file on any store, or a name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def find_stored_weights(
     """Find weights like `fusion_core.methods.find_weights`, with files on any store.
 
     Raises:
-        WeightsError: They are missing, damaged, changed, or of another network.
+        WeightsError: The weights are missing, damaged, changed, or of another network.
         StorageError: The file cannot be read.
     """
     source = None if options.weights is None else str(options.weights)

@@ -1,4 +1,4 @@
-"""From a source to a manifest: list a folder once and find its pairs, or read a manifest."""
+"""Creation of a manifest from a source: a folder of pairs or a manifest file."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Collection:
 
 
 def discover(store: Store, *, layout: Layout = "auto") -> Collection:
-    """List a folder once and find its pairs.
+    """List a folder and find its pairs.
 
     Raises:
-        ManifestError: There is nothing, or no pair.
+        ManifestError: The folder is missing or empty, or contains no pair.
         StorageError: The folder cannot be listed.
     """
     keys = [entry.key for entry in store.entries()]
@@ -60,7 +60,7 @@ def discover(store: Store, *, layout: Layout = "auto") -> Collection:
     if not discovery.pairs:
         raise ManifestError(
             f"No infrared/visible pair was found among the {len(keys)} files of {store.url} "
-            f"(layout: {layout}); name the layout with --layout, or write a manifest with the "
+            f"(layout: {layout}); select a layout with --layout, or write a manifest with the "
             "columns ir_uri and vis_uri"
         )
     return Collection(store, discovery)
@@ -78,7 +78,7 @@ def manifest_batches(
         allow_local_files: Whether a manifest on remote storage may name local files.
 
     Raises:
-        ManifestError: The source has no pairs, or the manifest is not one.
+        ManifestError: The source has no pairs, or the manifest is invalid.
         StorageError: The source cannot be read.
     """
     if name:

@@ -1,7 +1,7 @@
-"""The manifest: which pairs a run works on, normalised, frozen and known by its digest.
+"""The frozen manifest: the normalised list of a run's pairs, identified by its digest.
 
-A manifest is streamed in record batches from wherever it comes (a discovery, CSV, Parquet) into the
-run's frozen copy, so that a million rows need no more memory than a thousand.
+A manifest is streamed in record batches from its origin (a discovery, CSV or Parquet) into the
+run's frozen copy, so that memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _END = "\x00"
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """One manifest row as a worker needs it."""
+    """One row of the manifest, with the columns that a worker needs."""
 
     pair_id: str
     ir_uri: str
@@ -48,13 +48,13 @@ class FrozenInfo:
 
 
 def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
-    """Build the frozen manifest, checked, with its digest inside.
+    """Validate a manifest and build the frozen copy, which contains its digest.
 
     Returns:
-        Size and identity, and the Parquet object.
+        Size and identity of the manifest, and the Parquet object.
 
     Raises:
-        ManifestError: There is no row, or a `pair_id` is empty or not unique.
+        ManifestError: The manifest has no rows, or a `pair_id` is empty or not unique.
     """
     digest = _Digest()
     ids = _UniqueIds()
@@ -66,7 +66,9 @@ def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
         ids.add(batch.column("pair_id").to_pylist())
         writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
     if writer is None:
-        raise ManifestError("The manifest has no pair; see what `irfuse pairs SOURCE` finds")
+        raise ManifestError(
+            "The manifest has no pairs; run `irfuse pairs SOURCE` to see which pairs are found"
+        )
     ids.check()
     writer.add_key_value_metadata({_DIGEST_KEY: digest.hex().encode()})
     writer.close()
@@ -74,7 +76,7 @@ def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
 
 
 def _rechunk(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Cut and join batches to whole row groups."""
+    """Split and join batches into full row groups."""
     waiting: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
@@ -94,11 +96,13 @@ def _join(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     try:
         return pa.Table.from_batches(batches).combine_chunks()
     except pa.ArrowInvalid as error:
-        raise ManifestError(f"The manifest's columns change their type midway: {error}") from None
+        raise ManifestError(
+            f"The type of a manifest column changes between rows: {error}"
+        ) from None
 
 
 class _Digest:
-    """SHA-256 over names and values, whatever the batches' boundaries."""
+    """SHA-256 over names and values, independent of the boundaries of batches."""
 
     def __init__(self) -> None:
         self._columns: dict[str, hashlib._Hash] = {}
@@ -117,18 +121,18 @@ class _Digest:
 
 
 def _to_python(column: pa.Array, name: str) -> list[object]:
-    """Return a column's values, as text where Python has none like them (the year 20000)."""
+    """Return a column's values, as text if Python cannot represent them (the year 20000)."""
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError):
         try:
             return list(column.cast(pa.string()).to_pylist())
         except pa.ArrowException:
-            raise ManifestError(f"Column {name!r} holds values that cannot be read") from None
+            raise ManifestError(f"Column {name!r} contains values that cannot be read") from None
 
 
 class _UniqueIds:
-    """Finds repeated ids with eight bytes a row; the chance of a false alarm is about n^2/2^65."""
+    """Detects repeated ids with 8 bytes per row; a false positive has probability n^2/2^65."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -139,7 +143,7 @@ class _UniqueIds:
             row = self.count + pair_ids.index("") + 1
             raise ManifestError(f"Row {row} of the manifest has an empty pair_id")
         self.count += len(pair_ids)
-        # Python's own hash of text is keyed at random: nobody can choose ids that collide.
+        # Python's hash of strings has a random key, so collisions cannot be provoked.
         self._hashes.append(np.fromiter(map(hash, pair_ids), np.int64, len(pair_ids)))
 
     def check(self) -> None:
@@ -149,13 +153,13 @@ class _UniqueIds:
         repeated = int((hashes[1:] == hashes[:-1]).sum())
         if repeated:
             raise ManifestError(
-                f"{repeated} rows of the manifest repeat the pair_id of another row; every row "
-                "needs its own"
+                f"{repeated} rows of the manifest repeat the pair_id of another row; pair_ids must "
+                "be unique"
             )
 
 
 class FrozenManifest:
-    """Random access to the frozen manifest of a run; one row group is kept in memory."""
+    """Random access to the frozen manifest of a run, with one row group in memory."""
 
     def __init__(self, out: Store) -> None:
         self._file = pq.ParquetFile(out.open(MANIFEST_KEY))
@@ -168,7 +172,7 @@ class FrozenManifest:
         self._lock = threading.Lock()
 
     def read(self, start: int, stop: int) -> list[PairRow]:
-        """Return the rows from `start` to before `stop`."""
+        """Return the rows from `start` up to but excluding `stop`."""
         rows: list[PairRow] = []
         for group in range(start // ROW_GROUP_ROWS, (stop - 1) // ROW_GROUP_ROWS + 1):
             first = group * ROW_GROUP_ROWS

@@ -1,7 +1,7 @@
 """Find the infrared/visible pairs of a collection from the names of its files.
 
 The layouts of the public collections are covered: sister folders; a prefix, suffix or infix within
-one folder; and four-channel PNG files. What names mean is in `cluster.collections.names`.
+one folder; and four-channel PNG files. Names are interpreted by `cluster.collections.names`.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ _PNG_FOUR_CHANNELS = 6
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The two files that show one scene."""
+    """The infrared and the visible image of one scene."""
 
     pair_id: str
-    """The infrared key without extension and modality; unique in a discovery."""
+    """The infrared key without extension and modality; unique within a collection."""
     ir_key: str
     """Path of the infrared file relative to the collection."""
     vis_key: str
     """Path of the visible file; the same as `ir_key` for a four-channel file."""
     subset: str
-    """Split, scene or sequence, taken from the folders; "" where there is none."""
+    """Split, scene or sequence, derived from the folders; "" if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What the files of a collection turned out to be."""
+    """The pairs found in a collection, and the files that belong to none."""
 
     pairs: list[Pair]
     """Sorted by id in natural order (2 before 10)."""
     matched: dict[str, int]
-    """Number of pairs of each layout that matched."""
+    """Number of pairs per layout, for layouts with at least one pair."""
     single: list[str]
     """Images without a partner."""
     ignored: dict[str, int]
-    """Number of files left out for each reason."""
+    """Number of ignored files per reason."""
 
 
 class _Candidate(NamedTuple):
-    """An image under one reading of its name."""
+    """An image under one interpretation of its name."""
 
     folder: str
     stem: str
@@ -60,9 +60,9 @@ class _Candidate(NamedTuple):
     subset: str
 
 
-# Candidates of one modality by the key that both halves of a pair share.
+# Candidates of one modality by the key that both images of a pair share.
 _Side = defaultdict[str, list[_Candidate]]
-# A stem and one reading of it.
+# A stem and one interpretation of it.
 _NameReading = tuple[str, Reading]
 
 
@@ -74,17 +74,17 @@ def find_pairs(
 ) -> Discovery:
     """Find the pairs among the files of a collection.
 
-    Every layout is tried on the images that the ones before it left over, so that a collection may
-    mix them; four-channel files are looked for only where nothing else was found.
+    Every layout is tried on the images that the previous layouts did not match, so a collection may
+    mix layouts. Four-channel files are considered only if no other layout matched.
 
     Args:
         keys: Paths relative to the collection, with `/` between folders, in any order.
-        layout: The one layout to look for, or `auto`.
-        read_head: Returns the first 32 bytes or more of a file; without it `auto` does not look
-            for four-channel files.
+        layout: The layout to look for, or `auto` for all.
+        read_head: Returns the first 32 bytes or more of a file; without it `auto` does not detect
+            four-channel files.
 
     Raises:
-        InvalidValueError: The layout is not known.
+        InvalidValueError: The layout is unknown.
     """
     if layout not in get_args(Layout):
         raise InvalidValueError(
@@ -101,7 +101,7 @@ def find_pairs(
 
 
 class _Collection:
-    """The images that have no partner yet, and the pairs found so far."""
+    """The images that are not matched yet, and the pairs found so far."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self.images: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -109,7 +109,7 @@ class _Collection:
         self.pairs: list[Pair] = []
         self.matched: dict[str, int] = {}
         self.ignored: Counter[str] = Counter()
-        # Sorted, so that nothing depends on the order of a listing.
+        # Sorted, so that the result does not depend on the order of a listing.
         self._sort_in(sorted(set(keys)))
         for folder in naming.colour_label_folders(list(self.images)):
             self.ignored[naming.LABELS] += sum(map(len, self.images.pop(folder).values()))
@@ -132,14 +132,14 @@ class _Collection:
             stems[stem] = stems[stem] + formats if stem in stems else formats
 
     def count(self, layout: str, match: Callable[[_Collection], None]) -> None:
-        """Let a matcher take its pairs, and note how many they were."""
+        """Apply the matcher of a layout and record the number of pairs that it finds."""
         before = len(self.pairs)
         match(self)
         if len(self.pairs) > before:
             self.matched[layout] = len(self.pairs) - before
 
     def pair_up(self, infrared: _Side, visible: _Side) -> None:
-        """Make pairs of the candidates with equal keys, as far as they are still free."""
+        """Pair the candidates with equal keys that are not matched yet."""
         for key, ones in infrared.items():
             if key in visible:
                 for ir, vis in _partners(self._free(ones), self._free(visible[key])):
@@ -158,7 +158,7 @@ class _Collection:
         self.pairs.append(Pair(ir.pair_id, ir_key, vis_key, ir.subset))
 
     def take_four_channel(self, folder: str, stem: str) -> None:
-        """Make a pair of a PNG with itself."""
+        """Add a pair whose infrared and visible images are channels of the same PNG file."""
         formats = self.images[folder].pop(stem)
         self.ignored[naming.OTHER_FORMAT] += len(formats) - 1
         key = f"{folder}{stem}.{_png_formats(formats)[0]}"
@@ -166,7 +166,7 @@ class _Collection:
         self.pairs.append(Pair(folder + stem, key, key, subset))
 
     def discovery(self) -> Discovery:
-        """Return what was found; the images that are left have no partner."""
+        """Return the pairs; the remaining images have no partner."""
         single = (
             f"{folder}{stem}.{extension}"
             for folder, stems in self.images.items()
@@ -185,7 +185,7 @@ class _Collection:
 def _partners(
     irs: list[_Candidate], vis: list[_Candidate]
 ) -> Iterator[tuple[_Candidate, _Candidate]]:
-    """Yield the pairs among candidates of one key: those spelt alike first, then the others."""
+    """Yield the pairs among candidates of one key, those with identical spelling first."""
     if len(irs) == len(vis) == 1:
         yield irs[0], vis[0]
         return
@@ -201,7 +201,7 @@ def _partners(
 
 
 def _best_formats(irs: tuple[str, ...], vis: tuple[str, ...]) -> tuple[str, str]:
-    """Return an extension of each half: one that both have if possible, and lossless before jpg."""
+    """Return an extension per modality: preferably one that both have, and lossless over JPEG."""
     if len(irs) == len(vis) == 1:
         return irs[0], vis[0]
 
@@ -213,7 +213,7 @@ def _best_formats(irs: tuple[str, ...], vis: tuple[str, ...]) -> tuple[str, str]
 
 
 def _with_unique_ids(pairs: list[Pair]) -> Iterator[Pair]:
-    """Yield the pairs in order; the later ones of an equal id get `~2`, `~3` and so on."""
+    """Yield the pairs in order; repeated ids get the suffix `~2`, `~3` and so on."""
     taken = {pair.pair_id for pair in pairs}
     seen: set[str] = set()
     for pair in pairs:
@@ -233,7 +233,7 @@ def _sides() -> dict[Modality, _Side]:
 
 
 def _match_folders(collection: _Collection) -> None:
-    """Match equal stems in sister folders, the deepest modality folder first."""
+    """Match equal stems in sibling folders, the deepest modality folder first."""
     slots: defaultdict[tuple[int, str], list[tuple[str, Reading]]] = defaultdict(list)
     for folder in collection.images:
         for reading in naming.folder_readings(folder):
@@ -245,23 +245,23 @@ def _match_folders(collection: _Collection) -> None:
         for folder, reading in slots[slot]:
             side = sides[reading.modality]
             for stem in collection.images[folder]:
-                one = _Candidate(folder, stem, reading.label + stem, reading.subset)
+                one = _Candidate(folder, stem, reading.name + stem, reading.subset)
                 side[naming.fold(stem)].append(one)
         collection.pair_up(sides["ir"], sides["vis"])
 
 
 def _match_names(collection: _Collection, read: Callable[[str], Iterator[Reading]]) -> None:
-    """Match stems within each folder by what is left without the modality word."""
+    """Match stems within each folder by their text without the modality word."""
     for folder, stems in collection.images.items():
         _pair_readings(collection, folder, ((stem, one) for stem in stems for one in read(stem)))
 
 
 def _match_prefixes(collection: _Collection) -> None:
-    """Match what follows the prefix, then less strictly where only one pair can be meant.
+    """Match the text after the prefix, then less strictly if the match is unambiguous.
 
-    The looser steps are for TNO, whose halves end differently (`IR_meting003_g`,
-    `VIS_meting003_r`). They count all files of the folder, paired or not, because a wrong pair is
-    worse than a missing one.
+    The less strict steps are for TNO, where the two names of a pair end differently
+    (`IR_meting003_g`, `VIS_meting003_r`). They count all files of the folder, matched or not,
+    because a wrong pair is worse than a missing one.
     """
     for folder, stems in collection.images.items():
         readings = [(stem, one) for stem in stems for one in naming.prefix_readings(stem)]
@@ -275,7 +275,7 @@ def _match_prefixes(collection: _Collection) -> None:
 
 
 def _only_ones(readings: list[_NameReading]) -> list[_NameReading]:
-    """Return the readings whose key no other file of the same modality has."""
+    """Return the readings whose key is unique within their modality."""
     number = Counter((one.modality, one.key) for _, one in readings)
     return [(stem, one) for stem, one in readings if number[one.modality, one.key] == 1]
 
@@ -288,7 +288,7 @@ def _pair_readings(collection: _Collection, folder: str, readings: Iterable[_Nam
     for stem, one in readings:
         if one.subset not in subsets:
             subsets[one.subset] = naming.folder_subset([*parts, one.subset])
-        pair_id = (folder + one.label).rstrip("/") or stem
+        pair_id = (folder + one.name).rstrip("/") or stem
         candidate = _Candidate(folder, stem, pair_id, subsets[one.subset])
         by_depth[one.depth][one.modality][one.key].append(candidate)
     for depth in sorted(by_depth, reverse=True):
@@ -296,7 +296,10 @@ def _pair_readings(collection: _Collection, folder: str, readings: Iterable[_Nam
 
 
 def _match_four_channel(collection: _Collection, read_head: Callable[[str], bytes] | None) -> None:
-    """Take the PNG files of every folder whose first PNG has four channels, or of all folders."""
+    """Add the PNG files of each folder whose first PNG has four channels.
+
+    Without `read_head` the PNG files of all folders are added.
+    """
     for folder, stems in collection.images.items():
         pngs = [stem for stem, formats in stems.items() if _png_formats(formats)]
         if pngs and read_head:

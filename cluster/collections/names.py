@@ -1,4 +1,4 @@
-"""What the names of files and folders in a collection mean: infrared, visible, or not an image."""
+"""Interpretation of file and folder names in a collection: infrared, visible, or ignored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT_RANK = {
     "png": 0, "tif": 1, "tiff": 1, "bmp": 2, "pgm": 3, "ppm": 3, "pnm": 3, "jp2": 4, "webp": 5,
     "jpg": 6, "jpeg": 6,
 }  # fmt: skip
-"""Image extensions; of two formats of one image the lower rank is taken."""
+"""Image extensions; if an image exists in two formats, the one with the lower rank is used."""
 
 _SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
 _NEUTRAL_FOLDERS = frozenset({"images", "image", "imgs", "img", "input", "jpegimages", "data"})
@@ -55,26 +55,26 @@ _HOLE = "\0"
 
 
 class Reading(NamedTuple):
-    """One way to understand a folder or a stem as that of an infrared or visible image."""
+    """One interpretation of a folder or stem as that of an infrared or visible image."""
 
     modality: Modality
     depth: int
-    """Where the modality word stands; equal in both halves of a pair."""
+    """Position of the modality word; equal for both images of a pair."""
     key: str
-    """The name without the modality word, letter case folded; equal in both halves of a pair."""
-    label: str
-    """The name without the modality word, as spelt: this goes into the pair id."""
+    """The name without the modality word, case-folded; equal for both images of a pair."""
+    name: str
+    """The name without the modality word, in its original spelling, for the pair id."""
     subset: str
-    """What the name adds to the subset of the pair."""
+    """Component that the name adds to the subset of the pair."""
 
 
 def fold(text: str) -> str:
-    """Return text in which letter case and the composition of accents no longer differ."""
+    """Return text with letter case and the composition of accents normalised."""
     return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 
 
 def natural_order(text: str) -> tuple[str, str]:
-    """Return a sort key that puts `2` before `10`."""
+    """Return a sort key that orders `2` before `10`."""
     return _DIGITS.sub(lambda digits: digits[0].zfill(20), text), text
 
 
@@ -84,12 +84,12 @@ def folder_parts(folder: str) -> list[str]:
 
 
 def folder_subset(parts: list[str]) -> str:
-    """Return the subset that folder components name, without neutral ones such as `images`."""
+    """Return the subset that folder components denote, without neutral ones such as `images`."""
     return "/".join(part for part in parts if part and part.casefold() not in _NEUTRAL_FOLDERS)
 
 
 def folder_readings(folder: str) -> list[Reading]:
-    """Return a reading for each component of a folder that names a modality."""
+    """Return a reading for each component of a folder that denotes a modality."""
     parts = folder_parts(folder)
     readings = []
     for depth, part in enumerate(parts):
@@ -103,7 +103,7 @@ def folder_readings(folder: str) -> list[Reading]:
                 modality,
                 depth,
                 key=fold("/".join([*above, base + _HOLE, *below])),
-                label="".join(f"{part}/" for part in rest if part),
+                name="".join(f"{part}/" for part in rest if part),
                 subset=folder_subset(rest),
             )
         )
@@ -111,7 +111,7 @@ def folder_readings(folder: str) -> list[Reading]:
 
 
 def _folder_meaning(name: str) -> tuple[Modality | None, str]:
-    """Return the modality that a component names and what is left of it (`Train_ir`: `Train`)."""
+    """Return the modality that a component denotes and its other text (`Train_ir`: `Train`)."""
     modality = _FOLDERS.get(name.casefold())
     if modality:
         return modality, ""
@@ -150,15 +150,15 @@ def _modality(word: re.Match[str]) -> Modality:
 
 
 def without_letter(reading: Reading) -> Reading:
-    """Return a reading less a trailing `_` and single letter (`meting003_g`: `meting003`)."""
-    label = reading.label
-    if len(label) > 2 and label[-2] == "_" and label[-1].isalpha():
-        label = label[:-2]
-    return reading._replace(key=fold(label), label=label)
+    """Return a reading without a trailing `_` and single letter (`meting003_g`: `meting003`)."""
+    name = reading.name
+    if len(name) > 2 and name[-2] == "_" and name[-1].isalpha():
+        name = name[:-2]
+    return reading._replace(key=fold(name), name=name)
 
 
 def why_ignore_folder(folder: str) -> str | None:
-    """Return why nothing below a folder is half of a pair, or None."""
+    """Return the reason to ignore all files below a folder, or None."""
     for part in folder_parts(folder):
         name = part.casefold()
         if name == "__macosx":
@@ -173,7 +173,7 @@ def why_ignore_folder(folder: str) -> str | None:
 
 
 def why_ignore_file(name: str) -> str | None:
-    """Return why a file is not half of a pair, judged by its own name, or None."""
+    """Return the reason to ignore a file by its own name, or None."""
     lowered = name.casefold()
     if lowered.startswith("._"):
         return RESOURCE_FORKS
@@ -188,40 +188,40 @@ def why_ignore_file(name: str) -> str | None:
 
 
 def has_image_extension(key: str) -> bool:
-    """Whether a path ends like that of an image."""
+    """Whether a path has the extension of an image."""
     return key.rpartition(".")[2].lower() in FORMAT_RANK
 
 
 def is_image(key: str) -> bool:
-    """Whether a path is that of an image to learn from: no label, and nothing hidden."""
+    """Whether a path is that of a training image, and not of a label or hidden file."""
     folder, _, name = key.rpartition("/")
     return why_ignore_file(name) is None and why_ignore_folder(folder) in (None, OTHER_SIZE)
 
 
 def colour_label_folders(folders: list[str]) -> set[str]:
-    """Return the folders in or below a `color` that stands beside infrared and visible folders.
+    """Return the `color` folders with infrared and visible sibling folders, and those below them.
 
-    That is how FMB stores its coloured label maps.
+    FMB stores its coloured label maps in such folders.
     """
-    suspects = [
+    candidates = [
         folder for folder in folders if not _COLOUR_FOLDERS.isdisjoint(fold(folder).split("/"))
     ]
     coloured = defaultdict[str, list[str]](list)
-    for folder in suspects:
+    for folder in candidates:
         for above, part in _steps(folder):
             if part.casefold() in _COLOUR_FOLDERS:
                 coloured[above].append(folder)
-    sisters = defaultdict[str, set[Modality | None]](set)
-    for folder in folders if suspects else ():
+    siblings = defaultdict[str, set[Modality | None]](set)
+    for folder in folders if candidates else ():
         for above, part in _steps(folder):
             if above in coloured:
-                sisters[above].add(_folder_meaning(part)[0])
-    both = (above for above, found in sisters.items() if {"ir", "vis"} <= found)
+                siblings[above].add(_folder_meaning(part)[0])
+    both = (above for above, found in siblings.items() if {"ir", "vis"} <= found)
     return {folder for above in both for folder in coloured[above]}
 
 
 def _steps(folder: str) -> Iterator[tuple[str, str]]:
-    """Yield each component of a folder after the folded path above it."""
+    """Yield the folded parent path and the name of each component of a folder."""
     parts = folder_parts(folder)
     for depth, part in enumerate(parts):
         yield fold("/".join(parts[:depth])), part

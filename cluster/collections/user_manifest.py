@@ -1,4 +1,4 @@
-"""Manifests as people write them, CSV or Parquet, normalised and with all locations absolute."""
+"""Reading of manifests in CSV or Parquet, normalised and with absolute locations."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ REQUIRED_COLUMNS = ("ir_uri", "vis_uri")
 _HEADER_BYTES = 65536
 _CSV_BLOCK_BYTES = 1024 * 1024
 _MOST_FOLDERS = 4096
-_TELLING = re.compile("[:@~]")
-"""What makes a name more than one: the end of a protocol, of a password, a home."""
+_SPECIAL = re.compile("[:@~]")
+"""Characters of names that need parsing: of protocols, passwords and home folders."""
 
 
 def is_manifest(url: str) -> bool:
-    """Whether a source names a manifest file rather than a folder of images."""
+    """Whether a source is a manifest file rather than a folder of images."""
     return url.lower().endswith((".csv", ".parquet", ".pq"))
 
 
@@ -43,14 +43,14 @@ def read_user_manifest(
 ) -> Iterator[pa.RecordBatch]:
     """Stream a CSV or Parquet manifest in normalised batches.
 
-    Relative locations are taken relative to the manifest. A missing `pair_id` is made from the
-    infrared location, a missing `subset` is empty, further columns are carried along.
+    Relative locations are resolved against the folder of the manifest. A missing `pair_id` is
+    derived from the infrared location, a missing `subset` is empty, additional columns are kept.
 
-    A manifest may name object stores, web addresses, and what lies on its own kind of storage.
+    Locations may be on object stores, on the web, or on the same kind of storage as the manifest.
 
     Raises:
-        ManifestError: A required column is missing, or a location holds a password or is of another
-            kind, as local files are on remote storage unless `allow_local_files`.
+        ManifestError: A required column is missing, or a location contains a password or is not
+            allowed, such as a local file in a remote manifest without `allow_local_files`.
         StorageError: The manifest cannot be read.
     """
     batches = (
@@ -64,7 +64,7 @@ def read_user_manifest(
 def _read_csv(store: Store, name: str) -> Iterator[pa.RecordBatch]:
     with store.open(name) as file:
         try:
-            # The cut may fall inside a character.
+            # The last character may be incomplete.
             head = file.read(_HEADER_BYTES).decode("utf-8-sig", errors="ignore")
             file.seek(0)
             header = next(csv.reader(io.StringIO(head)), [])
@@ -87,9 +87,9 @@ def _read_parquet(store: Store, name: str) -> Iterator[pa.RecordBatch]:
     with store.open(name) as file:
         try:
             parquet = pq.ParquetFile(file, pre_buffer=False)
-            # One thread: each one more keeps some memory of its own, and none is waited for.
+            # Further threads would use more memory and not speed up the job.
             for batch in parquet.iter_batches(batch_size=ROW_GROUP_ROWS, use_threads=False):
-                batch.validate(full=True)  # text that is not UTF-8 is not noticed before it is used
+                batch.validate(full=True)  # detects invalid UTF-8
                 yield batch
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ManifestError(f"{store.uri(name)} is not a Parquet manifest: {error}") from None
@@ -102,12 +102,12 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
         raise ManifestError(f"{store.uri(name)} has column names that are not UTF-8") from None
     repeated = [column for column, count in Counter(names).items() if count > 1]
     if repeated:
-        raise ManifestError(f"{store.uri(name)} has several columns {repeated[0]!r}")
+        raise ManifestError(f"{store.uri(name)} has more than one column {repeated[0]!r}")
     missing = [column for column in REQUIRED_COLUMNS if column not in names]
     if missing:
         raise ManifestError(
-            f"{store.uri(name)} has no column {missing[0]!r}; a manifest needs ir_uri and vis_uri, "
-            f"and may have pair_id and subset, but this one has: {', '.join(names)}"
+            f"{store.uri(name)} has no column {missing[0]!r}; a manifest requires ir_uri and "
+            f"vis_uri, and may have pair_id and subset, but the columns are: {', '.join(names)}"
         )
     columns: dict[str, pa.Array] = {}
     for column in TEXT_COLUMNS:
@@ -131,7 +131,9 @@ def _as_text(column: pa.Array, name: str) -> pa.Array:
     try:
         return column.cast(pa.string()).fill_null("")
     except pa.ArrowException:
-        raise ManifestError(f"Column {name!r} must hold text, but holds {column.type}") from None
+        raise ManifestError(
+            f"Column {name!r} must contain text, but its type is {column.type}"
+        ) from None
 
 
 def _below(path: str, root: str) -> str:
@@ -139,7 +141,7 @@ def _below(path: str, root: str) -> str:
 
 
 class _Locator:
-    """Makes a manifest's locations absolute, or refuses them; each folder is looked at once."""
+    """Makes locations absolute or rejects them, with a cache of the folders."""
 
     def __init__(self, store: Store, allow_local_files: bool) -> None:
         self._store = store
@@ -147,30 +149,30 @@ class _Locator:
         self._folders: dict[str, str] = {}
 
     def locate(self, uris: Iterable[str]) -> list[str]:
-        """Return the locations, absolute.
+        """Return absolute locations.
 
         Raises:
-            ManifestError: One may not be named.
+            ManifestError: A location is not allowed.
         """
         located = []
         for uri in uris:
             name = uri.rpartition("/")[2]
             folder = uri.removesuffix(name)
-            plain = name and name not in (".", "..") and not _TELLING.search(name)
+            plain = name and name not in (".", "..") and not _SPECIAL.search(name)
             if not plain:
                 located.append(_locate(uri, self._store, self._allow_local_files))
                 continue
             if folder not in self._folders:
                 if len(self._folders) == _MOST_FOLDERS:
                     self._folders.clear()
-                whole = _locate(uri, self._store, self._allow_local_files)
-                self._folders[folder] = whole.removesuffix(name)
+                absolute = _locate(uri, self._store, self._allow_local_files)
+                self._folders[folder] = absolute.removesuffix(name)
             located.append(self._folders[folder] + name)
         return located
 
 
 def _locate(uri: str, store: Store, allow_local_files: bool) -> str:
-    """Make a manifest's location absolute, or refuse it."""
+    """Make a location of a manifest absolute, or reject it."""
     if not uri:
         return uri
     protocol = protocol_of(uri)
@@ -183,13 +185,14 @@ def _locate(uri: str, store: Store, allow_local_files: bool) -> str:
     if protocol in LOCAL_PROTOCOLS:
         if not store.is_local and not allow_local_files:
             raise ManifestError(
-                f"The manifest at {store.url} names the local file {uri}; allow that with "
+                f"The manifest at {store.url} refers to the local file {uri}; allow that with "
                 "--allow-local-files if every worker sees the same file system"
             )
     elif protocol not in (*REMOTE_PROTOCOLS, protocol_of(store.url)):
         raise ManifestError(
-            f"The manifest at {store.url} names {redact(uri)}, but a manifest may name only local "
-            f"files, relative locations and URLs that begin with {', '.join(REMOTE_PROTOCOLS)}"
+            f"The manifest at {store.url} refers to {redact(uri)}, but a manifest may refer only "
+            "to local files, relative locations and URLs with one of the protocols "
+            f"{', '.join(REMOTE_PROTOCOLS)}"
         )
     return uri
 
@@ -199,5 +202,7 @@ def _absolute(uri: str, store: Store) -> str:
     if store.is_local:
         return posixpath.normpath(store.uri(path))
     if path == ".." or path.startswith("../"):
-        raise ManifestError(f"The manifest at {store.url} points above itself: {uri}")
+        raise ManifestError(
+            f"The location {uri} in the manifest at {store.url} is outside of its folder"
+        )
     return store.uri(path)

@@ -1,4 +1,4 @@
-"""Runs: plan, rows, ledger, stages, workers, and the driver loop."""
+"""Runs of a collection: plan, rows, ledger, stages, workers, and the driver loop."""
 
 import lazy_loader
 

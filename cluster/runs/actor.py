@@ -1,4 +1,4 @@
-"""The Ray actor that holds a loaded method."""
+"""The Ray actor that computes shards with a loaded method."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fusion_core.networks import Weights
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What a worker reports of itself once it is ready."""
+    """Version and node of a worker, reported when it is ready."""
 
     version: str
     node: str
@@ -34,9 +34,9 @@ _LOST_DEVICE_STATUS = 70
 
 @contextmanager
 def _lost_device_ends_process() -> Iterator[None]:
-    """End the process on an error of the GPU that all later calls would meet too.
+    """End the process on a GPU error, after which all later calls would fail, too.
 
-    The driver then replaces the worker, and isolates the shards that it had in work.
+    The driver then replaces the worker, and isolates the shards that it was computing.
     """
     try:
         yield
@@ -45,7 +45,7 @@ def _lost_device_ends_process() -> Iterator[None]:
 
 
 class FusionWorker:
-    """Computes shards; two may be in work at once, while `progress` is answered."""
+    """Computes up to two shards concurrently, and answers `progress` calls meanwhile."""
 
     def __init__(self) -> None:
         self._processor: ShardProcessor | None = None
@@ -55,10 +55,10 @@ class FusionWorker:
         """Load the method.
 
         Raises:
-            IrfuseError: The weights, the parameters or the output location do not work here.
+            IrfuseError: The weights, the parameters or the output location cannot be used.
         """
         torch.set_num_threads(1)
-        torch.backends.cudnn.allow_tf32 = False  # single precision means single precision
+        torch.backends.cudnn.allow_tf32 = False  # TF32 has less than single precision
         self._processor = ShardProcessor(replace(config, weights=weights))
         node_id = ray.get_runtime_context().get_node_id()
         return WorkerInfo(version("irfuse"), socket.gethostname(), node_id)
@@ -78,14 +78,14 @@ class FusionWorker:
         return self._loaded.offsets(task)
 
     def process_pair(self, task: ShardTask, offset: int) -> tuple[int, Records]:
-        """Compute one row of a shard; the first result is small and shows that it is done."""
+        """Compute one row of a shard; the first result is small and signals completion."""
         with _lost_device_ends_process():
             return offset, self._loaded.process_pair(task, offset)
 
     def commit(
         self, task: ShardTask, rows: dict[int, Any], failures: dict[int, Failure]
     ) -> ShardReport:
-        """Commit a shard from references to single rows and the reasons of those that crashed."""
+        """Commit a shard from references to its rows and the failures of pairs that crashed."""
         records: Records = {}
         for part in ray.get(list(rows.values())):
             records.update(part)
@@ -94,13 +94,13 @@ class FusionWorker:
         return self._loaded.commit(task, records)
 
     def progress(self) -> tuple[int, int]:
-        """Return steps taken and pairs done since the start."""
+        """Return the number of steps and of pairs completed since the start."""
         return self._processor.progress if self._processor else (0, 0)
 
     @property
     def _loaded(self) -> ShardProcessor:
         if self._processor is None:
-            raise RuntimeError("start() comes first")
+            raise RuntimeError("The worker has no method; call start() first")
         return self._processor
 
 

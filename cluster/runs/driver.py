@@ -1,7 +1,7 @@
-"""The driver loop of a run, which hands out shards and takes in what the workers report.
+"""The driver loop of a run, which assigns shards to workers and collects their reports.
 
-The driver holds shard numbers, never images. Workers are never restarted by Ray: the loop replaces
-a dead one, puts its shards back, and isolates a shard that crashed its worker.
+The driver holds shard numbers, never images. Ray never restarts workers: the loop replaces a dead
+worker, requeues its shards, and isolates a shard that crashed its worker.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class Snapshot:
     """The progress of a run at one moment."""
 
     rows: int
-    """Pairs computed in this run, committed or not."""
+    """Pairs computed by this call, committed or not."""
     failed: int
-    """Failed rows among the committed."""
+    """Failed rows among the committed rows."""
     workers: int
     """Workers that are ready."""
     waiting: int
-    """Workers that are starting or wait for a place."""
+    """Workers that are starting or waiting for resources."""
     deaths: int
-    """Workers that died so far."""
+    """Number of workers that have died."""
 
 
 def run_shards(
@@ -60,8 +60,8 @@ def run_shards(
 
     Args:
         tasks: The shards to compute.
-        config: What the workers are told.
-        options: Where and on how much.
+        config: Settings of the workers.
+        options: The cluster and the resources to use.
         on_commit: Called for each committed shard; may raise to stop the run.
         on_progress: Called a few times per second.
 
@@ -80,7 +80,7 @@ def run_shards(
 
 
 class _ShardLoop:
-    """The state of the driver loop; `step` is one turn of it."""
+    """The state of the driver loop; `step` is one iteration."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _ShardLoop:
         return bool(self._pending or self._isolated or any(w.jobs for w in self.pool.workers))
 
     def step(self) -> None:
-        """Spawn workers, hand out shards, wait a moment, and take in what came back."""
+        """Spawn workers, assign shards, wait for results briefly, and process them."""
         busy = sum(1 for worker in self.pool.workers if worker.jobs)
         self.pool.spawn(len(self._pending) + len(self._isolated) + busy)
         self._assign()
@@ -134,7 +134,7 @@ class _ShardLoop:
                 if self._pending and len(worker.jobs) == depth and not worker.isolating:
                     worker.begin(self._pending.popleft())
 
-    # What comes back
+    # Results
 
     def _collect(self) -> None:
         awaited: dict[ObjectRef[Any], PoolWorker] = {}
@@ -181,7 +181,7 @@ class _ShardLoop:
         self._on_commit(result)
 
     def _task_failed(self, worker: PoolWorker, ref: ObjectRef[Any], error: RayTaskError) -> None:
-        """Handle a worker that raised: not the fault of a pair, which would have become a row."""
+        """Handle an exception of a worker; errors of single pairs become rows instead."""
         cause = error.cause
         job = worker.jobs.get(ref)
         if isinstance(job, IsolatedShard) and isinstance(cause, ObjectLostError):
@@ -208,10 +208,10 @@ class _ShardLoop:
                 worker.probed_at = now
 
     def _died(self, worker: PoolWorker, reason: str, *, unreachable: bool = False) -> None:
-        """Remove a dead, hung or unreachable worker and put its shards back.
+        """Remove a dead, hung or unreachable worker and requeue its shards.
 
-        A worker whose node is lost died because of the node. One that cannot be reached probably
-        did, and is believed once per shard; in all other cases its shards are isolated.
+        If its node is lost, the worker died because of the node. If it cannot be reached, that is
+        assumed once per shard. In all other cases its shards are isolated.
         """
         self._last_reason = _reason_in(reason)
         self.pool.remove(worker, self._last_reason)
@@ -228,7 +228,7 @@ class _ShardLoop:
         self._consecutive_crashes += crashed
         if self._consecutive_crashes >= max(_MOST_CONSECUTIVE_CRASHES, 2 * self.pool.target):
             raise RunFailedError(
-                f"{self._consecutive_crashes} workers in a row died before one pair was done: "
+                f"{self._consecutive_crashes} workers in a row died before they completed a pair: "
                 f"{self._last_reason}"
             )
 
@@ -246,7 +246,7 @@ class _ShardLoop:
             self._isolated.append(job)
         else:
             raise RunFailedError(
-                f"Shard {job.task.shard} cannot be committed: each worker that tries dies "
+                f"Shard {job.task.shard} cannot be committed: every worker that tries to dies "
                 f"({self._last_reason})"
             )
 

@@ -1,4 +1,4 @@
-"""A shard that crashed its worker, computed pair by pair until the pair at fault is known."""
+"""Isolation of shards that crash workers: pairs are computed singly to identify the cause."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cluster.runs.stages import Failure
 from cluster.runs.worker import ShardTask
 
 CRASHES_TO_BLAME = 2
-"""Workers that must die on one pair before the pair is blamed: one may die for other reasons."""
+"""Workers that must die on a pair until it is marked as failed; one may die for other reasons."""
 CRASHES_TO_GIVE_UP = 3
-"""Workers that may die while a shard's finished rows are committed."""
+"""Number of workers dying while they commit a shard after which the run fails."""
 
 Step = Literal["list", "pair", "commit"]
 
 
 @dataclass(eq=False)
 class IsolatedShard:
-    """Which rows of an isolated shard are done, and which pair was in work when a worker died.
+    """The state of an isolated shard: the completed rows, and the pair that is being computed.
 
-    The rows stay with the workers' nodes as references; the driver never holds an image.
+    The driver holds references to the rows, which stay on the nodes of the workers.
     """
 
     task: ShardTask
@@ -36,7 +36,7 @@ class IsolatedShard:
 
     @property
     def step(self) -> Step:
-        """The next step: listing the rows to compute, a pair, or the commit."""
+        """The next step: list the rows to compute, compute a pair, or commit."""
         if self.offsets is None:
             return "list"
         return "pair" if self._remaining() else "commit"
@@ -54,7 +54,7 @@ class IsolatedShard:
         return done
 
     def step_done(self, result: Any) -> bool:  # noqa: ANN401
-        """Note that the running step succeeded; returns whether it was the commit."""
+        """Record that the current step succeeded, and return whether it was the commit."""
         if self._running == "list":
             self.offsets = list(result)
         self.crashes = 0
@@ -62,7 +62,7 @@ class IsolatedShard:
         return self._running == "commit"
 
     def worker_died(self, reason: str) -> bool:
-        """Note that the worker died; returns False when further tries are pointless."""
+        """Record that the worker died, and return whether to try again."""
         self.crashes += 1
         offset, self._pair = self._pair, None
         if offset is None:
@@ -74,7 +74,7 @@ class IsolatedShard:
         return True
 
     def restart(self) -> None:
-        """Forget the rows, because the node that kept them is lost."""
+        """Discard the rows, because the node that stored them is lost."""
         self.rows.clear()
         self.crashes = 0
         self._pair = None

@@ -1,4 +1,4 @@
-"""The committed shards of a run, read from its output location alone."""
+"""The committed shards of a run, as found in its output location."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fusion_core.errors import StorageError
 
 _READERS = 16
 _READ_AHEAD = 64
-"""Shards that are read before they are asked for."""
+"""Number of shards to read ahead."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardContent:
-    """One committed shard: its metadata and, where columns were asked for, its rows."""
+    """One committed shard: its metadata and, if columns were requested, its rows."""
 
     shard: int
     metadata: Mapping[str, str]
@@ -32,20 +32,20 @@ class ShardContent:
 
 
 class Ledger:
-    """Which shards of a run are committed, and what is in them."""
+    """Lists and reads the committed shards of a run."""
 
     def __init__(self, out: Store, record: RunRecord) -> None:
         self._out = out
         self._record = record
 
     def finished(self) -> set[int]:
-        """Return the committed shards: one listing."""
+        """Return the numbers of the committed shards, from one listing."""
         shards = (parse_shard_key(entry.key) for entry in self._out.entries(SHARDS_PREFIX))
         count = self._record.plan.count
         return {shard for shard in shards if shard is not None and shard < count}
 
     def contents(self, columns: Sequence[str] = ()) -> Iterator[ShardContent]:
-        """Read the committed shards in order, with only the columns that are asked for.
+        """Read the committed shards in order, with the requested columns only.
 
         Raises:
             StorageError: A shard cannot be read, or belongs to another run.
@@ -70,12 +70,13 @@ class Ledger:
                     table = parquet.read(columns=list(columns)) if columns else None
                 except (pa.ArrowException, OSError) as error:
                     raise StorageError(
-                        f"{self._out.uri(key)} is damaged ({error}); delete it and run again"
+                        f"{self._out.uri(key)} is damaged ({error}); delete it and run the "
+                        "command again"
                     ) from None
             if metadata.get("fingerprint") != self._record.fingerprint:
                 raise StorageError(
                     f"{self._out.uri(key)} was written by a run with other settings; delete it and "
-                    "run again"
+                    "run the command again"
                 )
             return ShardContent(shard, metadata, parquet.metadata.num_rows, table)
 

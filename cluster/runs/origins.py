@@ -1,7 +1,7 @@
-"""Where the fused images of a run come from: a fusion method, or files that were made elsewhere.
+"""Origins of the fused images of a run: a fusion method, or existing files.
 
-An origin is part of the run's record. Everything that differs between fusing and scoring stands in
-this module; another origin is a further class here, and a further member of `AnyOrigin`.
+An origin is part of the run's record. This module contains everything that differs between fusing
+and scoring; to add an origin, add a class here and a member of `AnyOrigin`.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ EightBit = NDArray[np.uint8]
 FusedCell = dict[str, bytes | str | None]
 """The row's `fused` column: PNG bytes, or the path of a file."""
 Fuser = Callable[[Sequence[EightBit], Sequence[EightBit]], list[EightBit]]
-"""Infrared and visible images of one shape to their fused images."""
+"""Function from infrared and visible images of one shape to their fused images."""
 
 
 class Origin(Protocol):
-    """Where fused images come from."""
+    """The origin of fused images."""
 
     @property
     def method(self) -> str:
-        """What the rows' `method` column says."""
+        """Value of the `method` column."""
 
     @property
     def trained(self) -> bool | None:
-        """False where weights are random; None where there are none."""
+        """False for random weights; None if there are no weights."""
 
     @property
     def sixteen_bit(self) -> SixteenBit:
-        """How 16-bit images become 8-bit."""
+        """Rule for the conversion of 16-bit images to 8 bits."""
 
     @property
     def reads_fused(self) -> bool:
-        """Whether fused images are read with their sources."""
+        """Whether fused images are read together with their sources."""
 
     @property
     def fused_location(self) -> str | None:
-        """Folder whose files the manifest names as fused images."""
+        """Folder of the fused images that are added to the manifest, if any."""
 
     def load(self, weights: Weights | None, device: str) -> Fuser | None:
-        """Return what fuses pairs on a device; None where nothing is fused."""
+        """Return a function that fuses pairs on a device, or None if images are not fused."""
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell | None:
-        """Return what a row keeps of its fused image."""
+        """Return the value of the `fused` column for a fused image."""
 
 
 class MethodOrigin(BaseModel):
-    """A fusion method computes the fused images."""
+    """Fused images that are computed by a fusion method."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -67,42 +67,42 @@ class MethodOrigin(BaseModel):
     method: str
     """Name of the fusion method."""
     parameters: dict[str, Any]
-    """All of its parameters."""
+    """All parameters of the method."""
     weights: str | None = None
-    """Where the weights came from."""
+    """Origin of the weights."""
     weights_sha256: str | None = None
     """SHA-256 of the weights."""
     weights_trained: bool | None = None
     """False for random weights; None for a method without weights."""
     keep_images: bool = True
-    """Whether the rows hold the fused images."""
+    """Whether the rows contain the fused images."""
 
     @property
     def trained(self) -> bool | None:
-        """False where weights are random; None where there are none."""
+        """False for random weights; None if there are no weights."""
         return self.weights_trained
 
     @property
     def sixteen_bit(self) -> SixteenBit:
-        """How 16-bit images become 8-bit."""
+        """Rule for the conversion of 16-bit images to 8 bits."""
         rule: SixteenBit = self.parameters["sixteen_bit"]
         return rule
 
     @property
     def reads_fused(self) -> bool:
-        """Only the sources are read."""
+        """False, because only the sources are read."""
         return False
 
     @property
     def fused_location(self) -> None:
-        """The manifest names no fused images."""
+        """None, because the manifest contains no fused images."""
         return None
 
     def load(self, weights: Weights | None, device: str) -> Fuser:
         """Load the method onto a device.
 
         Raises:
-            IrfuseError: Parameters, weights or device do not work here.
+            IrfuseError: Parameters, weights or device cannot be used on this node.
         """
         from fusion_core.methods import build_method, fuse_images, get_method
 
@@ -111,31 +111,31 @@ class MethodOrigin(BaseModel):
         return lambda ir, vis: fuse_images(fuse_batch, ir, vis, parameters, device)
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell | None:
-        """Return the image as PNG, unless images are not kept."""
+        """Return the image as PNG, or None if images are not kept."""
         return {"bytes": encode_png(fused), "path": None} if self.keep_images else None
 
 
 class FilesOrigin(BaseModel):
-    """The fused images are files that were made elsewhere."""
+    """Fused images that exist as files."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["files"] = "files"
     method: str
-    """What the rows' `method` column says."""
+    """Value of the `method` column."""
     fused: str | None = None
-    """Folder of the files; None if the manifest names them."""
+    """Folder of the files; None if the manifest contains their locations."""
     sixteen_bit: SixteenBit = "percentile"
-    """How 16-bit images become 8-bit."""
+    """Rule for the conversion of 16-bit images to 8 bits."""
 
     @property
     def trained(self) -> None:
-        """No weights are known."""
+        """None, because the weights are unknown."""
         return None
 
     @property
     def reads_fused(self) -> bool:
-        """The files are read with the sources."""
+        """True, because the files are read together with the sources."""
         return True
 
     @property
@@ -144,7 +144,7 @@ class FilesOrigin(BaseModel):
         return self.fused
 
     def load(self, weights: Weights | None, device: str) -> None:
-        """Nothing is fused."""
+        """Return None, because images are not fused."""
         return
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell:

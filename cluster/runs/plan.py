@@ -1,4 +1,4 @@
-"""The shard plan: which rows each shard holds, and the key of its object."""
+"""The shard plan: the rows of each shard, and the key of its object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEY = re.compile(rf"{SHARDS_PREFIX}/shard-(\d{{6,}})\.parquet")
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """Which rows each shard holds: a pure function of the number of rows and the shard size."""
+    """The rows of each shard, as a pure function of the number of rows and the shard size."""
 
     rows: int
     shard_size: int
@@ -25,13 +25,13 @@ class ShardPlan:
         return -(-self.rows // self.shard_size)
 
     def bounds(self, shard: int) -> tuple[int, int]:
-        """Return the first row of a shard and the row after its last."""
+        """Return the first row of a shard and the row after its last row."""
         start = shard * self.shard_size
         return start, min(start + self.shard_size, self.rows)
 
 
 def default_shard_size(rows: int) -> int:
-    """Return 64, or less for small collections, so that all workers get some of the work."""
+    """Return 64, or less for small collections, so that all workers get shards."""
     return max(_SMALLEST_SHARD, min(LARGEST_SHARD, -(-rows // _SHARDS_OF_A_SMALL_RUN)))
 
 
@@ -41,7 +41,7 @@ def shard_key(shard: int) -> str:
 
 
 def parse_shard_key(key: str) -> int | None:
-    """Return the shard that a key belongs to, None for any other key."""
+    """Return the shard that a key belongs to, or None for other keys."""
     match = _KEY.fullmatch(key)
     shard = int(match[1]) if match else None
     return shard if shard is not None and shard_key(shard) == key else None

@@ -1,4 +1,4 @@
-"""The workers of a run: how they are spawned, replaced, and given up where none starts."""
+"""The pool of workers of a run, which spawns and replaces workers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ShardJob = ShardTask | IsolatedShard
 
 @dataclass(eq=False)
 class PoolWorker:
-    """A worker as the driver sees it."""
+    """The driver's state of a worker."""
 
     handle: ActorHandle[Any]
     starting: ObjectRef[Any] | None
@@ -48,11 +48,11 @@ class PoolWorker:
 
     @property
     def isolating(self) -> bool:
-        """Whether it computes an isolated shard, and so takes no other."""
+        """Whether the worker computes an isolated shard, and therefore accepts no other."""
         return any(isinstance(job, IsolatedShard) for job in self.jobs.values())
 
     def begin(self, job: ShardJob) -> None:
-        """Start a shard, or the next step of an isolated one."""
+        """Start a shard, or the next step of an isolated shard."""
         if not self.jobs:
             self.last_progress_at = time.monotonic()
         if isinstance(job, IsolatedShard):
@@ -61,7 +61,7 @@ class PoolWorker:
             self.jobs[self.handle.process.remote(job)] = job
 
     def note_progress(self, steps: int, pairs: int) -> None:
-        """Take the answer to a probe."""
+        """Process the reply to a progress probe."""
         self.pairs = pairs
         self.probe = None
         if steps != self.steps:
@@ -70,11 +70,11 @@ class PoolWorker:
 
 
 class WorkerPool:
-    """The workers, as many as were asked for or as the cluster has room for.
+    """The workers of a run: the requested number, or as many as the cluster has room for.
 
     Args:
-        config: What the workers are told.
-        options: Where and on how much.
+        config: Settings of the workers.
+        options: The cluster and the resources to use.
     """
 
     def __init__(self, config: WorkerConfig, options: ClusterOptions) -> None:
@@ -94,10 +94,10 @@ class WorkerPool:
         return [worker for worker in self.workers if worker.info]
 
     def spawn(self, jobs: int) -> None:
-        """Spawn workers, no more than there are jobs.
+        """Spawn workers, but no more than there are jobs.
 
         Raises:
-            RunFailedError: No worker could be placed for too long.
+            RunFailedError: No worker could be placed within the time limit.
         """
         now = time.monotonic()
         if now - self._target_at >= _RESOURCES_EVERY_S:
@@ -117,20 +117,20 @@ class WorkerPool:
         elif now - self._none_ready_since > self._options.start_timeout_s:
             raise RunFailedError(
                 f"No worker could be placed within {self._options.start_timeout_s:.0f} s; a worker "
-                f"needs {'1 GPU and ' if self._use_gpu else ''}1 CPU, and the cluster has "
+                f"requires {'1 GPU and ' if self._use_gpu else ''}1 CPU, and the cluster has "
                 f"{describe_resources()}"
             )
 
     def started(self, worker: PoolWorker, info: WorkerInfo) -> None:
-        """Note that a worker is ready.
+        """Record that a worker is ready.
 
         Raises:
-            RunConflictError: Its node has another version of irfuse.
+            RunConflictError: Another version of irfuse is installed on its node.
         """
         if info.version != version("irfuse"):
             raise RunConflictError(
-                f"Node {info.node} has irfuse {info.version} but this driver is "
-                f"{version('irfuse')}; install one version everywhere"
+                f"Node {info.node} has irfuse {info.version}, but the driver has irfuse "
+                f"{version('irfuse')}; install the same version on all nodes"
             )
         worker.info, worker.starting = info, None
         worker.last_progress_at = time.monotonic()
@@ -153,7 +153,7 @@ class WorkerPool:
             raise RunFailedError(f"Workers die before they are ready: {reason}")
 
     def stop(self) -> None:
-        """End every worker."""
+        """Stop all workers."""
         for worker in self.workers:
             ray.kill(worker.handle, no_restart=True)
         self.workers.clear()

@@ -1,4 +1,4 @@
-"""The record of a run: what was asked for, written once as `run.json`."""
+"""The record of a run: its settings, written once as `run.json`."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class RunRecord(SettingsRecord):
     }
 
     name: str
-    """What the rows' `run` column says."""
+    """Name of the run, the value of the `run` column."""
     source: str
-    """Folder or manifest of the pairs."""
+    """Folder of the pairs, or manifest file."""
     source_sha256: str | None = None
     """SHA-256 of a manifest file; None for a folder."""
     origin: AnyOrigin
-    """Where the fused images come from."""
+    """Origin of the fused images."""
     metrics: list[str]
     """Names of the metrics, in the order of their columns."""
     max_pixels: int
-    """Largest accepted image, width times height."""
+    """Largest accepted image in pixels, width times height."""
     shard_size: int
     """Pairs per shard."""
     rows: int
@@ -47,7 +47,7 @@ class RunRecord(SettingsRecord):
     torch_version: str
     """Version of torch."""
     environment: dict[str, str] = Field(default_factory=dict)
-    """Further versions, for information."""
+    """Versions of Python and other packages, for information only."""
 
     @property
     def settings(self) -> dict[str, Any]:

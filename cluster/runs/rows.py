@@ -1,7 +1,7 @@
-"""The rows of a run, and the Parquet object that holds those of one shard.
+"""The rows of a run, and the Parquet object that contains the rows of one shard.
 
-`ResultRow` is the one place where the columns stand: the Arrow schema, and the table in the
-documentation (`python -m cluster.runs.rows` prints it), follow from its fields.
+`ResultRow` is the single definition of the columns. The Arrow schema, and the table in the
+documentation (printed by `python -m cluster.runs.rows`), are derived from its fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.runs.origins import FusedCell
 
 ROW_GROUP_BYTES = 8 * 1024 * 1024
-"""A reader of one picture reads the pictures of its row group."""
+"""Limit of the images in a row group, which must be read as a whole to read one image."""
 
 Stage = Literal["read", "decode", "check", "fuse", "score", "encode", "crash"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -66,24 +66,24 @@ class ResultRow(BaseModel):
     error_message: str | None = None
     """Reason of the failure; null in an `ok` row."""
     fused: FusedCell | None = None
-    """PNG bytes of the fused image, or the path of one that was made elsewhere; null in a failed
-    row or with `--no-keep-images`."""
+    """PNG bytes of the fused image, or the path of an existing one; null in a failed row or with
+    `--no-keep-images`."""
     metrics: dict[str, float | None] = Field(default_factory=dict)
     """One column per metric; null in a failed row, or where the metric is undefined."""
     metric_notes: str | None = None
     """Reason why metrics are undefined."""
     read_ms: float | None = None
-    """Milliseconds spent on reading."""
+    """Time in milliseconds spent on reading."""
     decode_ms: float | None = None
-    """Milliseconds spent on decoding."""
+    """Time in milliseconds spent on decoding."""
     fuse_ms: float | None = None
-    """Milliseconds spent on fusing."""
+    """Time in milliseconds spent on fusing."""
     score_ms: float | None = None
-    """Milliseconds spent on scoring."""
+    """Time in milliseconds spent on scoring."""
     encode_ms: float | None = None
-    """Milliseconds spent on encoding."""
+    """Time in milliseconds spent on encoding."""
     attempt: int = 1
-    """1 for the first computation of the pair, more after a retry or a crash."""
+    """Number of attempts to compute the pair; greater than 1 after a retry or a crash."""
     node: str = ""
     """Host that computed the row."""
 
@@ -102,7 +102,7 @@ TIMED_STAGES = tuple(
 def row_schema(metrics: Sequence[str]) -> pa.Schema:
     """Return the Arrow schema of every shard of a run.
 
-    The `huggingface` entry lets `datasets.load_dataset("parquet", …)` show the pictures.
+    With the `huggingface` entry `datasets.load_dataset("parquet", …)` decodes the images.
     """
     fields: list[pa.Field] = []
     for name, info in ResultRow.model_fields.items():
@@ -144,7 +144,7 @@ def encode_shard(
     Args:
         records: Mappings from column name to value, one per row.
         metrics: The run's metric columns.
-        metadata: Facts about the shard as a whole.
+        metadata: Metadata of the shard.
     """
     schema = row_schema(metrics)
     own = {f"{_METADATA_PREFIX}{name}": value for name, value in metadata.items()}
@@ -167,7 +167,7 @@ def encode_shard(
 def _row_groups(
     records: Sequence[Mapping[str, Any]], limit: int = ROW_GROUP_BYTES
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Cut rows into parts with at most `limit` bytes of pictures, or one larger picture."""
+    """Split rows into groups with at most `limit` bytes of images, or one larger image."""
     part: list[Mapping[str, Any]] = []
     size = 0
     for record in records:
@@ -189,7 +189,7 @@ def read_records(file: BinaryIO) -> list[dict[str, Any]]:
 
 
 def shard_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
-    """Return the facts that `encode_shard` put into a file's metadata."""
+    """Return the metadata of a shard that `encode_shard` wrote."""
     entries = ((key.decode(), value.decode()) for key, value in (metadata or {}).items())
     return {
         key.removeprefix(_METADATA_PREFIX): value

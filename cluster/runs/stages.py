@@ -1,6 +1,7 @@
-"""The stages that a pair passes: read, decode, check, fuse, score, encode.
+"""The processing stages of a pair: read, decode, check, fuse, score, encode.
 
-A stage that raises makes its pair a failed row with the reason; the job goes on.
+If a stage raises an exception, the pair becomes a failed row with the reason, and the job
+continues.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 _GPU_BATCH_PIXELS = 8 * 1024 * 1024
 _LEAST_PIXELS = 256 * 256
-"""What a small pair counts as: its joint histogram is as large as that."""
+"""Minimum size that a pair counts as, because of the memory of its joint histogram."""
 _IO_THREADS = 8
 _LONGEST_MESSAGE = 500
 _WORDS = {"ir": "infrared", "vis": "visible", "fused": "fused"}
@@ -40,22 +41,22 @@ _WORDS = {"ir": "infrared", "vis": "visible", "fused": "fused"}
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker is told: the record of the run, and the few facts that are not in it."""
+    """Settings of a worker: the record of the run, and those that are not part of it."""
 
     record: RunRecord
     out: Store
-    """Where the run is kept; sources are read with the same storage options."""
+    """Output location of the run; sources are read with the same storage options."""
     weights: Weights | None = None
     device: Literal["cpu", "cuda"] = "cpu"
 
     def on_device(self, device: Literal["cpu", "cuda"]) -> WorkerConfig:
-        """Return what is sent to a worker on a device; the weights are sent apart from it."""
+        """Return the settings for workers on a device, without the weights, which are sent once."""
         return replace(self, device=device, weights=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a pair has no result."""
+    """The reason why a pair has no result."""
 
     stage: Stage
     type: str
@@ -63,8 +64,8 @@ class Failure:
 
 
 @dataclass(slots=True)
-class _Work:
-    """A pair on its way through the stages."""
+class _PairState:
+    """The state of a pair that is processed."""
 
     offset: int
     row: PairRow
@@ -82,10 +83,10 @@ Records = dict[int, dict[str, Any]]
 
 
 class PairStages:
-    """The stages with what they need: a reader, the loaded method, threads for input and output.
+    """The stages, with a reader, the loaded method, and threads for input and output.
 
-    Thread-safe: several calls may be in work at once; a lock keeps computing to one at a time, so
-    that reading and encoding of one overlap the computing of another.
+    The class is thread-safe. A lock limits computing to one call at a time, so that reading and
+    encoding of one call overlap with computing of another.
     """
 
     def __init__(self, config: WorkerConfig) -> None:
@@ -96,60 +97,60 @@ class PairStages:
         self._compute = threading.Lock()
         self._node = socket.gethostname()
         self.steps = 0
-        """Grows with every step of work; a number that stands still means a worker that hangs."""
+        """Number of completed steps; a worker is considered hung if it does not increase."""
         self.pairs_done = 0
         self._fuser = self._origin.load(config.weights, config.device)
         prepare_metrics(config.record.metrics, config.device)
 
     def compute(self, rows: Mapping[int, PairRow], attempts: Mapping[int, int]) -> Records:
-        """Take pairs through all stages.
+        """Process pairs through all stages.
 
         Args:
-            rows: Offset in the shard to manifest row.
-            attempts: Offset to the number that the row's `attempt` column gets.
+            rows: Mapping from offset in the shard to manifest row.
+            attempts: Mapping from offset to the value of the `attempt` column.
 
         Returns:
-            Offset to the row's columns.
+            Mapping from offset to the columns of the row.
         """
-        works = list(self._io.map(self._load, [_Work(o, row) for o, row in rows.items()]))
+        states = list(self._io.map(self._load, [_PairState(o, row) for o, row in rows.items()]))
         with self._compute:
-            for batch in self._batches(works):
+            for batch in self._batches(states):
                 if self._fuser is not None:
                     self._fuse(batch, self._fuser)
-                self._score([work for work in batch if work.failure is None])
+                self._score([state for state in batch if state.failure is None])
                 self.pairs_done += len(batch)
-        self.pairs_done += sum(1 for work in works if work.ir is None)
-        list(self._io.map(self._encode, works))
-        return {work.offset: self._to_record(work, attempts[work.offset]) for work in works}
+        self.pairs_done += sum(1 for state in states if state.ir is None)
+        list(self._io.map(self._encode, states))
+        return {state.offset: self._to_record(state, attempts[state.offset]) for state in states}
 
     def failed_record(self, row: PairRow, failure: Failure, attempt: int) -> dict[str, Any]:
-        """Return the row of a pair that could not be computed at all."""
-        return self._to_record(_Work(0, row, failure=failure), attempt)
+        """Return the row of a pair that crashed its workers."""
+        return self._to_record(_PairState(0, row, failure=failure), attempt)
 
-    def _load(self, work: _Work) -> _Work:
-        """Read, decode and check one pair (and its fused image when that was made elsewhere)."""
-        uris = {"ir": work.row.ir_uri, "vis": work.row.vis_uri}
+    def _load(self, state: _PairState) -> _PairState:
+        """Read, decode and check one pair, and its fused image if that is an existing file."""
+        uris = {"ir": state.row.ir_uri, "vis": state.row.vis_uri}
         if self._origin.reads_fused:
-            uris["fused"] = work.row.fused_uri
-        data = self._step([work], "read", lambda: self._read(uris))
+            uris["fused"] = state.row.fused_uri
+        data = self._step([state], "read", lambda: self._read(uris))
         if data is None:
-            return work
-        images = self._step([work], "decode", lambda: self._decode(data))
+            return state
+        images = self._step([state], "decode", lambda: self._decode(data))
         if images is None:
-            return work
-        work.size = images[0].shape[1], images[0].shape[0]
-        if self._step([work], "check", lambda: _check_sizes(images)) is None:
-            return work
-        eight_bit = self._step([work], "decode", lambda: [self._to_eight_bit(i) for i in images])
+            return state
+        state.size = images[0].shape[1], images[0].shape[0]
+        if self._step([state], "check", lambda: _check_sizes(images)) is None:
+            return state
+        eight_bit = self._step([state], "decode", lambda: [self._to_eight_bit(i) for i in images])
         if eight_bit is not None:
-            work.ir, work.vis = eight_bit[:2]
-            work.fused = eight_bit[2] if len(eight_bit) > 2 else None
-        return work
+            state.ir, state.vis = eight_bit[:2]
+            state.fused = eight_bit[2] if len(eight_bit) > 2 else None
+        return state
 
     def _read(self, uris: Mapping[str, str]) -> dict[str, bytes]:
         for name, uri in uris.items():
             if not uri:
-                raise IrfuseError(f"The manifest names no {_WORDS[name]} image for this pair")
+                raise IrfuseError(f"The manifest has no {_WORDS[name]} image for this pair")
         if uris["ir"] == uris["vis"]:
             shared = self._read_object(uris["ir"])
             return {n: shared if n != "fused" else self._read_object(u) for n, u in uris.items()}
@@ -173,93 +174,97 @@ class PairStages:
     def _to_eight_bit(self, image: Pixels) -> NDArray[np.uint8]:
         return to_eight_bit(image, self._origin.sixteen_bit)
 
-    def _batches(self, works: Sequence[_Work]) -> Iterator[list[_Work]]:
-        """Group loaded pairs by shape: singly on a CPU, up to a pixel budget on a GPU."""
-        groups: dict[tuple[int, ...], list[_Work]] = {}
-        for work in works:
-            if work.ir is not None and work.vis is not None:
-                groups.setdefault(work.vis.shape, []).append(work)
+    def _batches(self, states: Sequence[_PairState]) -> Iterator[list[_PairState]]:
+        """Group loaded pairs by shape: single pairs on a CPU, up to a pixel budget on a GPU."""
+        groups: dict[tuple[int, ...], list[_PairState]] = {}
+        for state in states:
+            if state.ir is not None and state.vis is not None:
+                groups.setdefault(state.vis.shape, []).append(state)
         for shape, group in groups.items():
             budget = _GPU_BATCH_PIXELS if self._device == "cuda" else 1
             size = max(1, budget // max(shape[0] * shape[1], _LEAST_PIXELS))
             for first in range(0, len(group), size):
                 yield group[first : first + size]
 
-    def _fuse(self, batch: list[_Work], fuser: Fuser) -> None:
-        def fuse(works: list[_Work]) -> list[NDArray[np.uint8]]:
-            ir = [work.ir for work in works if work.ir is not None]
-            vis = [work.vis for work in works if work.vis is not None]
+    def _fuse(self, batch: list[_PairState], fuser: Fuser) -> None:
+        def fuse(states: list[_PairState]) -> list[NDArray[np.uint8]]:
+            ir = [state.ir for state in states if state.ir is not None]
+            vis = [state.vis for state in states if state.vis is not None]
             return fuser(ir, vis)
 
-        for work, fused in self._batch_step(batch, "fuse", fuse):
-            work.fused = fused
+        for state, fused in self._batch_step(batch, "fuse", fuse):
+            state.fused = fused
 
-    def _score(self, batch: list[_Work]) -> None:
-        def score(works: list[_Work]) -> list[Scores]:
-            ir = [work.ir for work in works if work.ir is not None]
-            vis = [work.vis for work in works if work.vis is not None]
-            fused = [work.fused for work in works if work.fused is not None]
+    def _score(self, batch: list[_PairState]) -> None:
+        def score(states: list[_PairState]) -> list[Scores]:
+            ir = [state.ir for state in states if state.ir is not None]
+            vis = [state.vis for state in states if state.vis is not None]
+            fused = [state.fused for state in states if state.fused is not None]
             return score_images(ir, vis, fused, self._record.metrics, self._device)
 
         if batch and self._record.metrics:
-            for work, scores in self._batch_step(batch, "score", score):
-                work.scores = scores
+            for state, scores in self._batch_step(batch, "score", score):
+                state.scores = scores
 
     def _batch_step(
-        self, batch: list[_Work], stage: Stage, compute: Callable[[list[_Work]], list[T]]
-    ) -> Iterator[tuple[_Work, T]]:
-        """Compute a batch; if that fails, its pairs one by one, so that only the bad ones fail."""
+        self, batch: list[_PairState], stage: Stage, compute: Callable[[list[_PairState]], list[T]]
+    ) -> Iterator[tuple[_PairState, T]]:
+        """Compute a batch; if that fails, compute its pairs singly to isolate the failing ones."""
         results = self._step(batch, stage, lambda: compute(batch))
         if results is not None:
             yield from zip(batch, results, strict=True)
         elif len(batch) > 1:
-            for work in batch:
-                work.failure = None
-                yield from self._batch_step([work], stage, compute)
+            for state in batch:
+                state.failure = None
+                yield from self._batch_step([state], stage, compute)
 
-    def _encode(self, work: _Work) -> None:
-        fused = work.fused
-        if work.failure is None and fused is not None:
-            work.cell = self._step([work], "encode", lambda: self._origin.to_cell(work.row, fused))
-        work.ir = work.vis = work.fused = None
+    def _encode(self, state: _PairState) -> None:
+        fused = state.fused
+        if state.failure is None and fused is not None:
+            state.cell = self._step(
+                [state], "encode", lambda: self._origin.to_cell(state.row, fused)
+            )
+        state.ir = state.vis = state.fused = None
 
-    def _step(self, works: Sequence[_Work], stage: Stage, action: Callable[[], T]) -> T | None:
-        """Run one stage for one pair or batch: the boundary where an exception becomes a row."""
+    def _step(
+        self, states: Sequence[_PairState], stage: Stage, action: Callable[[], T]
+    ) -> T | None:
+        """Run one stage for a pair or batch; this is where an exception becomes a failed row."""
         started = time.perf_counter()
         try:
             return action()
         except torch.AcceleratorError:
-            raise  # the process has lost its device: nothing that it does now can be trusted
+            raise  # the process has lost its device, and all later results would be invalid
         except Exception as error:  # noqa: BLE001
-            for work in works:
-                work.failure = _to_failure(stage, error)
+            for state in states:
+                state.failure = _to_failure(stage, error)
             return None
         finally:
-            spent = (time.perf_counter() - started) * 1e3 / len(works)
-            for work in works:
-                work.spent_ms[stage] = work.spent_ms.get(stage, 0.0) + spent
+            spent = (time.perf_counter() - started) * 1e3 / len(states)
+            for state in states:
+                state.spent_ms[stage] = state.spent_ms.get(stage, 0.0) + spent
             self.steps += 1
 
-    def _to_record(self, work: _Work, attempt: int) -> dict[str, Any]:
-        failure = work.failure
-        scores = work.scores if failure is None and work.scores else Scores({})
+    def _to_record(self, state: _PairState, attempt: int) -> dict[str, Any]:
+        failure = state.failure
+        scores = state.scores if failure is None and state.scores else Scores({})
         row = ResultRow(
-            pair_id=work.row.pair_id,
-            subset=work.row.subset,
-            ir_uri=redact(work.row.ir_uri),
-            vis_uri=redact(work.row.vis_uri),
+            pair_id=state.row.pair_id,
+            subset=state.row.subset,
+            ir_uri=redact(state.row.ir_uri),
+            vis_uri=redact(state.row.vis_uri),
             run=self._record.name,
             method=self._origin.method,
-            width=work.size[0] if work.size else None,
-            height=work.size[1] if work.size else None,
+            width=state.size[0] if state.size else None,
+            height=state.size[1] if state.size else None,
             status="failed" if failure else "ok",
             error_stage=failure.stage if failure else None,
             error_type=failure.type if failure else None,
             error_message=failure.message if failure else None,
-            fused=None if failure else work.cell,
+            fused=None if failure else state.cell,
             metrics={name: scores.values.get(name) for name in self._record.metrics},
             metric_notes=scores.notes,
-            **{f"{stage}_ms": work.spent_ms.get(stage) for stage in TIMED_STAGES},
+            **{f"{stage}_ms": state.spent_ms.get(stage) for stage in TIMED_STAGES},
             attempt=attempt,
             node=self._node,
         )

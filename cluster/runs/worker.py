@@ -1,6 +1,6 @@
-"""What a worker does with a shard: it computes the rows, and commits them with one write.
+"""Processing of a shard by a worker: compute the rows, and commit them with one write.
 
-`ShardProcessor` knows nothing of Ray; `cluster.runs.actor` wraps it.
+`ShardProcessor` is independent of Ray; `cluster.runs.actor` wraps it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from cluster.runs.stages import Failure, PairStages, Records, WorkerConfig
 from fusion_core.errors import RunConflictError
 
 WINDOW_PAIRS = 16
-"""Pairs of a shard that are held decoded at once."""
+"""Number of pairs of a shard that are processed at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """One shard to compute: all of its rows, or only those that failed before."""
+    """One shard to compute: all of its rows, or only the failed ones."""
 
     shard: int
     attempt: int = 1
@@ -30,39 +30,39 @@ class ShardTask:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What a worker reports of a committed shard."""
+    """Report of a committed shard."""
 
     shard: int
     rows: int
     failed: Mapping[str, int]
-    """Stage to number of failed rows, over the whole shard."""
+    """Number of failed rows of the shard per stage."""
     computed: int
-    """Rows that were computed now; fewer than `rows` when only failed ones were."""
+    """Number of newly computed rows; less than `rows` if only failed rows were computed."""
 
 
 class ShardProcessor:
-    """Turns shards into committed Parquet objects."""
+    """Computes shards and commits them as Parquet objects."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._record, self._out = config.record, config.out
         self._manifest = FrozenManifest(self._out)
         if self._manifest.digest != config.record.manifest_digest:
             raise RunConflictError(
-                f"The manifest at {self._out.url} is not the one this run was planned with; "
-                "was the location given to another run meanwhile?"
+                f"The manifest at {self._out.url} differs from the manifest of this run; check "
+                "that no other run uses the same output location"
             )
         self._stages = PairStages(config)
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Steps taken and pairs done since the start."""
+        """Number of steps and of pairs completed since the start."""
         return self._stages.steps, self._stages.pairs_done
 
     def process(self, task: ShardTask) -> ShardReport:
         """Compute a shard and commit it.
 
         Raises:
-            StorageError: The manifest cannot be read or the shard not be written.
+            StorageError: The manifest cannot be read, or the shard cannot be written.
         """
         started = datetime.now(UTC)
         rows, kept = self._rows(task.shard), self._kept(task)
@@ -79,24 +79,24 @@ class ShardProcessor:
         return _to_compute(self._rows(task.shard), self._kept(task))
 
     def process_pair(self, task: ShardTask, offset: int) -> Records:
-        """Compute one row of a shard and return it, uncommitted."""
+        """Compute one row of a shard without committing it."""
         row = self._rows(task.shard)[offset]
         return self._stages.compute({offset: row}, {offset: self._attempt(task, offset)})
 
     def failed_row(self, task: ShardTask, offset: int, failure: Failure) -> Records:
-        """Return the row of a pair that could not be computed at all."""
+        """Return the row of a pair that crashed its workers."""
         row = self._rows(task.shard)[offset]
         return {offset: self._stages.failed_record(row, failure, self._attempt(task, offset))}
 
     def commit(self, task: ShardTask, records: Records) -> ShardReport:
-        """Commit a shard whose rows were computed one by one."""
+        """Commit a shard whose rows were computed singly."""
         return self._commit(task, {**self._kept(task), **records}, len(records), datetime.now(UTC))
 
     def _rows(self, shard: int) -> dict[int, PairRow]:
         return dict(enumerate(self._manifest.read(*self._record.plan.bounds(shard))))
 
     def _kept(self, task: ShardTask) -> Records:
-        """Return the rows that an earlier run committed, where only failed ones are computed."""
+        """Return the committed rows of the shard if only failed ones are computed again."""
         if not task.failed_only:
             return {}
         with self._out.open(shard_key(task.shard)) as file:
@@ -132,5 +132,5 @@ def _to_compute(rows: Mapping[int, PairRow], kept: Records) -> list[int]:
 
 
 def _attempt(task: ShardTask, kept: Records, offset: int) -> int:
-    """Count attempts on: those of an earlier run are added to this one's."""
+    """Return the total number of attempts, including those of earlier calls."""
     return task.attempt + (int(kept[offset]["attempt"]) if offset in kept else 0)

@@ -1,6 +1,6 @@
-"""Ray for the length of a run: connected to, or started on this machine.
+"""Connection to a Ray cluster, or start of Ray on this machine.
 
-Ray is imported inside, after the variables are set that it reads at its import.
+Ray is imported inside the functions, after the environment variables that it reads are set.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from fusion_core.choices import Device
 from fusion_core.errors import RunFailedError
 
 WORKER_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Of workers. Networks allocate and free tens of megabytes a layer; in pages of 4 kB that takes up
-to a third of the time, in huge pages next to none."""
+"""Environment variables of the workers. Networks allocate and free tens of megabytes per layer,
+which takes up to a third of the time with pages of 4 kB, and almost none with huge pages."""
 
 _HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:]+|\[[^]]+\]):(\d+)")
 _CONNECT_TIMEOUT_S = 10.0
@@ -30,28 +30,28 @@ _OBJECT_STORE_BYTES = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """Where and on how much a run computes."""
+    """The cluster and the resources that a job uses."""
 
     address: str | None = None
-    """Ray address; None for `RAY_ADDRESS`, or else a Ray of its own on this machine."""
+    """Ray address; if None, `RAY_ADDRESS` is used, or Ray is started on this machine."""
     workers: int | None = None
-    """Number of workers; None for one a GPU, or one a CPU where there is none."""
+    """Number of workers; if None, one per GPU, or one per CPU if there is no GPU."""
     device: Device = "auto"
     pair_timeout_s: float = 300.0
-    """Longest time without any step of work before a worker is taken for hung."""
+    """Longest time without progress until a worker is considered hung."""
     start_timeout_s: float = 900.0
-    """Longest wait for the first worker."""
+    """Longest time to wait for the first worker."""
 
 
 def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
+    """Return the number of CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _check_reachable(address: str) -> None:
-    """Refuse an address at which nobody listens; Ray itself would try for minutes."""
+    """Raise an error if nothing listens at an address, because Ray would retry for minutes."""
     match = _HOST_AND_PORT.fullmatch(address)
     if match is None:
         return
@@ -60,16 +60,16 @@ def _check_reachable(address: str) -> None:
     except OSError as error:
         raise RunFailedError(
             f"Cannot use Ray at {address}: {error.strerror or error}; check --address and "
-            "RAY_ADDRESS, and that the cluster is up"
+            "RAY_ADDRESS, and that the cluster is running"
         ) from error
 
 
 @contextmanager
 def ray_session(options: ClusterOptions) -> Iterator[str]:
-    """Connect to a cluster, or start Ray on this machine for as long as the block lasts.
+    """Connect to a cluster, or start Ray on this machine, for the duration of the block.
 
-    A Ray that the calling program has initialised itself is used and left running. Yields the
-    address, for further drivers.
+    If the calling program has initialised Ray already, that session is used and left running.
+    Yields the address, for further drivers.
 
     Raises:
         RunFailedError: The cluster does not answer.
@@ -86,7 +86,9 @@ def ray_session(options: ClusterOptions) -> Iterator[str]:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
         usable = usable_cpus()
-        if options.workers or usable < (os.cpu_count() or 1):  # else Ray's count, container-aware
+        if options.workers or usable < (
+            os.cpu_count() or 1
+        ):  # otherwise Ray's own count, which respects the limits of containers
             quiet["num_cpus"] = max(usable, options.workers or 1)
         quiet["include_dashboard"] = False
         quiet["object_store_memory"] = _OBJECT_STORE_BYTES
@@ -101,11 +103,11 @@ def ray_session(options: ClusterOptions) -> Iterator[str]:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise RunFailedError(
                 f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS, and if "
-                "the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+                "the cluster requires a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
             ) from error
         session.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in the place
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it
         no_gpu = address == "local" and not ray.cluster_resources().get("GPU")
         if no_gpu and options.device == "cuda":
             raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
@@ -114,10 +116,11 @@ def ray_session(options: ClusterOptions) -> Iterator[str]:
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Let Ray keep to the loopback address, which it replaces by the machine's outward one.
+    """Keep Ray on the loopback address, instead of the external address of the machine.
 
-    Each process of Ray reads a variable for that when it imports Ray, and this one has done so.
-    Afterwards both are as before: a driver on the loopback address is out of a cluster's reach.
+    The processes of Ray read an environment variable at import, and this process has imported Ray
+    already. Both settings are restored afterwards, because a driver on the loopback address cannot
+    connect to a cluster.
     """
     from ray._private import ray_constants
 

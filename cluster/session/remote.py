@@ -1,9 +1,10 @@
-"""Code that is sent to workers by value, so that no worker imports a stranger's module for it.
+"""Classes and functions that are sent to workers by value, to avoid imports of other modules.
 
-Ray puts the driver's working directory first on the workers' path, where a file `cluster.py` or a
-folder `jobs` may lie. What is sent by reference would be looked up there. A class or function that
-is made inside a function is sent by value; those here import `irfuse` on the worker, which imports
-its own packages from where they are installed, before any argument that refers to them arrives.
+Ray puts the driver's working directory first on the workers' path, which may contain a file
+`cluster.py` or a folder `jobs`. Code that is sent by reference would be imported from there.
+Classes and functions that are defined inside a function are sent by value. Those in this module
+import `irfuse` on the worker, which imports its own packages from where they are installed, before
+any argument that refers to them is unpickled.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ def actor_class(
     methods: Mapping[str, Mapping[str, Any]],
     **options: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
-    """Return a Ray actor class that holds an instance of a class of irfuse.
+    """Return a Ray actor class that wraps a class of irfuse.
 
     Args:
         home: Module of the class.
         name: Name of the class.
-        methods: Its methods that can be called, each with its options for `ray.method`.
+        methods: Remote methods of the actor, each with its options for `ray.method`.
         **options: Options for `ray.remote`.
     """
 
@@ -48,7 +49,7 @@ def actor_class(
 
 
 def remote_function(home: str, name: str) -> Callable[..., Any]:
-    """Return a function, to be called on a worker, that calls a function of irfuse."""
+    """Return a function for workers that calls a function of irfuse."""
 
     def call(*arguments: Any) -> Any:  # noqa: ANN401
         import importlib

@@ -1,4 +1,4 @@
-"""What the connected Ray cluster has to offer."""
+"""Resources of the connected Ray cluster."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from fusion_core.choices import Device
 
 
 def use_gpu(device: Device) -> bool:
-    """Whether workers compute on GPUs: as asked, or if the cluster has any."""
+    """Whether workers compute on GPUs: as requested, or for `auto` if the cluster has any."""
     if device == "cpu":
         return False
     return device == "cuda" or bool(ray.cluster_resources().get("GPU", 0) >= 1)
 
 
 def worker_places(*, gpu: bool) -> int:
-    """Return how many workers the cluster has room for, at least one."""
+    """Return the number of workers that the cluster has room for, at least one."""
     return max(1, int(ray.cluster_resources().get("GPU" if gpu else "CPU", 0)))
 
 
 def alive_nodes() -> set[str]:
-    """Return the ids of the nodes that are up."""
+    """Return the ids of the nodes that are alive."""
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
 def describe_resources() -> str:
-    """Say in words how much is free."""
+    """Return a description of the free resources, for messages."""
     total, free = ray.cluster_resources(), ray.available_resources()
     return ", ".join(
         f"{free.get(kind, 0):.0f} of {total.get(kind, 0):.0f} {kind}s free"

@@ -1,4 +1,4 @@
-"""Storage: objects below a URL, published whole, with retries."""
+"""Storage: objects below a URL, published atomically, with retries."""
 
 import lazy_loader
 

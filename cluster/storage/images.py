@@ -1,4 +1,4 @@
-"""Single images of a store, for training and its evaluation."""
+"""Reading of single images from a store, for training and its evaluation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def read_gray(store: Store, key: str, max_pixels: int) -> NDArray[np.uint8]:
     """Read an image as 8-bit gray `(H, W)`.
 
     Raises:
-        StorageError: It cannot be read.
-        ImageDecodeError: It is not an image; the message names it.
+        StorageError: The object cannot be read.
+        ImageDecodeError: The object is not an image; the message contains its location.
     """
     try:
         image = to_eight_bit(decode_image(store.read(key), max_pixels=max_pixels))

@@ -1,7 +1,7 @@
-"""What a location may be and what of it may be shown: no secret is repeated, no store is guessed.
+"""Parsing, validation and redaction of locations, so that no message repeats a secret.
 
-Only `http://` and `https://` URLs have a query; everywhere else `?` is a character of a name,
-though what looks like a signature behind it is not shown there either.
+Only `http://` and `https://` URLs have a query. In all other locations `?` is a character of a
+name, but text after it that looks like a signature is redacted nevertheless.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ LOCAL_PROTOCOLS = (None, "file", "local")
 REMOTE_PROTOCOLS = (
     "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "hf", "http", "https",
 )  # fmt: skip
-"""Protocols that never reach the file system of the machine that reads them."""
+"""Protocols that never access the file system of the machine that reads them."""
 
 WEB_PROTOCOLS = ("http", "https")
 _ACCOUNT_PROTOCOLS = ("az", "abfs", "abfss")
 _HIDDEN = "..."
-# An AWS secret may hold slashes, so that the name of the host need not be where it seems to be.
+# An AWS secret may contain slashes, so the host does not necessarily end at the first slash.
 _USER_AND_SECRET = re.compile(r"(?!arn:)[^/@:\[]+:(?!\d+(?:/|\Z))[^@]*@")
 _USER = re.compile(r"[^/@]*@")
 _SIGNED = re.compile(
@@ -32,21 +32,21 @@ _URL = re.compile(r"\b[a-z][\w+.:-]*://[^\s'\"<>]*", re.IGNORECASE)
 
 
 def protocol_of(location: str) -> str | None:
-    """Return what stands before `://`, None for a path."""
+    """Return the protocol of a URL, or None for a path."""
     protocol: str | None = split_protocol(location)[0]
     return protocol
 
 
 def is_local(location: str) -> bool:
-    """Whether a location is one of the machine's own file system."""
+    """Whether a location is on the local file system."""
     return protocol_of(location) in LOCAL_PROTOCOLS
 
 
 def check_no_secret(location: str) -> None:
-    """Refuse a URL that holds a user name or password, without repeating it.
+    """Reject a URL that contains a user name or password, without repeating it.
 
     Raises:
-        StorageError: It does.
+        StorageError: The URL contains a user name or password.
     """
     protocol, _, rest = location.partition("://")
     if not rest or is_local(location):
@@ -54,13 +54,13 @@ def check_no_secret(location: str) -> None:
     user = protocol not in _ACCOUNT_PROTOCOLS and _USER.match(rest)
     if user or _USER_AND_SECRET.match(rest):
         raise StorageError(
-            f"A {protocol}:// location holds a user name or password; leave them out, and give "
-            "them by the provider's usual chain of credentials or --storage-options"
+            f"A {protocol}:// location contains a user name or password; remove them, and provide "
+            "them through the provider's usual chain of credentials or --storage-options"
         )
 
 
 def split_query(location: str) -> tuple[str, str]:
-    """Split a web address before its `?` or `#`; other locations have nothing after it."""
+    """Split a web URL before its `?` or `#`; for other locations the second part is empty."""
     protocol = location.partition("://")[0].rpartition("::")[2]
     if protocol.lower() in WEB_PROTOCOLS:
         found = re.search(r"[?#]", location)
@@ -77,7 +77,7 @@ def split_object_url(url: str) -> tuple[str, str]:
 
 
 def redact(location: str) -> str:
-    """Return a location as it may be shown: without user, password, and query."""
+    """Return a location without its user name, password and query, for messages."""
     protocol, mark, rest = location.partition("://")
     if not mark or is_local(location):
         return location
@@ -92,5 +92,5 @@ def redact(location: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Return a message with every URL in it as it may be shown."""
+    """Return a message in which every URL is redacted."""
     return _URL.sub(lambda found: redact(found[0]), text)

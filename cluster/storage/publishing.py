@@ -1,4 +1,4 @@
-"""Files published whole: written beside their place, synced, and moved there in one step."""
+"""Atomic publishing of files: written to a temporary file, synced, and renamed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 TEMPORARY_MARK = ".irfuse-tmp-"
-"""Part of the name of files that are being written."""
+"""Part of the names of temporary files."""
 
 
 def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> None:
-    """Write, fsync and publish a file under its final name in one step."""
+    """Write and fsync a temporary file, and publish it under its final name atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}")
     try:
@@ -27,14 +27,14 @@ def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None])
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems know no fsync of folders
+        with contextlib.suppress(OSError):  # not supported by some network file systems
             os.fsync(folder)
     finally:
         os.close(folder)
 
 
 def link_new(temporary: Path, path: Path) -> None:
-    """Publish a file unless there is one, also where hard links are not to be had."""
+    """Publish a file unless one exists already, with or without support for hard links."""
     try:
         os.link(temporary, path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Reads objects that full URLs name, on any store."""
+"""Reading of objects by their full URLs, from any store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cluster.storage.store import Store
 
 
 class Reader:
-    """Reads objects by full URL or absolute path, with one file system per protocol."""
+    """Reads objects by full URL or absolute path, with one file system instance per protocol."""
 
     def __init__(self, storage_options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(storage_options or {})
@@ -22,8 +22,8 @@ class Reader:
         """Return an object's bytes.
 
         Raises:
-            NotFoundError: There is no such object.
-            StorageError: It cannot be read.
+            NotFoundError: The object does not exist.
+            StorageError: The object cannot be read.
         """
         root, key = _split_at_container(uri)
         with self._lock:

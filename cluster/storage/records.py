@@ -1,4 +1,4 @@
-"""Records: what a run or training was asked for, written once to its output location."""
+"""Records: the settings of a run or training, written once to its output location."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class SettingsRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     key: ClassVar[str]
-    """Where the record lies below the output location."""
+    """Key of the record in the output location."""
     noun: ClassVar[str]
-    """What messages call the work."""
+    """Name of the kind of job in messages."""
     informative: ClassVar[Mapping[str, Any]] = {"created": True}
-    """Fields that do not decide the outcome, in the notation of pydantic's `exclude`."""
+    """Fields that do not affect the result, in the notation of pydantic's `exclude`."""
 
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    """When the work began."""
+    """Time at which the record was created."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the outcome, with dotted names for what lies in mappings."""
+        """All settings that affect the result; names of nested settings are joined by dots."""
         return dict(_flatten(self.model_dump(exclude=dict(self.informative))))
 
     @property
@@ -44,10 +44,10 @@ Record = TypeVar("Record", bound=SettingsRecord)
 
 
 def find_record(out: Store, model: type[Record]) -> Record | None:
-    """Read the record at a location, None where there is none.
+    """Read the record at a location, or return None if there is none.
 
     Raises:
-        StorageError: It cannot be read, or is not what irfuse wrote.
+        StorageError: The record cannot be read, or was not written by this version of irfuse.
     """
     try:
         return model.model_validate_json(out.read(model.key))
@@ -64,44 +64,44 @@ def read_record(out: Store, model: type[Record]) -> Record:
     """Read the record at a location.
 
     Raises:
-        NotFoundError: There is none.
-        StorageError: It cannot be read, or is not what irfuse wrote.
+        NotFoundError: There is no record.
+        StorageError: The record cannot be read, or was not written by this version of irfuse.
     """
     record = find_record(out, model)
     if record is None:
-        raise NotFoundError(f"{out.url} holds no {model.noun} (there is no {model.key})")
+        raise NotFoundError(f"{out.url} contains no {model.noun} ({model.key} does not exist)")
     return record
 
 
-def claim_location(out: Store, wanted: Record, found: Record | None) -> Record:
-    """Write a record where there is none, or check that the one that is there has its settings.
+def claim_location(out: Store, requested: Record, found: Record | None) -> Record:
+    """Write a record, or check that the existing one has the same settings.
 
-    Of several processes that begin at once only one creates the record; the others find it.
+    If several processes start at the same time, one creates the record and the others find it.
 
     Args:
         out: The output location.
-        wanted: What is asked for now.
-        found: What an earlier `find_record` returned.
+        requested: The record of the requested job.
+        found: The result of an earlier `find_record`.
 
     Returns:
-        The record that is there.
+        The existing record.
 
     Raises:
-        RunConflictError: Settings differ; the message names each with both values.
+        RunConflictError: Settings differ; the message lists each with both values.
         StorageError: The location cannot be read or written.
     """
     if found is None:
-        created = out.create(wanted.key, wanted.model_dump_json(indent=2).encode())
-        found = wanted if created else read_record(out, type(wanted))
-    there, here = found.settings, wanted.settings
-    differing = [name for name in {**here, **there} if there.get(name) != here.get(name)]
+        created = out.create(requested.key, requested.model_dump_json(indent=2).encode())
+        found = requested if created else read_record(out, type(requested))
+    old, new = found.settings, requested.settings
+    differing = [name for name in {**new, **old} if old.get(name) != new.get(name)]
     if differing:
         details = "; ".join(
-            f"{name}: {there.get(name)!r} there, {here.get(name)!r} now" for name in differing
+            f"{name}: existing {old.get(name)!r}, requested {new.get(name)!r}" for name in differing
         )
         raise RunConflictError(
-            f"The output location already holds a {wanted.noun} with other settings ({details}); "
-            "use another --out, or the same settings to resume"
+            f"The output location already contains a {requested.noun} with other settings "
+            f"({details}); use another --out, or the same settings to resume"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Which faults of a store pass by themselves, and how long to wait for that."""
+"""Retries of storage calls: which errors are transient, and how long to wait."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 _ATTEMPTS = 6
 _LONGEST_WAIT_S = 8.0
 _LONGEST_CALL_S = 120.0
-"""No retry begins later; well under the time after which a worker is taken for hung."""
-_PASSING_ERRNOS = frozenset(
+"""No retry starts later; well below the time after which a worker is considered hung."""
+_TRANSIENT_ERRNOS = frozenset(
     getattr(errno, name)
     for name in (
         "EAGAIN", "EBUSY", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EINTR", "EIO",
@@ -36,24 +36,24 @@ _PASSING_ERRNOS = frozenset(
     )
     if hasattr(errno, name)
 )  # fmt: skip
-_PASSING_ERRORS = (
+_TRANSIENT_ERRORS = (
     HTTPClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
-    EndpointConnectionError,  # also one that breaks while a request is sent
+    EndpointConnectionError,  # also raised when a connection breaks while a request is sent
     ResponseParserError,
 )
-_PASSING_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_TRANSIENT_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 CREDENTIAL_ERRORS = (NoCredentialsError, PartialCredentialsError)
-"""What stores raise when there is nobody to be."""
+"""Errors that stores raise when no credentials are available."""
 STORE_ERRORS = (OSError, FSTimeoutError, BotoCoreError, ClientError, aiohttp.ClientError)
-"""What stores raise at all."""
+"""All errors that stores raise."""
 
 
 def with_retries(action: Callable[[], T]) -> T:
-    """Run one action of a store, again with growing pauses while its faults are passing ones."""
+    """Run one storage action, and retry it with exponential backoff on transient errors."""
     for attempt in stamina.retry_context(
-        on=is_passing,
+        on=is_transient,
         attempts=_ATTEMPTS,
         timeout=_LONGEST_CALL_S,
         wait_initial=0.2,
@@ -64,29 +64,31 @@ def with_retries(action: Callable[[], T]) -> T:
     raise AssertionError("stamina returns or raises")
 
 
-def is_passing(error: Exception) -> bool:
-    """Whether the same call may succeed in a moment."""
+def is_transient(error: Exception) -> bool:
+    """Whether the same call may succeed when it is retried."""
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
         return False
     if isinstance(error, aiohttp.ClientResponseError):
-        return error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status in _PASSING_STATUSES
+        return (
+            error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status in _TRANSIENT_STATUSES
+        )
     if isinstance(error, (ConnectionError, TimeoutError, FSTimeoutError, aiohttp.ClientError)):
         return True
     if isinstance(error, CREDENTIAL_ERRORS):
         return False
-    if isinstance(error, _PASSING_ERRORS):
+    if isinstance(error, _TRANSIENT_ERRORS):
         return True
-    return isinstance(error, OSError) and error.errno in _PASSING_ERRNOS
+    return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether a store knows what is asked for, but not for whom."""
+def is_access_denied(error: Exception) -> bool:
+    """Whether a store denied access, for lack of credentials or permissions."""
     if isinstance(error, aiohttp.ClientResponseError):
         return error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
     return isinstance(error, (PermissionError, *CREDENTIAL_ERRORS))
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of an error, without the location that the caller names anyway."""
+    """Return the first line of an error, without the location, which the caller adds."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0]

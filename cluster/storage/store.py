@@ -1,8 +1,9 @@
 """One thin storage type over fsspec, rooted at a URL, with relative keys everywhere.
 
-Objects are published whole: remote stores by one PUT, file systems by write, fsync and rename.
-Passing faults (throttling, resets, timeouts) are retried with backoff; everything else becomes one
-of the storage errors of `fusion_core.errors`, whose message names the location and the remedy.
+Objects are published atomically: on remote stores by one PUT, on file systems by write, fsync and
+rename. Transient errors (throttling, resets, timeouts) are retried with backoff. All other errors
+become one of the storage errors of `fusion_core.errors`, whose message contains the location and
+the remedy.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ from cluster.storage.locations import (
     split_query,
 )
 from cluster.storage.publishing import TEMPORARY_MARK, link_new, publish_file
-from cluster.storage.retries import STORE_ERRORS, is_passing, is_refusal, reason_of, with_retries
+from cluster.storage.retries import (
+    STORE_ERRORS,
+    is_access_denied,
+    is_transient,
+    reason_of,
+    with_retries,
+)
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 T = TypeVar("T")
@@ -39,11 +46,11 @@ _READ_TIMEOUT_S = 30
 _STALE_TEMPORARY_S = 3600.0
 _PART_BYTES = 8 * 1024 * 1024
 _LARGEST_PUT = 5 * 1024**3
-"""Of S3. s3fs would upload 100 MiB and more in parts, and fails in its own clean-up when the answer
-to the last request is lost."""
+"""Largest object that S3 accepts in one PUT. By default s3fs uploads 100 MiB and more in parts, and
+fails in its own cleanup when the response to the last request is lost."""
 _REMEDIES: dict[int | None, str] = {
-    errno.ENOSPC: "; make room there, or use another location",
-    errno.EDQUOT: "; make room there, or use another location",
+    errno.ENOSPC: "; free some space, or use another location",
+    errno.EDQUOT: "; free some space, or use another location",
     errno.EROFS: "; make it writable, or use another location",
 }
 
@@ -55,17 +62,17 @@ class Entry:
     key: str
     """Path relative to the store's root, with `/` between folders."""
     size: int
-    """Length in bytes."""
+    """Size in bytes."""
 
 
 class Store:
     """Objects below one URL: `s3://bucket/prefix`, `gs://…`, a local path, `memory://…`.
 
-    Credentials come from the provider's usual chain; `storage_options` are handed to fsspec. They
-    never appear in a message or in anything that is written.
+    Credentials come from the provider's usual chain; `storage_options` are passed to fsspec. They
+    never appear in a message or in any file that is written.
 
     Raises:
-        StorageError: The URL holds a password or a query, or its protocol is not known.
+        StorageError: The URL contains a password or a query, or its protocol is unknown.
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
@@ -96,7 +103,7 @@ class Store:
         return f"{self.url}/{key}" if key else self.url
 
     def entries(self, prefix: str = "") -> list[Entry]:
-        """Return every object below a folder, sorted by key; an absent folder holds none.
+        """Return every object below a folder, sorted by key; a missing folder has none.
 
         Raises:
             StorageError: The location cannot be listed.
@@ -121,32 +128,33 @@ class Store:
         return found
 
     def _require_container(self) -> None:
-        """Tell a bucket that does not exist from an empty prefix, where the store can say."""
+        """Raise an error if the bucket does not exist, on stores that report it."""
         if self.is_local or "/" not in self._root or "://" in self._root:
             return
         try:
-            self._fs.info(self._root.split("/", 1)[0])  # exists() takes any fault for absence
+            self._fs.info(self._root.split("/", 1)[0])  # exists() returns False on any error
         except OSError as error:
-            # Who may list a bucket may not always look at it, which stores say in various ways.
-            if isinstance(error, FileNotFoundError) or is_passing(error):
+            # Permission to list a bucket does not imply permission to inspect it; stores raise
+            # various errors then.
+            if isinstance(error, FileNotFoundError) or is_transient(error):
                 raise
 
     def exists(self, key: str) -> bool:
-        """Whether an object lies at a key."""
-        return bool(self._call("look at", key, lambda: self._fs.exists(self.path(key))))
+        """Whether an object exists at a key."""
+        return bool(self._call("inspect", key, lambda: self._fs.exists(self.path(key))))
 
     def read(self, key: str, start: int | None = None, end: int | None = None) -> bytes:
-        """Return an object's bytes, or those from `start` to before `end`.
+        """Return the bytes of an object, or those from `start` up to but excluding `end`.
 
         Raises:
-            NotFoundError: There is no such object.
-            StorageError: It cannot be read.
+            NotFoundError: The object does not exist.
+            StorageError: The object cannot be read.
         """
         path = self.path(key)
         return bytes(self._call("read", key, lambda: self._fs.cat_file(path, start=start, end=end)))
 
     def open(self, key: str) -> BinaryIO:
-        """Open an object for random reads, each of them retried like any other call."""
+        """Open an object for random access; each read is retried like any other call."""
         if self.is_local:
             opened: BinaryIO = self._call("read", key, lambda: self._fs.open(self.path(key), "rb"))
             return opened
@@ -154,10 +162,10 @@ class Store:
         return cast(BinaryIO, _RangeReader(self, key, int(info["size"])))
 
     def sha256(self, key: str) -> str:
-        """Return the SHA-256 of an object's bytes, of which few are held at once.
+        """Return the SHA-256 of an object, which is read in chunks.
 
         Raises:
-            StorageError: It cannot be read.
+            StorageError: The object cannot be read.
         """
         digest = hashlib.sha256()
         with self.open(key) as file:
@@ -166,10 +174,10 @@ class Store:
         return digest.hexdigest()
 
     def write(self, key: str, data: bytes) -> None:
-        """Publish an object whole, in the place of whatever was there.
+        """Publish an object atomically, and replace an existing one.
 
         Raises:
-            StorageError: It cannot be written; what was there before is untouched.
+            StorageError: The object cannot be written; an existing object is left unchanged.
         """
         if self.is_local:
             self._call("write", key, lambda: publish_file(Path(self.path(key)), data, os.replace))
@@ -177,12 +185,12 @@ class Store:
             self._call("write", key, lambda: self._put(key, data))
 
     def create(self, key: str, data: bytes) -> bool:
-        """Publish an object only if there is none; False if another was there first.
+        """Publish an object only if none exists; return False if one exists already.
 
-        On stores without conditional writes two writers at the same instant may both succeed.
+        On stores without conditional writes two writers at the same time may both succeed.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The object cannot be written.
         """
         try:
             if self.is_local:
@@ -191,7 +199,7 @@ class Store:
             else:
                 self._call("write", key, lambda: self._create_remote(key, data))
         except FileExistsError:
-            # A retried PUT may have met its own first try.
+            # A retried PUT may have found the object of its own first attempt.
             return self.read(key) == data
         return True
 
@@ -202,31 +210,31 @@ class Store:
         try:
             self._put(key, data, mode="create")
         except OSError as error:
-            # Some servers answer a failed precondition in words that s3fs reads as EINVAL.
+            # s3fs translates the response of some servers to a failed precondition to EINVAL.
             if error.errno == errno.EINVAL and self._fs.exists(self.path(key)):
                 raise FileExistsError(key) from error
             raise
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Remove an object if it exists."""
         try:
             self._call("delete", key, lambda: self._fs.rm_file(self.path(key)))
         except NotFoundError:
             return
 
     def remove_stale_temporaries(self, prefix: str = "") -> None:
-        """Remove files that writers killed over an hour ago left behind on a file system."""
+        """Remove temporary files that killed writers left on a file system over an hour ago."""
         if not self.is_local:
             return
         deadline = time.time() - _STALE_TEMPORARY_S
         for path in Path(self.path(prefix)).glob(f"*{TEMPORARY_MARK}*"):
-            # Another driver may be publishing it, or own it.
+            # Another driver may be publishing the file, or its owner may be another user.
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < deadline:
                     path.unlink()
 
     def _call(self, verb: str, key: str, action: Callable[[], T]) -> T:
-        """Run one storage action with retries, and translate what it raises."""
+        """Run one storage action with retries, and translate its errors."""
         try:
             return with_retries(action)
         except FileExistsError:
@@ -235,22 +243,22 @@ class Store:
             raise self._explain(verb, key, error) from error
 
     def _explain(self, verb: str, key: str, error: Exception) -> StorageError:
-        """Return the storage error that names location, cause and remedy."""
+        """Return a storage error whose message contains the location, the cause and the remedy."""
         what, reason = f"Cannot {verb} {redact(self.uri(key))}", redact_text(reason_of(error))
         if isinstance(error, FileNotFoundError):
             if verb not in ("list", "write"):
-                return NotFoundError(f"{what}: nothing is there")
+                return NotFoundError(f"{what}: it does not exist")
             if self.is_local:
                 return NotFoundError(f"{what}: its folder was removed")
             return NotFoundError(
                 f"{what}: its bucket does not exist; create it, or check the URL and the endpoint"
             )
-        if is_refusal(error):
+        if is_access_denied(error):
             return AccessDeniedError(
-                f"{what}: access denied ({reason}); check the credentials and rights for this "
+                f"{what}: access denied ({reason}); check the credentials and permissions for this "
                 "location"
             )
-        if is_passing(error):
+        if is_transient(error):
             return StorageError(
                 f"{what}: it failed several times ({reason}); check that the store is up and "
                 "reachable"
@@ -263,7 +271,7 @@ def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: A
     protocol = protocol_of(url) or "file"
     options = dict(storage_options)
     if protocol in (*LOCAL_PROTOCOLS, *WEB_PROTOCOLS):
-        options = {}  # they are those of the object store that the other locations are in
+        options = {}  # they belong to the object store of the other locations
     elif protocol in ("s3", "s3a"):
         config = {
             "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -282,12 +290,12 @@ def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: A
     except TypeError as error:
         raise StorageError(f"Storage options do not fit {protocol}://: {error}") from None
     if protocol in ("s3", "s3a"):
-        filesystem.retries = 1  # retried here, once, instead of at three levels
+        filesystem.retries = 1  # with_retries is the only place that retries
     return filesystem
 
 
 class _RangeReader(io.RawIOBase):
-    """An object of a remote store as a file: every read is one retried request."""
+    """A remote object as a seekable file; every read is one request with retries."""
 
     def __init__(self, store: Store, key: str, size: int) -> None:
         self._store, self._key, self._size, self._at = store, key, size, 0

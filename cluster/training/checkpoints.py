@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one object, published whole, with all that later steps depend on."""
+"""Checkpoints of a training: one object with the complete state, published atomically."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ CHECKPOINT_KEY = "checkpoint.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a training has come to."""
+    """The state of a training after a step."""
 
     step: int
     state: dict[str, Tensor]
     curves: NDArray[np.float64]
     """`(step, 3)`: total, pixel and SSIM loss of each step."""
     seconds: float
-    """Time spent on the steps, all sessions together."""
+    """Total time of the steps, over all sessions."""
     busy_seconds: float
-    """Of it, in forward and backward passes."""
+    """Part of that time in forward and backward passes."""
     unreadable: tuple[str, ...] = ()
-    """Images that could not be read, for which others were taken."""
+    """Images that could not be read and were replaced by others."""
 
 
 def write_checkpoint(out: Store, checkpoint: Checkpoint, fingerprint: str) -> None:
-    """Publish a checkpoint in the place of the one before.
+    """Publish a checkpoint, and replace the previous one.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The checkpoint cannot be written.
     """
-    facts = {
+    metadata = {
         "fingerprint": fingerprint,
         "step": checkpoint.step,
         "seconds": checkpoint.seconds,
@@ -50,14 +50,15 @@ def write_checkpoint(out: Store, checkpoint: Checkpoint, fingerprint: str) -> No
         "unreadable": checkpoint.unreadable,
     }
     tensors = {**checkpoint.state, "curves": torch.from_numpy(checkpoint.curves)}
-    out.write(CHECKPOINT_KEY, save_safetensors(tensors, {"irfuse": json.dumps(facts)}))
+    out.write(CHECKPOINT_KEY, save_safetensors(tensors, {"irfuse": json.dumps(metadata)}))
 
 
 def find_checkpoint(out: Store, fingerprint: str) -> Checkpoint | None:
-    """Read the checkpoint of a training, None where there is none.
+    """Read the checkpoint of a training, or return None if there is none.
 
     Raises:
-        StorageError: It cannot be read, is damaged, or belongs to a training with other settings.
+        StorageError: The checkpoint cannot be read, is damaged, or belongs to a training with
+            other settings.
     """
     if not out.exists(CHECKPOINT_KEY):
         return None
@@ -65,29 +66,29 @@ def find_checkpoint(out: Store, fingerprint: str) -> Checkpoint | None:
     where = out.uri(CHECKPOINT_KEY)
     try:
         tensors = load_safetensors(data)
-        facts = json.loads(_metadata(data)["irfuse"])
+        metadata = json.loads(_metadata(data)["irfuse"])
         curves = tensors.pop("curves").numpy()
         checkpoint = Checkpoint(
-            step=int(facts["step"]),
+            step=int(metadata["step"]),
             state=tensors,
             curves=curves,
-            seconds=float(facts["seconds"]),
-            busy_seconds=float(facts["busy_seconds"]),
-            unreadable=tuple(facts["unreadable"]),
+            seconds=float(metadata["seconds"]),
+            busy_seconds=float(metadata["busy_seconds"]),
+            unreadable=tuple(metadata["unreadable"]),
         )
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise StorageError(
-            f"{where} is damaged or no checkpoint of irfuse ({error}); delete it to begin again"
+            f"{where} is damaged or not a checkpoint of irfuse ({error}); delete it to start again"
         ) from None
-    if facts.get("fingerprint") != fingerprint or curves.shape != (checkpoint.step, 3):
+    if metadata.get("fingerprint") != fingerprint or curves.shape != (checkpoint.step, 3):
         raise StorageError(
             f"{where} was written by a training with other settings; use another --out, or delete "
-            "it to begin again"
+            "it to start again"
         )
     return checkpoint
 
 
 def _metadata(data: bytes) -> dict[str, str]:
-    """Return a safetensors file's own metadata, which lies in its head as JSON."""
+    """Return the metadata of a safetensors file, which is JSON in its header."""
     length = int.from_bytes(data[:8], "little")
     return cast(dict[str, str], json.loads(data[8 : 8 + length])["__metadata__"])

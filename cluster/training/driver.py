@@ -1,7 +1,7 @@
-"""Training on Ray Train: a group of workers that go step by step, each with its share of a batch.
+"""Training on Ray Train: a group of workers that each compute a share of every batch.
 
-Which image, and which crop of it, is the n-th sample follows from the seed alone. So the same
-training comes out of one worker or several, and of a run that was killed and resumed.
+The image and the crop of the n-th sample depend on the seed only. Therefore the result is the same
+with one worker or several, and for a training that was interrupted and resumed.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _MONITOR = actor_class(
 def run_training(
     job: TrainingJob, options: ClusterOptions, on_progress: Callable[[TrainingProgress], None]
 ) -> None:
-    """Train on the connected cluster until the last step is in a checkpoint.
+    """Train on the connected cluster until the checkpoint of the last step is written.
 
     Args:
-        job: What to train.
-        options: Where and on how much.
+        job: The training.
+        options: The cluster and the resources to use.
         on_progress: Called about twice per second.
 
     Raises:
@@ -89,14 +89,14 @@ def _state_of(
         found: Any = ray.get(monitor.state.remote(), timeout=60)
     except RayError as error:
         raise RunFailedError(
-            "Ray has lost the monitor of the training; run the same command again to resume "
+            "The monitor of the training was lost; run the same command again to resume "
             f"from the last checkpoint ({type(error).__name__})"
         ) from None
     return cast(tuple[TrainingProgress, bool, IrfuseError | None], found)
 
 
 class _Fit(threading.Thread):
-    """Ray Train's own loop, which blocks, in a thread of its own."""
+    """Thread of the controller loop of Ray Train, which blocks."""
 
     def __init__(
         self,
@@ -111,17 +111,17 @@ class _Fit(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Run until all workers are done."""
+        """Run until all workers have finished."""
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
         on_gpu = use_gpu(self._options.device)
         resources = {"CPU": 1.0, **({"GPU": 1.0} if on_gpu else {})}
-        # Its declared type is that of Ray Train's first version, which has no such field.
+        # The declared type is that of the first version of Ray Train, which lacks this field.
         environment: dict[str, Any] = {"worker_runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
         trainer = TorchTrainer(
             remote_function("cluster.training.worker", "train_on_worker"),
-            # Pickled here, because it is unpickled after the packages were imported there.
+            # Pickled, so that it is unpickled after irfuse's packages are imported on the worker.
             train_loop_config={"job": pickle.dumps(self._job), "monitor": self._monitor},
             scaling_config=ScalingConfig(
                 num_workers=self._options.workers or 1,
@@ -137,5 +137,5 @@ class _Fit(threading.Thread):
         )
         try:
             trainer.fit()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised in the main thread
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again in the main thread
             self.error = error

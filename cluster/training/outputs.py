@@ -1,4 +1,4 @@
-"""What a finished training leaves: weights, their card, and the learning curves."""
+"""Outputs of a finished training: weights, their card, and the learning curves."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PICTURE_KEY = "curves.png"
 
 _LAST_STEPS = 100
 _FEW_FILES = 32
-"""Files that the card names one by one."""
+"""Largest number of files that the card lists individually."""
 _SMOOTHED = 50
-"""Points of the curves' picture are means over this share of the steps."""
+"""The smoothed curves are moving averages over this fraction of the steps."""
 
 
 def publish_training(out: Store, record: TrainingRecord, checkpoint: Checkpoint) -> dict[str, Any]:

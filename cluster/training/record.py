@@ -1,4 +1,4 @@
-"""The record of a training, and what its workers are told."""
+"""The record of a training, and the settings of its workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TrainingRecord(SettingsRecord):
     informative: ClassVar[Mapping[str, Any]] = {"images": True, "created": True}
 
     parameters: TrainingParameters
-    """How each step changes the network."""
+    """Parameters of the training steps."""
     steps: int
     """Number of steps."""
     images: str
@@ -28,9 +28,9 @@ class TrainingRecord(SettingsRecord):
     images_digest: str
     """SHA-256 of the images' names and sizes in bytes, or of the content of the single image."""
     single_image: bool
-    """Whether only the middle of one image is learned."""
+    """Whether the training uses only the center of a single image."""
     max_pixels: int
-    """Largest accepted image, width times height."""
+    """Largest accepted image in pixels, width times height."""
     irfuse_version: str
     """Version of irfuse."""
     torch_version: str
@@ -39,11 +39,11 @@ class TrainingRecord(SettingsRecord):
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What a worker is told: the record of the training, and the few facts that are not in it."""
+    """Settings of the workers: the record of the training, and those that are not part of it."""
 
     record: TrainingRecord
     out: Store
-    """Where the training is kept."""
+    """Output location of the training."""
     images: Store
     """Folder of the images."""
     checkpoint_every: int

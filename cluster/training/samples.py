@@ -1,4 +1,4 @@
-"""What a training learns from: crops of images, each a pure function of the seed and its number."""
+"""Samples of a training: crops of images, each a pure function of the seed and its number."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ IMAGES_KEY = "images.parquet"
 _READERS = 8
 _BATCHES_AHEAD = 4
 _SUBSTITUTES = 20
-"""Images that are tried in the place of one that cannot be read."""
+"""Number of images that are tried to replace one that cannot be read."""
 
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """Which image each sample is cut from, and where: a pure function of the seed."""
+    """The image and the crop of each sample, as a pure function of the seed."""
 
     images: int
     seed: int
 
     def image(self, sample: int) -> int:
-        """Return the image's number: every epoch takes each image once, in an order of its own."""
+        """Return the number of a sample's image; each epoch is a permutation of all images."""
         epoch, place = divmod(sample, self.images)
         return int(_order(self.images, self.seed, epoch)[place])
 
     def generator(self, sample: int) -> np.random.Generator:
-        """Return the generator that places a sample's crop."""
+        """Return the random generator for the position of a sample's crop."""
         return np.random.default_rng([self.seed, 1, sample])
 
 
@@ -63,7 +63,7 @@ def read_images(out: Store) -> list[str]:
     """Return the list of a training's images.
 
     Raises:
-        StorageError: It is missing or damaged.
+        StorageError: The list is missing or damaged.
     """
     try:
         table = pq.read_table(pa.BufferReader(out.read(IMAGES_KEY)), columns=["image"])
@@ -73,7 +73,7 @@ def read_images(out: Store) -> list[str]:
 
 
 class _Samples:
-    """Reads samples; several threads may."""
+    """Reads samples; thread-safe."""
 
     def __init__(self, job: TrainingJob) -> None:
         self._record, self._store = job.record, job.images
@@ -81,11 +81,11 @@ class _Samples:
         self._plan = SamplePlan(len(self._keys), job.record.parameters.seed)
 
     def read(self, sample: int) -> tuple[NDArray[np.uint8], str]:
-        """Return a sample's crop, and the image that could not be read in its place if any.
+        """Return the crop of a sample, and the image that could not be read, or "".
 
         Raises:
-            StorageError: The store cannot be read, or none of many images is there.
-            ImageDecodeError: None of many images can be decoded.
+            StorageError: The store cannot be read, or many images in a row are missing.
+            ImageDecodeError: Many images in a row cannot be decoded.
         """
         side = self._record.parameters.crop
         first = self._plan.image(sample)
@@ -104,7 +104,7 @@ class _Samples:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which samples one worker of several gets, from a step on."""
+    """The samples of one of several workers, starting at a step."""
 
     first_step: int
     batch: int
@@ -113,11 +113,11 @@ class Share:
 
     @property
     def size(self) -> int:
-        """Samples a step."""
+        """Number of samples per step."""
         return self.batch // self.world
 
     def sample(self, number: int) -> int:
-        """Return the worker's n-th sample."""
+        """Return the number of the worker's n-th sample in the training."""
         steps, place = divmod(number, self.size)
         return (self.first_step + steps) * self.batch + self.rank * self.size + place
 
@@ -125,8 +125,8 @@ class Share:
 def read_batches(job: TrainingJob, share: Share) -> Iterator[tuple[Tensor, list[str]]]:
     """Yield a worker's batches `(B, 1, H, W)` uint8, with the images that could not be read.
 
-    Threads read ahead, a bounded number of samples. Not Ray Data: its tasks need a place beside the
-    workers, and with two workers on two CPUs it waits for one for ever.
+    Threads read a bounded number of samples ahead. Ray Data is not used, because its tasks need
+    resources in addition to the workers: with two workers on two CPUs it would wait forever.
     """
     steps = job.record.steps - share.first_step
     samples = _Samples(job)

@@ -1,4 +1,4 @@
-"""The part of one worker in a training: its share of each batch, step by step."""
+"""The training loop of one worker, which computes its share of each batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fusion_core.training import Trainer
 
 _FIGURES = ("total", "pixel", "ssim")
 _REPORT_EVERY = 10
-"""Steps between reports of the losses."""
+"""Number of steps between reports of the losses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class TrainingProgress:
     step: int
     """Steps done."""
     steps: int
-    """Steps of the whole training."""
+    """Total number of steps."""
     losses: dict[str, float]
-    """Mean losses of the last steps; empty before the first."""
+    """Mean losses of the last steps; empty before the first step."""
 
 
 class TrainingMonitor:
-    """An actor that holds the progress of the workers, and the error that stopped them."""
+    """An actor that stores the progress of the workers, and the error that stopped them."""
 
     def __init__(self, steps: int) -> None:
         self._progress = TrainingProgress(0, steps, {})
@@ -48,20 +48,22 @@ class TrainingMonitor:
         self._error: IrfuseError | None = None
 
     def report(self, progress: TrainingProgress) -> None:
-        """Take the latest state."""
+        """Store the latest progress."""
         self._progress, self._started = progress, True
 
     def fail(self, error: IrfuseError) -> None:
-        """Take an error that another try would not avoid."""
+        """Store an error that a retry would not avoid."""
         self._error = self._error or error
 
     def state(self) -> tuple[TrainingProgress, bool, IrfuseError | None]:
-        """Return the latest state, whether a worker has started, and the error."""
+        """Return the latest progress, whether a worker has started, and the error."""
         return self._progress, self._started, self._error
 
 
 def train_on_worker(config: dict[str, Any]) -> None:
-    """Train until the last step; Ray Train calls it on each worker, again after one was lost.
+    """Train until the last step.
+
+    Ray Train calls this function on each worker, and again if a worker was lost.
 
     Args:
         config: `job`, a pickled `TrainingJob`, and `monitor`, a handle of a `TrainingMonitor`.
@@ -78,7 +80,7 @@ def train_on_worker(config: dict[str, Any]) -> None:
 
 
 class _WorkerLoop:
-    """One worker's part of a training."""
+    """The state of the training loop of one worker."""
 
     def __init__(self, job: TrainingJob, monitor: ActorHandle[Any]) -> None:
         import ray.train
@@ -105,7 +107,7 @@ class _WorkerLoop:
         self._resume()
         self._report()
         clock = _Clock(self._device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         share = Share(self._step, self._parameters.batch, self._rank, self._world)
         for images, unreadable in read_batches(self._job, share):
             self._unreadable.update(dict.fromkeys(unreadable))
@@ -119,9 +121,9 @@ class _WorkerLoop:
             if due or self._step % _REPORT_EVERY == 0:
                 self._average_losses()
                 now = time.perf_counter()
-                self._seconds += now - begun
+                self._seconds += now - started
                 self._busy_seconds += clock.take()
-                begun = now
+                started = now
                 self._report()
             if due and self._rank == 0:
                 self._save()
@@ -136,7 +138,7 @@ class _WorkerLoop:
         self._unreadable = dict.fromkeys(found.unreadable)
 
     def _average_losses(self) -> None:
-        """Average the latest losses over the workers, and make sure that they are numbers."""
+        """Average the latest losses over the workers, and check that they are finite."""
         losses = torch.stack(self._recent).double()
         self._recent.clear()
         if self._world > 1:
@@ -172,7 +174,7 @@ class _WorkerLoop:
 
 
 class _Clock:
-    """Adds up the time that a device spends in blocks; a GPU is not waited for in between."""
+    """Measures the total time that a device spends in blocks, without synchronising a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -181,11 +183,11 @@ class _Clock:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Time what the block does."""
+        """Measure the time of the block."""
         if self._device.type != "cuda":
-            begun = time.perf_counter()
+            started = time.perf_counter()
             yield
-            self._seconds += time.perf_counter() - begun
+            self._seconds += time.perf_counter() - started
             return
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         first.record()

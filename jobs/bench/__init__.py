@@ -1,1 +1,1 @@
-"""Measurements of this machine: how long what a job does takes, beside a baseline."""
+"""Benchmarks of metrics, methods and training on this machine, compared with a baseline."""

@@ -1,4 +1,4 @@
-"""`irfuse bench`. Nothing heavy is imported before a command needs it."""
+"""The commands `irfuse bench`, which import large packages only when they need them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 AnyReport = TypeVar("AnyReport", bound=BaseModel)
 JsonOutput = Annotated[bool, Parameter(name="--json", negative=())]
 
-bench = App(name="bench", help="Measure this machine, against a baseline in the same run.")
+bench = App(
+    name="bench", help="Measure the speed of metrics, methods and training on this machine."
+)
 
 
 @bench.command(name="metrics")
@@ -30,14 +32,14 @@ def bench_metrics(
     batch: int = 1,
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure the metrics with one CPU thread, or on a GPU.
+    """Measure the time that the metrics take on one CPU thread or on a GPU.
 
     Args:
-        size: Width and height of the made-up pairs.
+        size: Width and height of the synthetic pairs, such as 640x480.
         metrics: Metrics to measure; all by default.
-        repeats: Timed repeats of each, after warm-up.
-        device: Where to compute.
-        batch: Pairs computed at once; more than one for a GPU.
+        repeats: Number of timed repeats per metric, after warm-up.
+        device: Device to compute on.
+        batch: Number of pairs per batch; use more than one for a GPU.
         json_output: Print JSON instead of the table.
     """
     from jobs.bench import metrics as measuring
@@ -68,17 +70,21 @@ def bench_methods(
     longest_seconds: float = 15.0,
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure the methods with one CPU thread, or on a GPU, beside their network alone.
+    """Measure the time that the methods take on one CPU thread or on a GPU.
+
+    The time of a method's ImageNet network alone and the rate of a matrix product are measured for
+    comparison.
 
     Args:
-        size: Width and height of the made-up pairs.
-        method: Method to measure; all, in their usual variants, by default.
-        params: A parameter of that method as NAME=VALUE, repeated for each.
+        size: Width and height of the synthetic pairs, such as 640x480.
+        method: Method to measure; by default all methods in their usual variants.
+        params: Parameter of the method as NAME=VALUE, repeated for each.
         precision: Precision of the networks.
-        repeats: Timed repeats of each, after warm-up.
-        device: Where to compute.
-        batch: Pairs computed at once; more than one for a GPU.
-        longest_seconds: Longest time of one repeat; what takes longer is measured by a part.
+        repeats: Number of timed repeats per method, after warm-up.
+        device: Device to compute on.
+        batch: Number of pairs per batch; use more than one for a GPU.
+        longest_seconds: Longest time of one repeat; if it would take longer, a part of the images
+            is measured instead.
         json_output: Print JSON instead of the table.
     """
     from jobs.bench import methods as measuring
@@ -88,7 +94,7 @@ def bench_methods(
     width, height = _parse_size(size)
     parameters = parse_key_values(params or {})
     if parameters and method is None:
-        raise InvalidValueError("Expected --method with --param")
+        raise InvalidValueError("Expected --method together with --param, but got --param only")
     with terminal_progress() as progress:
         report = measuring.bench_methods(
             width=width,
@@ -116,16 +122,16 @@ def bench_train(
     device: Literal["cpu", "cuda"] = "cpu",
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure training: steps a second, and what share is not forward and backward passes.
+    """Measure training: steps per second, and the share of time outside of the network's passes.
 
     Args:
-        method: Whose network; both by default.
-        iterations: Steps.
-        crop: Side of the crops.
-        precision: Of the passes.
-        workers: That share each batch.
-        batch: Crops a step; the papers' by default.
-        device: Where to compute.
+        method: Method whose autoencoder is trained; both by default.
+        iterations: Number of steps.
+        crop: Side of the crops in pixels.
+        precision: Precision of the forward and backward passes.
+        workers: Number of workers that share each batch.
+        batch: Crops per step; by default those of the method's paper.
+        device: Device to compute on.
         json_output: Print JSON instead of the table.
     """
     from fusion_core.training import AUTOENCODERS

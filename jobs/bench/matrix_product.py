@@ -1,4 +1,4 @@
-"""The rate of a large matrix product: the best that a processor or GPU reaches."""
+"""The rate of a large matrix product, as a reference for the speed of the processor or GPU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fusion_core.choices import Precision
 from jobs.bench.measuring import synchronised, time_repeats
 
 LARGEST_SIDE = 2048
-"""Side of the matrices where time allows."""
+"""Largest side of the matrices."""
 _SMALLEST_SIDE = 64
 _GROWTH = 8.0
-"""Operations of a product of matrices with twice the side."""
+"""Ratio of operations when the side of the matrices doubles."""
 _REPEATS = 7
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -28,9 +28,9 @@ class MatrixRate(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     gigaflops: float
-    """Billions of floating-point operations per second."""
+    """Rate in billions of floating-point operations per second."""
     side: int
-    """Side of the matrices; smaller than 2048 where such a product takes too long."""
+    """Side of the matrices; smaller than 2048 if such a product would take too long."""
 
     @property
     def reduced(self) -> bool:
@@ -45,18 +45,18 @@ def measure_matrix_product(
     longest_s: float = 1.0,
     products: Callable[[int], list[Product]] | None = None,
 ) -> MatrixRate:
-    """Measure the rate of a matrix product, with matrices as large as time allows.
+    """Measure the rate of a matrix product, with matrices as large as the time limit allows.
 
-    A CPU without instructions for bfloat16 emulates it, hundreds of times slower. Therefore the
-    matrices start small, and their side doubles only while the next product is expected to stay
-    within the limit. Of several ways to compute the product the fastest counts.
+    A CPU without instructions for bfloat16 emulates it, which is hundreds of times slower.
+    Therefore the matrices start small, and their side doubles as long as the next product is
+    expected to stay within the limit. The fastest of several implementations is reported.
 
     Args:
         precision: Format of the matrices.
         device: `cpu` or `cuda`.
         longest_s: Longest expected time of one product in seconds.
-        products: Returns the ways to compute a product of matrices of a side; those of torch and
-            oneDNN by default.
+        products: Function from the side of the matrices to the implementations; by default those
+            of torch and oneDNN.
     """
     ways = products or (lambda side: matrix_products(side, precision, device))
     side = _SMALLEST_SIDE
@@ -70,9 +70,9 @@ def measure_matrix_product(
 
 
 def matrix_products(side: int, precision: Precision, device: str) -> list[Product]:
-    """Return the ways to multiply a random matrix with itself: torch's, and on CPUs oneDNN's.
+    """Return implementations of the square of a random matrix: torch's, and oneDNN's on CPUs.
 
-    On some processors torch's own product reaches less than half of the rate of the other.
+    On some processors torch's own product reaches less than half of the rate of oneDNN.
     """
     left = torch.randn(side, side, device=device).to(_DTYPES[precision])
     products: list[Product] = [lambda: left @ left]
@@ -86,7 +86,7 @@ def matrix_products(side: int, precision: Precision, device: str) -> list[Produc
 
 
 def _has_onednn(dtype: torch.dtype) -> bool:
-    """Whether oneDNN convolves in this format on this CPU; for bfloat16 it needs AVX-512."""
+    """Whether oneDNN supports convolutions of this type on this CPU; bfloat16 requires AVX-512."""
     if not torch.backends.mkldnn.is_available():
         return False
     image = torch.zeros(1, 1, 1, 1, dtype=dtype)

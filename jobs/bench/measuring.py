@@ -1,4 +1,4 @@
-"""What all measurements share: one thread, repeats, memory, and the machine's name."""
+"""Common functions of the benchmarks: threads, repeats, memory, and the name of the machine."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.images import synthetic_pair
 
 _NOISE = 6.0
-"""Standard deviation of the noise on the generated images, in gray levels, as cameras have it."""
+"""Standard deviation in gray levels of the noise that simulates a camera."""
 
 
 class Report(BaseModel):
-    """What every measurement reports."""
+    """Base of the reports of benchmarks."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     machine: str
     """Processor and operating system, or GPU."""
     versions: dict[str, str]
-    """Of irfuse and what it computes with."""
+    """Versions of irfuse and of the packages that it computes with."""
 
 
 def check_setting(smallest: int, device: str) -> None:
-    """Check sizes, repeats and batch by the smallest of them, and the device.
+    """Check that the smallest of the sizes and counts is positive, and that the device exists.
 
     Raises:
-        InvalidValueError: A number is below 1, or there is no such device.
+        InvalidValueError: A number is below 1, or the device does not exist.
     """
     if smallest < 1:
-        raise InvalidValueError(f"Expected sizes and numbers of at least 1, but got {smallest}")
+        raise InvalidValueError(f"Expected sizes and counts of at least 1, but got {smallest}")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InvalidValueError(f"Expected cpu, or cuda where there is a GPU, but got {device}")
+        raise InvalidValueError(f"Expected cpu, or cuda if there is a GPU, but got {device}")
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one CPU thread."""
+    """Limit torch and Numba to one CPU thread in the block."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -60,7 +60,7 @@ def one_thread() -> Iterator[None]:
 
 
 def noisy_pair(height: int, width: int, seed: int) -> list[NDArray[np.float64]]:
-    """Draw an infrared and a visible image with the noise of cameras, not cut to 0..255."""
+    """Generate an infrared and a visible image with camera noise, not clipped to 0..255."""
     generator = np.random.default_rng(seed)
     ir, vis = synthetic_pair(height, width, seed=seed, colour=False)
     images = [ir.astype(np.float64), vis.astype(np.float64)]
@@ -85,7 +85,7 @@ def time_repeats(action: Callable[[], object], repeats: int, warm_ups: int) -> l
 
 
 def synchronised(action: Callable[[], object], device: torch.device) -> Callable[[], None]:
-    """Return an action that ends only when the device has computed everything."""
+    """Return an action that waits until the device has finished."""
 
     def run() -> None:
         action()
@@ -101,7 +101,7 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def memory_mb(device: str) -> float:
-    """Return the process's resident memory, or on a GPU what is allocated."""
+    """Return the resident memory of the process, or the allocated memory on a GPU."""
     if device == "cuda":
         return torch.cuda.memory_allocated() / 1e6
     statistics_of_process = Path("/proc/self/statm")
@@ -111,20 +111,20 @@ def memory_mb(device: str) -> float:
 
 
 def peak_memory_mb(device: str) -> float:
-    """Return the largest memory of the same kind so far."""
+    """Return the peak of the same memory so far."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
     status_of_process = Path("/proc/self/status")
     if status_of_process.exists():
-        # Not by getrusage, which on Linux begins with the memory of the process that started this.
+        # getrusage is not used, because on Linux it starts with the memory of the parent process.
         (line,) = [x for x in status_of_process.read_text().splitlines() if x.startswith("VmHWM:")]
         return int(line.split()[1]) * 1024 / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def describe_machine(device: str) -> str:
-    """Name the processor and operating system, or the GPU."""
+    """Return the name of the processor and operating system, or of the GPU."""
     if device == "cuda":
         return str(torch.cuda.get_device_name())
     names = [

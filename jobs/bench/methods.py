@@ -33,11 +33,11 @@ from jobs.bench.methods_report import MethodsReport, MethodTiming
 
 _WARM_UPS = 1
 _COUNTED_SIDE = 64
-"""Side of an image that no method cuts into tiles, and a multiple of every network's stride."""
+"""Side of an image that no method splits into tiles, a multiple of every network's stride."""
 _SMALLEST_SIDE = 32
-"""Side of the smallest part of an image by which a method is measured."""
+"""Side of the smallest part of an image that is measured."""
 _LONGEST_PRODUCT_S = 1.0
-"""Longest time of a matrix product; a longer one would not be more exact."""
+"""Longest time of a matrix product in seconds."""
 _WEIGHTS = Weights.from_seed(0)
 
 Variant = tuple[str, Mapping[str, Any]]
@@ -45,7 +45,7 @@ Variant = tuple[str, Mapping[str, Any]]
 
 
 def default_variants() -> list[Variant]:
-    """Return what is measured by default: each method in the variants that its entry names."""
+    """Return the variants that are measured by default, from the registry of methods."""
     return [(name, variant) for name, spec in METHODS.items() for variant in spec.variants]
 
 
@@ -63,21 +63,21 @@ def bench_methods(
 ) -> MethodsReport:
     """Measure fusion methods with random weights on generated pairs, on one CPU thread or a GPU.
 
-    The timed code takes float32 sources that are on the device already, and ends when the fused
-    images are there. A method and its backbone alone are timed in turn. What would take longer than
-    the limits, such as bfloat16 on a CPU that has no instructions for it, is measured by a smaller
-    part of the images or a smaller matrix product, and the report says so.
+    The timed code starts with float32 sources on the device, and ends when the fused images are on
+    the device. A method and its backbone alone are timed in turn. If a measurement would take
+    longer than the limit, such as bfloat16 on a CPU without instructions for it, a smaller part of
+    the images or a smaller matrix product is measured, as shown in the report.
 
     Args:
         width: Width of the images in pixels.
         height: Height of the images in pixels.
-        variants: Methods, each with its parameters; by default the variants of every method.
+        variants: Methods and their parameters; by default the usual variants of all methods.
         precisions: Precisions of the networks; a method without a network is measured once.
-        repeats: Timed repeats of each.
+        repeats: Number of timed repeats.
         device: `cpu` or `cuda`.
-        batch: Pairs computed at once.
+        batch: Number of pairs per batch.
         longest_s: Longest time of one repeat, or of one matrix product, in seconds.
-        notify: Called with a sentence before each measurement.
+        notify: Called with a message before each measurement.
 
     Raises:
         InvalidValueError: A method or parameter is unknown, a size or number is below 1, or the
@@ -135,7 +135,7 @@ def _precision(parameters: MethodParameters) -> Precision | None:
 
 
 def _sources(height: int, width: int, batch: int) -> Tensor:
-    """Draw pairs: `(2, B, 1, H, W)` float32 in 0..255."""
+    """Generate pairs: `(2, B, 1, H, W)` float32 in 0..255."""
     pairs = [[to_levels(image) for image in noisy_pair(height, width, n)] for n in range(batch)]
     return torch.from_numpy(np.stack(pairs, axis=1)).unsqueeze(2).float()
 
@@ -178,7 +178,7 @@ def _measure(
 def _backbone(
     method: str, parameters: MethodParameters, sources: Tensor
 ) -> Callable[[], object] | None:
-    """Return the forward passes of the method's ImageNet network alone, None if it has none."""
+    """Return the forward pass of the method's ImageNet network alone, or None if it has none."""
     kind, precision = get_method(method).weights, _precision(parameters)
     if not isinstance(kind, ImageNetWeights) or precision is None:
         return None
@@ -190,9 +190,9 @@ def _backbone(
 
 
 def _affordable_part(fuse_batch: FuseBatch, sources: Tensor, longest_s: float) -> Tensor:
-    """Return the images, or the largest part of them that is fused in so many seconds.
+    """Return the images, or the largest part of them that can be fused within the time limit.
 
-    The part doubles from a small one, each time by a time that is known to be affordable.
+    The part starts small and doubles as long as the next one is expected to stay within the limit.
     """
     height, width = sources.shape[-2:]
     part = sources[..., :_SMALLEST_SIDE, :_SMALLEST_SIDE]
@@ -208,7 +208,7 @@ def _affordable_part(fuse_batch: FuseBatch, sources: Tensor, longest_s: float) -
 def _in_turn(
     actions: Sequence[Callable[[], object]], repeats: int, device: torch.device
 ) -> list[list[float]]:
-    """Time actions one after the other, again and again: what disturbs one disturbs all."""
+    """Time actions alternately, so that disturbances affect all of them equally."""
     seconds: list[list[float]] = [[] for _ in actions]
     for repeat in range(repeats):
         for action, found in zip(actions, seconds, strict=True):
@@ -218,7 +218,7 @@ def _in_turn(
 
 
 def _count_flops(fuse_batch: FuseBatch, sources: Tensor) -> float:
-    """Count the operations that the convolutions need, without the halos of tiles."""
+    """Count the operations of the convolutions, without the overlap of tiles."""
     small = sources.new_zeros((len(sources), 1, 1, _COUNTED_SIDE, _COUNTED_SIDE))
     formulas = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
@@ -235,5 +235,5 @@ def _convolution_flops(
     out_shape: Sequence[int],
     **__: object,
 ) -> int:
-    """Count what torch's own counter leaves out: convolutions that oneDNN is asked for directly."""
+    """Count the operations of direct calls of oneDNN, which torch's own counter omits."""
     return int(conv_flop_count(list(images), list(weights), list(out_shape)))

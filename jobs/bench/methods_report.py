@@ -12,20 +12,20 @@ from jobs.bench.measuring import Report
 
 
 class MethodTiming(BaseModel):
-    """Time that one method takes, and how much of it its network takes."""
+    """Time of one method, and of its network alone."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     method: str
     """Name of the method."""
     parameters: dict[str, Any]
-    """Parameters that differ from the defaults, or were asked for."""
+    """Parameters that differ from the defaults or were given."""
     precision: Precision | None
     """Precision of the network; None for a method without one."""
     width: int
-    """Width in pixels of what was measured: of the images, or of a part of them."""
+    """Width in pixels of the measured images or part of them."""
     height: int
-    """Height in pixels of what was measured."""
+    """Height in pixels of the measured images or part of them."""
     ms_per_megapixel: float
     """Median over the repeats after warm-up, in milliseconds per megapixel of one source."""
     fastest: float
@@ -33,11 +33,11 @@ class MethodTiming(BaseModel):
     slowest: float
     """Milliseconds per megapixel of the slowest repeat."""
     backbone_ms_per_megapixel: float | None
-    """The same for the forward passes of the ImageNet network alone; None for other methods."""
+    """Median for the forward pass of the ImageNet network alone; None for other methods."""
     gigaflops: float | None
-    """Floating-point operations of the network's convolutions, per second of the whole method."""
+    """Floating-point operations of the network's convolutions per second of the method's time."""
     pairs_per_second: float
-    """Pairs of the whole images' size per second, from the median."""
+    """Pairs of full images per second, from the median."""
     matrix_product: MatrixRate | None
     """Rate of a large matrix product in the same precision, measured in the same run."""
 
@@ -66,10 +66,10 @@ class MethodsReport(Report):
     height: int
     """Height of the images in pixels."""
     batch: int
-    """Pairs computed at once."""
+    """Number of pairs per batch."""
     repeats: int
-    """Timed repeats after warm-up."""
+    """Number of timed repeats after warm-up."""
     timings: list[MethodTiming]
-    """Each method in each precision."""
+    """Timings of each method in each precision."""
     peak_memory_mb: float
-    """Peak memory over all methods."""
+    """Peak memory over all methods in megabytes."""

@@ -1,4 +1,4 @@
-"""How long the metrics take."""
+"""Timing of the metrics."""
 
 from __future__ import annotations
 
@@ -38,43 +38,43 @@ _COMPILE = (
 
 
 class MetricTiming(BaseModel):
-    """How long one metric takes, or all of them together."""
+    """Time of one metric, or of all of them together."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     name: str
-    """The metric, or `suite`: all of them together, sharing intermediate results."""
+    """Name of the metric, or `suite` for all of them together with shared intermediate results."""
     seconds_per_megapixel: float
-    """Median of the repeats after warm-up."""
+    """Median of the repeats after warm-up, in seconds per megapixel."""
     fastest: float
     """Seconds per megapixel of the fastest repeat."""
     slowest: float
     """Seconds per megapixel of the slowest repeat."""
     pairs_per_second: float
-    """From the median."""
+    """Pairs per second, from the median."""
 
 
 class MetricsReport(Report):
-    """What `irfuse bench metrics` measured."""
+    """Result of `irfuse bench metrics`."""
 
     width: int
     """Pixels."""
     height: int
     """Pixels."""
     batch: int
-    """Pairs computed at once."""
+    """Number of pairs per batch."""
     repeats: int
-    """Timed repeats after warm-up."""
+    """Number of timed repeats after warm-up."""
     timings: list[MetricTiming]
-    """Each metric, and `suite` last."""
+    """Timings of each metric, with `suite` last."""
     compile_seconds: float | None
-    """Compiling all kernels, once per machine; None on a GPU."""
+    """Time to compile all kernels, which happens once per machine; None on a GPU."""
     load_seconds: float | None
-    """Loading the compiled kernels from disk, once per process; None on a GPU."""
+    """Time to load the compiled kernels, which happens once per process; None on a GPU."""
     memory_before_mb: float
-    """Resident memory once the libraries are loaded; on a GPU, its allocated memory."""
+    """Resident memory after the libraries are loaded; on a GPU, its allocated memory."""
     peak_memory_mb: float
-    """Largest memory of the same kind while the metrics were computed."""
+    """Peak of the same memory while the metrics are computed."""
 
 
 def bench_metrics(
@@ -86,21 +86,22 @@ def bench_metrics(
     device: str = "cpu",
     batch: int = 1,
 ) -> MetricsReport:
-    """Measure the metrics on generated pairs, with one CPU thread or on a GPU.
+    """Measure the metrics on synthetic pairs, on one CPU thread or a GPU.
 
-    The timed part starts with gray levels on the device and ends with the scores on the host.
+    The timed code starts with gray levels on the device and ends with the scores on the host.
 
     Args:
-        width: Pixels.
-        height: Pixels.
+        width: Width of the images in pixels.
+        height: Height of the images in pixels.
         metrics: The metrics to measure; all by default.
-        repeats: Timed repeats of each.
+        repeats: Number of timed repeats.
         device: `cpu` or `cuda`.
-        batch: Pairs computed at once.
+        batch: Number of pairs per batch.
 
     Raises:
-        InvalidValueError: No such metric, a size or number below 1, or no such device.
-        IrfuseError: The kernels cannot be compiled here.
+        InvalidValueError: A metric is unknown, a size or number is below 1, or the device does not
+            exist.
+        IrfuseError: The kernels cannot be compiled on this machine.
     """
     names = select_metrics(metrics)
     if not names:
@@ -131,7 +132,7 @@ def bench_metrics(
 
 
 def _triple(height: int, width: int, seed: int) -> list[NDArray[np.uint8]]:
-    """Draw a pair and its mean, with the noise of cameras."""
+    """Generate a pair with camera noise, and its mean."""
     ir, vis = noisy_pair(height, width, seed)
     return [to_levels(image) for image in (ir, vis, (ir + vis) / 2.0)]
 
@@ -139,7 +140,7 @@ def _triple(height: int, width: int, seed: int) -> list[NDArray[np.uint8]]:
 def _measure(
     triples: Sequence[Sequence[NDArray[np.uint8]]], names: Sequence[str], repeats: int, device: str
 ) -> list[float]:
-    """Time computing metrics together: seconds of each repeat."""
+    """Return the seconds of each repeat of computing the metrics together."""
     stacks = [
         torch.from_numpy(np.stack(images)).unsqueeze(1).to(device)
         for images in zip(*triples, strict=True)
@@ -165,7 +166,7 @@ def _to_timing(name: str, seconds: list[float], pixels: int, batch: int) -> Metr
 
 
 def _measure_compiling(names: Sequence[str]) -> tuple[float, float]:
-    """Prepare the metrics in two fresh processes, without and with compiled kernels on disk."""
+    """Prepare the metrics in two new processes, without and with compiled kernels on disk."""
     with tempfile.TemporaryDirectory() as folder:
         seconds = []
         for _ in range(2):
@@ -177,6 +178,6 @@ def _measure_compiling(names: Sequence[str]) -> tuple[float, float]:
                 text=True,
             )
             if done.returncode != 0:
-                raise IrfuseError(f"The kernels do not compile: {done.stderr.strip()[-1000:]}")
+                raise IrfuseError(f"The kernels cannot be compiled: {done.stderr.strip()[-1000:]}")
             seconds.append(float(done.stdout.split()[-1]))
     return seconds[0], seconds[1]

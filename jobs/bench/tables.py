@@ -1,4 +1,4 @@
-"""What the measurements print."""
+"""Tables of the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_metrics_report(console: Console, report: MetricsReport) -> None:
-    """Print how long each metric takes."""
+    """Print the time of each metric."""
     title = (
         f"{report.machine}; {report.width}x{report.height}, batches of {report.batch}, median of "
         f"{report.repeats}"
@@ -35,7 +35,7 @@ def print_metrics_report(console: Console, report: MetricsReport) -> None:
     if report.compile_seconds is not None and report.load_seconds is not None:
         console.print(
             f"Compiling, once per machine: {report.compile_seconds:.1f} s. "
-            f"Loading what was compiled, once per process: {report.load_seconds:.1f} s.",
+            f"Loading the compiled kernels, once per process: {report.load_seconds:.1f} s.",
             highlight=False,
             soft_wrap=True,
         )
@@ -76,10 +76,10 @@ def print_methods_report(console: Console, report: MethodsReport) -> None:
         )
     console.print(table)
     console.print(
-        "Backbone: the ImageNet network's forward passes alone, ms/Mpx; around it: the rest as a "
-        "multiple of that. Of matmul: the network's Gflop/s as a share of a large matrix "
-        "product's, in the same run. A size in brackets says that the whole would have taken too "
-        "long, and that a part or a product of that size was measured instead.",
+        "Backbone: the forward pass of the ImageNet network alone in ms/Mpx; around it: the rest "
+        "of the time as a multiple of that. Of matmul: the network's Gflop/s as a share of those "
+        "of a large matrix product, measured in the same run. A size in brackets means that a "
+        "part of the images or a matrix product of that size was measured to limit the time.",
         highlight=False,
         soft_wrap=True,
     )
@@ -98,7 +98,7 @@ def _matmul_share(timing: MethodTiming) -> str:
 
 
 def print_training_report(console: Console, report: TrainingReport) -> None:
-    """Print how fast each network is trained."""
+    """Print the training speed of each network."""
     title = (
         f"{report.machine}; {report.crop}x{report.crop}, {report.precision}, workers: "
         f"{report.workers}, {report.iterations} steps"

@@ -1,4 +1,4 @@
-"""How fast training goes, and what share of it is not forward and backward passes."""
+"""Timing of training, and the share of time outside of forward and backward passes."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _HEIGHT, _WIDTH = 480, 640
 
 
 class TrainingTiming(BaseModel):
-    """How fast one network was trained."""
+    """Training speed of one network."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     method: str
-    """Whose network."""
+    """Method whose autoencoder was trained."""
     batch: int
-    """Crops a step."""
+    """Number of crops per step."""
     steps_per_second: float
-    """Over all steps, reading, losses and checkpoints included; the start of Ray is not."""
+    """Steps per second, including reading, losses and checkpoints, without the start of Ray."""
     share_outside_passes: float
-    """Of that time, spent outside forward and backward passes."""
+    """Share of that time outside of forward and backward passes."""
 
 
 class TrainingReport(Report):
-    """What `irfuse bench train` measured."""
+    """Result of `irfuse bench train`."""
 
     crop: int
-    """Side of the crops."""
+    """Side of the crops in pixels."""
     precision: str
-    """Of the passes."""
+    """Precision of the forward and backward passes."""
     workers: int
-    """That shared each batch."""
+    """Number of workers that shared each batch."""
     iterations: int
     """Steps."""
     timings: list[TrainingTiming]
-    """Each method."""
+    """Timings of each method."""
 
 
 def bench_training(
@@ -62,20 +62,20 @@ def bench_training(
     device: Literal["cpu", "cuda"] = "cpu",
     progress: Progress | None = None,
 ) -> TrainingReport:
-    """Train on made-up 640x480 images in a temporary folder, by the same job as `irfuse train`.
+    """Train on synthetic 640x480 images in a temporary folder, with the job of `irfuse train`.
 
     Args:
-        methods: Whose networks.
-        iterations: Steps; a checkpoint is written after half of them and at the end.
-        crop: Side of the crops.
-        precision: Of the passes.
-        workers: That share each batch.
-        batch: Crops a step; the papers' by default.
-        device: Where to compute.
-        progress: Where to tell how far it is.
+        methods: Methods whose autoencoders are trained.
+        iterations: Number of steps; a checkpoint is written after half of them and at the end.
+        crop: Side of the crops in pixels.
+        precision: Precision of the forward and backward passes.
+        workers: Number of workers that share each batch.
+        batch: Crops per step; by default those of the method's paper.
+        device: Device to compute on.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: An unknown method, or a number below 1.
+        InvalidValueError: A method is unknown, or a number is below 1.
         IrfuseError: As `jobs.train.train`.
     """
     if iterations < 2:

@@ -1,4 +1,4 @@
-"""Command-line arguments from options models, which state them once."""
+"""Command-line arguments, derived from the options models."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def command_of(
     """Return a command whose arguments are the fields of an options model.
 
     Args:
-        model: The options; its docstring is the help of the command, those of its fields are the
-            help of the arguments.
+        model: The options; its docstring is the help of the command, and the docstrings of its
+            fields are the help of the arguments.
         call: Called with the options.
-        positional: The field that is given without its name.
+        positional: The field that is a positional argument.
     """
 
     def command(given: Any) -> None:  # noqa: ANN401
@@ -38,7 +38,7 @@ def command_of(
 
 
 def _with_arguments(model: type[BaseModel], positional: str) -> type[BaseModel]:
-    """Return the model as the command line sees it: texts for mappings, one positional field."""
+    """Return the model for the command line: strings for mappings, one positional field."""
     texts: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         if get_origin(info.annotation) is dict:
@@ -50,7 +50,7 @@ def _with_arguments(model: type[BaseModel], positional: str) -> type[BaseModel]:
     fields = arguments.model_fields
     for name, info in fields.items():
         info.kw_only = name != positional
-    # The order of the help; a positional argument must come first to be one.
+    # The fields in the order of the help; a positional argument must come first.
     ordered = sorted(
         fields.items(), key=lambda item: (item[0] != positional, not item[1].is_required())
     )
@@ -60,7 +60,7 @@ def _with_arguments(model: type[BaseModel], positional: str) -> type[BaseModel]:
 
 
 def explain_invalid(error: ValidationError) -> InvalidValueError:
-    """Return the first error of a validation as a message that names the option."""
+    """Return the first validation error, with the name of the option in its message."""
     first = error.errors()[0]
     option = "-".join(str(part) for part in first["loc"]).replace("_", "-")
     option = {"params": "param"}.get(option, option)

@@ -1,6 +1,6 @@
-"""The commands of `irfuse`: one line each, from options, job and what prints the result.
+"""The commands of `irfuse`: one line each, with options, job, and printing function.
 
-Nothing heavy is imported before a command needs it.
+Large packages are imported only when a command needs them.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Command:
 
     options: type[LocationOptions]
     job: str
-    """Module and function; it takes the options and a `Progress`."""
+    """Module and function of the job, which takes the options and a `Progress`."""
     printer: str
-    """Function of `jobs.console.tables`; it takes a console, the result and the options."""
+    """Function of `jobs.console.tables`, which takes a console, the result and the options."""
     positional: str
-    """The option that is given without its name."""
+    """The option that is a positional argument."""
     shows_progress: bool = True
 
 
@@ -82,7 +82,7 @@ def build_app() -> App:
 
 
 def _caller(command: Command) -> Callable[[LocationOptions], None]:
-    """Return what runs a command's job and prints its result."""
+    """Return a function that runs a command's job and prints its result."""
 
     def call(options: LocationOptions) -> None:
         from rich.console import Console
@@ -105,7 +105,7 @@ def _caller(command: Command) -> Callable[[LocationOptions], None]:
 
 @contextmanager
 def _quiet_stdout() -> Iterator[None]:
-    """Keep what Ray prints about dead workers off standard output; the rows hold the reasons."""
+    """Redirect Ray's messages about dead workers, whose reasons are in the rows, to stderr."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield
 

@@ -1,4 +1,4 @@
-"""The entry point: errors become one sentence and an exit status."""
+"""The entry point, which reports an error as one message and an exit status."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main() -> None:
         )
     except KeyboardInterrupt:
         print(
-            "Stopped. What is committed stays; run the same command again to resume.",
+            "Stopped. Committed shards are kept; run the same command again to resume.",
             file=sys.stderr,
         )
         sys.exit(EXIT_INTERRUPTED)
@@ -70,8 +70,8 @@ def _fail(error: Exception) -> NoReturn:
         message = str(error)
     else:
         message = (
-            f"an unforeseen error occurred ({type(error).__name__}: {error}); run again with "
-            "--debug for the traceback"
+            f"an unexpected error occurred ({type(error).__name__}: {error}); run the command "
+            "again with --debug to see the traceback"
         )
     usage = isinstance(error, (InvalidValueError, CycloptsError))
     print(f"Error: {printable(redact_text(message))}", file=sys.stderr)

@@ -1,13 +1,13 @@
-"""Names from elsewhere on a terminal: shown as they are spelt, never obeyed."""
+"""Safe output of untrusted text on a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Return text with control characters, and others that cannot be seen, as escapes.
+    """Return text with control characters and other invisible characters escaped.
 
-    Among them are line breaks, the escape sequences of terminals, and marks that turn the direction
-    of writing.
+    These include line breaks, escape sequences of terminals, and marks that change the direction of
+    writing.
     """
     if text.isprintable():
         return text

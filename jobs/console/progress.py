@@ -1,4 +1,4 @@
-"""The progress line: rich on a terminal, plain lines elsewhere, nothing from Python."""
+"""Display of progress: a bar on a terminal, plain lines in logs, and none in the Python API."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ _PLAIN_EVERY_S = 10.0
 
 
 class Progress(Protocol):
-    """What a job tells while it goes on."""
+    """Receives the progress of a job."""
 
     def message(self, text: str) -> None:
-        """Say what is happening."""
+        """Show a message about the current activity."""
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
-        """Say how much there is and how much of it is left."""
+        """Show the number of pairs and shards, and how many remain."""
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take the latest counts."""
+        """Show the latest counts."""
 
     def steps(self, done: int, total: int, text: str) -> None:
-        """Say how far a job is that goes step by step, and what there is to say of it."""
+        """Show the progress of a job in steps, with a text such as the losses."""
 
 
 class SilentProgress:
-    """Says nothing."""
+    """Discards all progress."""
 
     def message(self, text: str) -> None:
-        """Say nothing."""
+        """Discard the message."""
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
-        """Say nothing."""
+        """Discard the plan."""
 
     def update(self, snapshot: Snapshot) -> None:
-        """Say nothing."""
+        """Discard the counts."""
 
     def steps(self, done: int, total: int, text: str) -> None:
-        """Say nothing."""
+        """Discard the step."""
 
 
 class _Pace:
-    """Pairs a second since the first one."""
+    """Measures pairs per second since the first pair."""
 
     def __init__(self) -> None:
         self._since: tuple[float, int] | None = None
@@ -84,12 +84,12 @@ def _counts(snapshot: Snapshot, rate: float) -> str:
 
 
 class PlainProgress:
-    """A line every ten seconds, for logs."""
+    """Prints a line every ten seconds, for logs."""
 
     def __init__(self) -> None:
         self._todo = 0
         self._pace = _Pace()
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def message(self, text: str) -> None:
         """Print a line."""
@@ -101,21 +101,21 @@ class PlainProgress:
         self.message(_plan_text(rows, todo, finished, shards))
 
     def update(self, snapshot: Snapshot) -> None:
-        """Print the counts if the last line is old enough."""
+        """Print the counts if ten seconds have passed since the last line."""
         rate = self._pace.rate(snapshot.rows)
-        if time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
-            self._said_at = time.monotonic()
+        if time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
+            self._printed_at = time.monotonic()
             self.message(f"{snapshot.rows}/{self._todo} pairs, {_counts(snapshot, rate)}")
 
     def steps(self, done: int, total: int, text: str) -> None:
-        """Print the step if the last line is old enough."""
-        if time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
-            self._said_at = time.monotonic()
+        """Print the step if ten seconds have passed since the last line."""
+        if time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
+            self._printed_at = time.monotonic()
             self.message(f"{done}/{total} steps{', ' if text else ''}{text}")
 
 
 class BarProgress:
-    """One line on a terminal that is redrawn in place."""
+    """Shows a progress bar on a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._bar = RichBar(
@@ -132,7 +132,7 @@ class BarProgress:
         self._pace = _Pace()
 
     def message(self, text: str) -> None:
-        """Show what is happening in front of the bar."""
+        """Show the message in front of the bar."""
         self._bar.update(self._task, description=printable(text))
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
@@ -141,26 +141,26 @@ class BarProgress:
         self._bar.update(self._task, total=todo)
 
     def update(self, snapshot: Snapshot) -> None:
-        """Redraw the counts."""
+        """Update the counts."""
         if snapshot.workers:
             self._bar.update(self._task, description="pairs")
         rate = self._pace.rate(snapshot.rows)
         self._bar.update(self._task, completed=snapshot.rows, counts=_counts(snapshot, rate))
 
     def steps(self, done: int, total: int, text: str) -> None:
-        """Redraw the step."""
+        """Update the step."""
         self._bar.update(self._task, description="steps", completed=done, total=total, counts=text)
 
     @contextmanager
     def shown(self) -> Iterator[Self]:
-        """Show the line for as long as the block lasts."""
+        """Show the bar for the duration of the block."""
         with self._bar:
             yield self
 
 
 @contextmanager
 def terminal_progress() -> Iterator[Progress]:
-    """Show progress on standard error, in the way that suits it, for the length of the block."""
+    """Show progress on standard error for the duration of the block, as a bar or plain lines."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield PlainProgress()

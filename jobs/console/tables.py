@@ -1,4 +1,4 @@
-"""What the commands print: results, progress, and the methods and metrics to choose from."""
+"""Tables of results and status, and of the available methods and metrics."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _STATISTICS = ("mean", "ci-95", "ci+95", "std", "min", "q25", "median", "q75", "
 
 
 def print_run(console: Console, result: RunResult, options: LocationOptions) -> None:
-    """Print the statistics of a run and where everything is."""
+    """Print the statistics of a run and the locations of its files."""
     _print_summary(console, result.summary)
     _print_lines(
         console,
         f"{result.rows - result.failed} pairs ok, {result.failed} failed, "
-        f"{result.computed} computed now.",
+        f"{result.computed} newly computed.",
         f"Shards:  {result.out}/shards",
         f"Summary: {result.out}/summary.json and summary.csv",
     )
@@ -68,11 +68,11 @@ def print_pairs(console: Console, result: PairsResult, options: PairsOptions) ->
 
 
 def print_training(console: Console, result: TrainResult, options: TrainOptions) -> None:
-    """Print the losses and where everything is."""
+    """Print the losses of a training and the locations of its files."""
     losses = ", ".join(f"{name} {loss:.5g}" for name, loss in result.card["losses"].items())
     _print_lines(
         console,
-        f"{result.steps} steps, {result.computed} computed now; losses of the last: {losses}",
+        f"{result.steps} steps, {result.computed} newly computed; final losses: {losses}",
         f"Weights: {result.weights}",
         f"Curves:  {result.out}/curves.png and curves.parquet",
     )
@@ -132,7 +132,7 @@ def _cells(statistics: Statistics) -> list[str]:
 
 
 def print_status(console: Console, status: Status, options: StatusOptions) -> None:
-    """Print the progress of a run, and the first reasons of failed pairs."""
+    """Print the progress of a run, and the reasons of the first failed pairs."""
     if options.json_output:
         print(status.model_dump_json(indent=2, ensure_ascii=True))
         return
@@ -142,9 +142,9 @@ def print_status(console: Console, status: Status, options: StatusOptions) -> No
         "run": status.run,
         "shards": f"{status.shards_done} of {status.shards} done",
         "pairs": f"{status.ok} ok, {status.failed} failed, "
-        f"{status.rows_left} left of {status.rows}",
+        f"{status.rows_left} of {status.rows} remaining",
         "failed at": ", ".join(f"{s}: {n}" for s, n in status.failed_stages.items()) or "–",
-        "speed": "–" if rate is None else f"{rate:.2f} pairs/s while shards were in work",
+        "speed": "–" if rate is None else f"{rate:.2f} pairs/s while shards were in progress",
     }
     _print_lines(console, *(f"{name:>10}  {text}" for name, text in lines.items()))
     _print_lines(
@@ -184,7 +184,7 @@ def print_metrics(console: Console, metrics: Mapping[str, Metric]) -> None:
 def print_reconstruction(
     console: Console, report: ReconstructionReport, options: ReconstructOptions
 ) -> None:
-    """Print the means over all images, and how many failed."""
+    """Print the means over all images, and the number of failed images."""
     if options.json_output:
         print(report.model_dump_json(indent=2, ensure_ascii=True))
         return
@@ -196,9 +196,11 @@ def print_reconstruction(
     table.add_column("metric")
     for name in ("mean", "min", "max"):
         table.add_column(name, justify="right")
-    for name, found in report.metrics.items():
-        table.add_row(name, *(f"{value:.5f}" for value in (found.mean, found.min, found.max)))
+    for name, spread in report.metrics.items():
+        table.add_row(name, *(f"{value:.5f}" for value in (spread.mean, spread.min, spread.max)))
     console.print(table)
     if report.failed:
-        _print_lines(console, f"{report.failed} images failed; the table holds the reasons")
+        _print_lines(
+            console, f"{report.failed} images failed; see the reasons in the table of rows"
+        )
     _print_lines(console, f"Rows: {report.output}")

@@ -4,15 +4,15 @@ The functions for one pair take arrays and return arrays:
 
 * `fuse` fuses a pair, `score` scores a fused image against its sources.
 
-The jobs take one options model each and return one result each; they run on Ray and keep what they
-compute in a folder or object store:
+Each job takes one options model and returns one result. Jobs run on Ray and write their results to
+a folder or object store:
 
-* `run` fuses and scores a collection, `score_collection` scores fused images from elsewhere,
+* `run` fuses and scores a collection, `score_collection` scores existing fused images,
 * `pairs` lists the pairs of a collection, `status` reports the progress of a run, `summarize` its
   statistics,
 * `train` trains an autoencoder, `reconstruct` measures its reconstructions.
 
-Every exception that irfuse raises on purpose is an `IrfuseError`.
+Exceptions that irfuse raises deliberately are subclasses of `IrfuseError`.
 
 Examples:
     >>> import irfuse
@@ -41,10 +41,10 @@ _PACKAGES = ("fusion_core", "cluster", "jobs")
 def _import_own_packages() -> None:
     """Import irfuse's packages from where they are installed.
 
-    Their names are common words: a file or folder of the same name may be first on the path.
+    Their names are common words, so a file or folder of the same name may be first on the path.
 
     Raises:
-        ImportError: The process has imported another package of the same name before.
+        ImportError: The process has already imported another package of the same name.
     """
     root = next(
         folder
@@ -63,8 +63,8 @@ def _import_own_packages() -> None:
         places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
         if not any(place and Path(place).resolve().is_relative_to(root) for place in places):
             raise ImportError(
-                f"irfuse needs its own package {name!r} from {root / name}, but this process has "
-                f"imported {next(filter(None, places), 'another module')} under that name before; "
+                f"irfuse requires its own package {name!r} from {root / name}, but this process "
+                f"has imported {next(filter(None, places), 'another module')} under that name; "
                 "import irfuse first, or rename that file"
             )
 
@@ -105,7 +105,7 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import a public name when it is first used: `import irfuse` does not wait for torch."""
+    """Import a public name on first use, so that `import irfuse` does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home, _, attribute = _HOMES[name].partition(":")

@@ -363,7 +363,9 @@ def test_a_run_is_not_resumed_with_other_weights(
     other = tmp_path / "other.safetensors"
     other.write_bytes(random_resnet50(2))
     here = hashlib.sha256(other.read_bytes()).hexdigest()
-    with pytest.raises(RunConflictError, match=f"weights_sha256: '{there}' there, '{here}' now"):
+    with pytest.raises(
+        RunConflictError, match=f"weights_sha256: existing '{there}', requested '{here}'"
+    ):
         irfuse.run(options(collection, zca_run.out, weights=other, **ZCA))
 
 
@@ -371,7 +373,7 @@ def test_a_run_is_not_resumed_with_random_weights_in_place_of_trained_ones(
     collection: Path, zca_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)
-    with pytest.raises(RunConflictError, match="weights_trained: True there, False now"):
+    with pytest.raises(RunConflictError, match="weights_trained: existing True, requested False"):
         irfuse.run(options(collection, zca_run.out, **ZCA))
 
 

@@ -79,13 +79,13 @@ def test_a_run_whose_disk_is_full_says_so_and_is_finished_when_there_is_room(
     result = call_cli(*arguments)
     assert result.returncode == 1
     assert f"Cannot write {out}/" in result.stderr
-    assert "No space left on device; make room there" in result.stderr
+    assert "No space left on device; free some space" in result.stderr
     size = sum(path.stat().st_size for path in shards(undisturbed))
     assert remount(f"size={size // 2}")
     result = call_cli(*arguments)
     assert result.returncode == 1
     assert f"Cannot write {out}/shards/shard-0000" in result.stderr
-    assert "No space left on device; make room there" in result.stderr
+    assert "No space left on device; free some space" in result.stderr
     assert "Traceback" not in result.stderr
     assert shards(out)
     assert_unfinished(out, undisturbed)
@@ -146,7 +146,7 @@ def test_an_out_without_rights_is_named_before_anything_is_computed(
         result = driver.wait(timeout=WAIT_S)
     assert result.returncode == 1
     assert f"Cannot write {tmp_path}/out/run.json: access denied" in result.stderr
-    assert "check the credentials and rights" in result.stderr
+    assert "check the credentials and permissions" in result.stderr
     assert "Starting Ray" not in result.stderr
     tmp_path.chmod(0o700)
     assert not (tmp_path / "out").exists()

@@ -135,7 +135,7 @@ def test_a_manifest_file_is_frozen_again_only_if_it_was_edited(
         patch.setattr("jobs.execution.freeze", refuse)
         assert irfuse.run(wanted).computed == 0
     manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines[:3]]))
-    with pytest.raises(RunConflictError, match="rows: 4 there, 3 now"):
+    with pytest.raises(RunConflictError, match="rows: existing 4, requested 3"):
         irfuse.run(wanted)
 
 

@@ -115,7 +115,7 @@ def test_a_damaged_shard_is_named(out: Store) -> None:
 
 
 def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="holds no run"):
+    with pytest.raises(NotFoundError, match="contains no run"):
         status(StatusOptions(out=str(tmp_path / "x")))
 
 
@@ -176,7 +176,7 @@ def test_scores_for_which_there_is_no_room_are_a_clear_error(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("tempfile.TemporaryFile", Full)
-    with pytest.raises(StorageError, match=r"No space left on device; make room.* TMPDIR"):
+    with pytest.raises(StorageError, match=r"No space left on device; free some space.* TMPDIR"):
         summarize(SummarizeOptions(outs=(out.url,)))
 
 

@@ -197,10 +197,10 @@ def test_a_loss_that_is_not_a_number_ends_the_training_with_the_step(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"learning_rate": 2e-3}, "learning_rate: 0.001 there, 0.002 now"),
-        ({"iterations": 25}, "steps: 24 there, 25 now"),
-        ({"method": "densefuse"}, "method: 'res2netfuse' there, 'densefuse' now"),
-        ({"seed": 1}, "seed: 0 there, 1 now"),
+        ({"learning_rate": 2e-3}, "learning_rate: existing 0.001, requested 0.002"),
+        ({"iterations": 25}, "steps: existing 24, requested 25"),
+        ({"method": "densefuse"}, "method: existing 'res2netfuse', requested 'densefuse'"),
+        ({"seed": 1}, "seed: existing 0, requested 1"),
     ],
     ids=str,
 )
@@ -212,7 +212,7 @@ def test_another_configuration_on_the_same_out_is_refused(
     message: str,
 ) -> None:
     forbid_ray(monkeypatch)
-    with pytest.raises(RunConflictError, match="already holds a training with other settings") as e:
+    with pytest.raises(RunConflictError, match="contains a training with other settings") as e:
         train(options(images, trained, **changed))
     assert message in str(e.value)
 
@@ -223,7 +223,7 @@ def test_other_images_on_the_same_out_are_refused(
     forbid_ray(monkeypatch)
     write_images(tmp_path)
     Store(str(tmp_path)).delete("scene0/0.png")
-    with pytest.raises(RunConflictError, match="image_count: 5 there, 4 now"):
+    with pytest.raises(RunConflictError, match="image_count: existing 5, requested 4"):
         train(options(tmp_path, trained))
 
 

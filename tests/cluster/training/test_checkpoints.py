@@ -60,7 +60,7 @@ def test_a_checkpoint_of_another_training_is_refused(out: Store) -> None:
 def test_a_damaged_checkpoint_is_told(out: Store, damage: object) -> None:
     write_checkpoint(out, CHECKPOINT, "mine")
     out.write(CHECKPOINT_KEY, damage(out.read(CHECKPOINT_KEY)))  # type: ignore[operator]
-    with pytest.raises(StorageError, match="damaged or no checkpoint of irfuse"):
+    with pytest.raises(StorageError, match="damaged or not a checkpoint of irfuse"):
         find_checkpoint(out, "mine")
 
 
@@ -68,5 +68,5 @@ def test_a_file_of_weights_alone_is_no_checkpoint(out: Store) -> None:
     from safetensors.torch import save
 
     out.write(CHECKPOINT_KEY, save({"c1.weight": torch.ones(1)}))
-    with pytest.raises(StorageError, match="damaged or no checkpoint of irfuse"):
+    with pytest.raises(StorageError, match="damaged or not a checkpoint of irfuse"):
         find_checkpoint(out, "mine")

@@ -124,7 +124,7 @@ def test_methods_and_metrics_list_what_there_is() -> None:
 def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
     result = call_cli("status", tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "holds no run" in result.stderr
+    assert "contains no run" in result.stderr
 
 
 def test_names_with_equals_signs_and_json_are_parsed() -> None:
