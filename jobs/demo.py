@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cluster.storage import Store
 from fusion_core.images import encode_png, synthetic_pair
 from jobs.console.progress import Progress
@@ -37,7 +35,11 @@ def demo(options: DemoOptions, progress: Progress | None = None) -> RunResult:
     Raises:
         IrfuseError: As `jobs.run.run`.
     """
-    source = options.store(str(Path(options.folder) / "source"))
+    folder = options.folder.rstrip("/")
+    source = options.store(f"{folder}/source")
     if not source.entries():
         write_demo_collection(source)
-    return run(RunOptions(source=source.url, out=str(Path(options.folder) / "run")), progress)
+    run_options = RunOptions(
+        source=source.url, out=f"{folder}/run", storage_options=options.storage_options
+    )
+    return run(run_options, progress)

@@ -6,7 +6,6 @@ The command line is derived from them: docstrings are the help of commands and o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,38 +36,48 @@ _RAY = Group("Ray", sort_key=2)
 _STORAGE = Group("Storage", sort_key=3)
 
 
-def parse_key_values(given: dict[str, Any] | Iterable[str]) -> dict[str, Any]:
+def parse_key_values(given: Any) -> dict[str, Any]:  # noqa: ANN401
     """Parse `NAME=VALUE` strings and JSON objects; a mapping is returned unchanged.
 
     Raises:
-        InvalidValueError: A string is neither.
+        InvalidValueError: A value is neither. The message does not repeat it: it may be a secret.
     """
     if isinstance(given, dict):
         return given
     values: dict[str, Any] = {}
-    for text in [given] if isinstance(given, str) else given:
-        if text.lstrip().startswith("{"):
-            try:
-                values.update(json.loads(text))
-            except json.JSONDecodeError as error:
-                # The text itself may contain a secret.
+    for item in given if isinstance(given, (list, tuple)) else (given,):
+        if isinstance(item, dict):  # cyclopts has parsed the JSON object
+            values.update(item)
+        elif not isinstance(item, str):
+            raise InvalidValueError("Expected NAME=VALUE or a JSON object")
+        elif item.lstrip().startswith("{"):
+            values.update(_parse_json(item))
+        else:
+            name, equals, value = item.partition("=")
+            if not equals or not name:
                 raise InvalidValueError(
-                    f"Expected a JSON object: {error.msg} at character {error.pos + 1}"
-                ) from None
-            continue
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InvalidValueError(
-                "Expected NAME=VALUE, but got a value without a name or an equals sign"
-            )
-        values[name] = value
+                    "Expected NAME=VALUE, but got a value without a name or an equals sign"
+                )
+            values[name] = value
+    return values
+
+
+def _parse_json(text: str) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidValueError(
+            f"Expected a JSON object: {error.msg} at character {error.pos + 1}"
+        ) from None
     return values
 
 
 def _split_names(given: Any) -> Any:  # noqa: ANN401
-    """Split names at commas."""
-    parts = [given] if isinstance(given, str) else given
-    return None if parts is None else tuple(n for part in parts for n in part.split(",") if n)
+    """Split names at commas; other values are left to the validation."""
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        return given
+    return tuple(part for name in names for part in name.split(",") if part)
 
 
 KeyValues = Annotated[dict[str, Any], BeforeValidator(parse_key_values)]
@@ -185,7 +194,7 @@ class RunOptions(JobOptions):
     the weights that are included in irfuse."""
     name: str | None = Field(default=None, min_length=1)
     """Name of the run in rows and tables; by default the method and the parameters that differ from
-    their defaults."""
+    their defaults. A run with random weights is marked [untrained]."""
     keep_images: bool = True
     """Keep the fused images in the shards; otherwise only the scores are kept."""
 

@@ -10,7 +10,7 @@ from jobs.execution import Job, RunResult, execute
 from jobs.options import ScoreOptions
 
 
-def score(options: ScoreOptions, progress: Progress | None = None) -> RunResult:
+def score_collection(options: ScoreOptions, progress: Progress | None = None) -> RunResult:
     """Score existing fused images against the pairs of SOURCE.
 
     Writes the same rows as `irfuse run`, and resumes in the same way.

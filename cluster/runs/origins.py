@@ -1,7 +1,8 @@
 """Origins of the fused images of a run: a fusion method, or existing files.
 
-An origin is part of the run's record. This module contains everything that differs between fusing
-and scoring; to add an origin, add a class here and a member of `AnyOrigin`.
+An origin is part of the run's record, and contains everything that differs between fusing and
+scoring on a worker. To add an origin, add a class here and a member of `AnyOrigin`; its job decides
+what the manifest must contain.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Origin(Protocol):
     @property
     def reads_fused(self) -> bool:
         """Whether fused images are read together with their sources."""
+
+    @property
+    def encodes(self) -> bool:
+        """Whether rows contain the fused images as PNG."""
 
     @property
     def fused_location(self) -> str | None:
@@ -94,6 +99,11 @@ class MethodOrigin(BaseModel):
         return False
 
     @property
+    def encodes(self) -> bool:
+        """Whether images are kept."""
+        return self.keep_images
+
+    @property
     def fused_location(self) -> None:
         """None, because the manifest contains no fused images."""
         return None
@@ -137,6 +147,11 @@ class FilesOrigin(BaseModel):
     def reads_fused(self) -> bool:
         """True, because the files are read together with the sources."""
         return True
+
+    @property
+    def encodes(self) -> bool:
+        """Rows contain the locations of the files instead."""
+        return False
 
     @property
     def fused_location(self) -> str | None:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from cluster.collections import PairRow
-from cluster.runs.origins import FusedCell, Fuser
+from cluster.runs.origins import FusedCell, Fuser, Origin
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
 from cluster.storage import Reader, Store, redact, redact_text
@@ -90,7 +90,8 @@ class PairStages:
     """
 
     def __init__(self, config: WorkerConfig) -> None:
-        self._record, self._origin = config.record, config.record.origin
+        self._record = config.record
+        self._origin: Origin = config.record.origin
         self._device = config.device
         self._reader = Reader(config.out.storage_options)
         self._io = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="irfuse-io")

@@ -121,8 +121,12 @@ class _Fit(threading.Thread):
         environment: dict[str, Any] = {"worker_runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
         trainer = TorchTrainer(
             remote_function("cluster.training.worker", "train_on_worker"),
-            # Pickled, so that it is unpickled after irfuse's packages are imported on the worker.
-            train_loop_config={"job": pickle.dumps(self._job), "monitor": self._monitor},
+            # Pickled, so that it is unpickled after irfuse's packages are imported on the worker,
+            # and a reference, because Ray Train records the texts of its settings.
+            train_loop_config={
+                "job": ray.put(pickle.dumps(self._job)),
+                "monitor": self._monitor,
+            },
             scaling_config=ScalingConfig(
                 num_workers=self._options.workers or 1,
                 use_gpu=on_gpu,

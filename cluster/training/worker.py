@@ -66,14 +66,15 @@ def train_on_worker(config: dict[str, Any]) -> None:
     Ray Train calls this function on each worker, and again if a worker was lost.
 
     Args:
-        config: `job`, a pickled `TrainingJob`, and `monitor`, a handle of a `TrainingMonitor`.
+        config: `job`, a reference to a pickled `TrainingJob`, and `monitor`, a handle of a
+            `TrainingMonitor`.
     """
     monitor = config["monitor"]
     _, _, error = ray.get(monitor.state.remote())
     if error is not None:
         raise error
     try:
-        _WorkerLoop(pickle.loads(config["job"]), monitor).run()
+        _WorkerLoop(pickle.loads(ray.get(config["job"])), monitor).run()
     except IrfuseError as error:
         ray.get(monitor.fail.remote(error))
         raise

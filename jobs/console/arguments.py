@@ -43,9 +43,12 @@ def _with_arguments(model: type[BaseModel], positional: str) -> type[BaseModel]:
     for name, info in model.model_fields.items():
         if get_origin(info.annotation) is dict:
             own = [part for part in info.metadata if isinstance(part, Parameter)]
-            parameters = (*own, Parameter(negative=(), show_default=False))
-            default: Any = Field(default=[], description=info.description)
-            texts[name] = (Annotated[(list[str], *parameters)], default)
+            parameters = (*own, Parameter(negative=(), show_default=False, metavar="NAME=VALUE"))
+            default: Any = Field(
+                default=[], description=info.description, repr=info.repr, exclude=info.exclude
+            )
+            # Not `list[str]`: cyclopts parses an item that looks like JSON.
+            texts[name] = (Annotated[(list[Any], *parameters)], default)
     arguments: type[BaseModel] = create_model(model.__name__, __base__=model, **texts)
     fields = arguments.model_fields
     for name, info in fields.items():
@@ -67,6 +70,7 @@ def explain_invalid(error: ValidationError) -> InvalidValueError:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return InvalidValueError(f"--{option} is missing")
-    if first["type"] == "value_error":  # the input may be a secret
+    if first["type"] == "value_error" or first["loc"][0] == "storage_options":
+        # The input may be a secret.
         return InvalidValueError(f"--{option}: {message}")
     return InvalidValueError(f"--{option}: {message}, but got {first['input']!r}")

@@ -46,10 +46,10 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "demo": Command(DemoOptions, "jobs.demo:demo", "print_run", "folder"),
+    "demo": Command(DemoOptions, "jobs.demo:demo", "print_demo", "folder"),
     "pairs": Command(PairsOptions, "jobs.pairs:pairs", "print_pairs", "source"),
     "run": Command(RunOptions, "jobs.run:run", "print_run", "source"),
-    "score": Command(ScoreOptions, "jobs.score:score", "print_run", "source"),
+    "score": Command(ScoreOptions, "jobs.score:score_collection", "print_run", "source"),
     "status": Command(StatusOptions, "jobs.status:status", "print_status", "out", False),
     "summarize": Command(
         SummarizeOptions, "jobs.summarize:summarize", "print_summaries", "outs", False

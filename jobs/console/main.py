@@ -9,7 +9,7 @@ import traceback
 from types import FrameType
 from typing import NoReturn
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 from pydantic import ValidationError
 
 from fusion_core.errors import InvalidValueError, IrfuseError
@@ -66,6 +66,13 @@ def _fail(error: Exception) -> NoReturn:
     invalid = error if isinstance(error, ValidationError) else error.__cause__
     if isinstance(invalid, ValidationError) and isinstance(error, (ValidationError, CycloptsError)):
         error = explain_invalid(invalid)
+    if isinstance(error, UnusedCliTokensError):
+        # The arguments themselves may be secrets.
+        count = len(error.unused_tokens or ())
+        error = InvalidValueError(
+            f"Unexpected arguments: {count}; repeat an option for each of its values, and quote "
+            "values with spaces"
+        )
     if isinstance(error, (IrfuseError, CycloptsError)):
         message = str(error)
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fusion_core.statistics import Statistics
     from jobs.execution import RunResult
     from jobs.options import (
+        DemoOptions,
         LocationOptions,
         PairsOptions,
         ReconstructOptions,
@@ -46,6 +47,12 @@ def print_run(console: Console, result: RunResult, options: LocationOptions) -> 
         f"Shards:  {result.out}/shards",
         f"Summary: {result.out}/summary.json and summary.csv",
     )
+
+
+def print_demo(console: Console, result: RunResult, options: DemoOptions) -> None:
+    """Print the statistics of the demo and where everything is."""
+    print_run(console, result, options)
+    _print_lines(console, f"Pairs:   {options.folder}/source")
 
 
 def print_pairs(console: Console, result: PairsResult, options: PairsOptions) -> None:

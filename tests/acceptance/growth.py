@@ -26,7 +26,7 @@ from fusion_core.images import encode_png, synthetic_pair
 from jobs.bench.measuring import Report, describe_machine, peak_memory_mb, versions
 from jobs.console.progress import Progress, SilentProgress, terminal_progress
 from jobs.options import ScoreOptions, StatusOptions
-from jobs.score import score
+from jobs.score import score_collection
 from jobs.status import status
 from tests.acceptance.console import JsonOutput, run_app, show
 from tests.acceptance.processes import IRFUSE
@@ -137,7 +137,7 @@ class _PlanClock(SilentProgress):
 
 def _drive(manifest: str, out: str) -> tuple[float, float]:
     clock = _PlanClock()
-    score(ScoreOptions(source=manifest, out=out, name=_NAME, metrics=()), clock)
+    score_collection(ScoreOptions(source=manifest, out=out, name=_NAME, metrics=()), clock)
     return clock.seconds, peak_memory_mb("cpu")
 
 

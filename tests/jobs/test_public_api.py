@@ -20,6 +20,7 @@ def write_foreign_files(folder: Path) -> None:
     (folder / "jobs").mkdir()
     (folder / "jobs" / "__init__.py").write_text("raise SystemExit('foreign jobs')\n")
     (folder / "fusion_core").mkdir()
+    (folder / "irfuse.py").write_text("raise SystemExit('a foreign irfuse.py was imported')\n")
     (folder / "ray.yaml").write_text("cluster_name: mine\n")
 
 

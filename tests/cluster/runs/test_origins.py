@@ -1,15 +1,18 @@
 """Where fused images come from: a protocol with two implementations, and room for a third."""
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from pydantic import BaseModel
 from support.collections import read_rows, write_pairs
-from support.records import method_origin, worker_config
+from support.records import method_origin, run_record
 
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, PairRow, freeze
-from cluster.runs.origins import EightBit, FilesOrigin, FusedCell, Fuser, MethodOrigin
+from cluster.runs.origins import AnyOrigin, EightBit, FilesOrigin, FusedCell, Fuser
+from cluster.runs.record import RunRecord
+from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core.choices import SixteenBit
@@ -19,21 +22,28 @@ ROW = PairRow("p", "i", "v", "s", "https://host/f.png?signature=hush")
 IMAGE = np.zeros((2, 2), dtype=np.uint8)
 
 
-class InfraredOrigin(MethodOrigin):
+class InfraredOrigin(BaseModel):
     """A third origin: the infrared image stands for the fused one, and nothing is kept of it."""
 
+    kind: Literal["infrared"] = "infrared"
     method: str = "infrared"
-    parameters: dict[str, Any] = {}  # noqa: RUF012
-
-    @property
-    def sixteen_bit(self) -> SixteenBit:
-        return "full"
+    trained: None = None
+    sixteen_bit: SixteenBit = "full"
+    reads_fused: bool = False
+    encodes: bool = False
+    fused_location: None = None
 
     def load(self, weights: Weights | None, device: str) -> Fuser:
         return lambda ir, vis: list(ir)
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell:
         return {"bytes": None, "path": f"sum {int(fused.sum())}"}
+
+
+class WidenedRecord(RunRecord):
+    """The record of a run with this origin among the others."""
+
+    origin: AnyOrigin | InfraredOrigin  # type: ignore[assignment]
 
 
 def test_the_methods_images_are_kept_as_png_unless_they_are_not_wanted() -> None:
@@ -52,9 +62,13 @@ def test_a_worker_needs_nothing_but_the_protocol(tmp_path: Path) -> None:
     source, out = write_pairs(tmp_path / "in", 2), Store(str(tmp_path / "out"))
     info, manifest = freeze(discover(source).batches())
     out.write(MANIFEST_KEY, manifest)
-    config = worker_config(out, info, origin=InfraredOrigin())
+    given = {**run_record(info).model_dump(), "origin": {"kind": "infrared"}}
+    record = WidenedRecord.model_validate_json(WidenedRecord(**given).model_dump_json())
+    config = WorkerConfig(record, out)
     ShardProcessor(config).process(ShardTask(0))
     for row in read_rows(out.url):
         assert (row["status"], row["method"]) == ("ok", "infrared")
         assert row["fused"]["path"].startswith("sum ")
         assert row["EN"] > 0
+        assert row["score_ms"] > 0
+        assert row["encode_ms"] is None

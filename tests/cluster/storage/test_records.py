@@ -46,12 +46,12 @@ def test_a_conflict_names_only_what_differs(tmp_path: Path) -> None:
     other = WORK.model_copy(update={"options": {"a": {"b": 5}, "c": 3}})
     with pytest.raises(RunConflictError) as caught:
         claim_location(Store(str(tmp_path)), other, WORK)
-    assert "a work with other settings (options.a.b: 2 there, 5 now);" in str(caught.value)
+    assert "(options.a.b: 2 there, 5 now)" in str(caught.value)
 
 
 def test_missing_and_foreign_records_are_clear_errors(tmp_path: Path) -> None:
     out = Store(str(tmp_path))
-    with pytest.raises(NotFoundError, match=r"holds no work \(there is no work\.json\)"):
+    with pytest.raises(NotFoundError, match=r"contains no work \(work\.json does not exist\)"):
         read_record(out, Work)
     out.write("work.json", b"{}")
     with pytest.raises(StorageError, match=r"work\.json is not a work record"):

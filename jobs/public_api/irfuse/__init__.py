@@ -28,12 +28,13 @@ Examples:
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 _PACKAGES = ("fusion_core", "cluster", "jobs")
 
@@ -61,7 +62,11 @@ def _import_own_packages() -> None:
             spec.loader.exec_module(module)
             continue
         places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-        if not any(place and Path(place).resolve().is_relative_to(root) for place in places):
+        own = root / name
+        if not any(
+            place and own in (Path(place).resolve(), Path(place).resolve().parent)
+            for place in places
+        ):
             raise ImportError(
                 f"irfuse requires its own package {name!r} from {root / name}, but this process "
                 f"has imported {next(filter(None, places), 'another module')} under that name; "
@@ -71,36 +76,13 @@ def _import_own_packages() -> None:
 
 _import_own_packages()
 
-if TYPE_CHECKING:
-    pass
-
 _HOMES = {
-    "IrfuseError": "fusion_core.errors",
-    "PairsOptions": "jobs.options",
-    "PairsResult": "jobs.pairs",
-    "ReconstructOptions": "jobs.options",
-    "ReconstructionReport": "jobs.reconstruct",
-    "RunOptions": "jobs.options",
-    "RunResult": "jobs.execution",
-    "ScoreOptions": "jobs.options",
-    "Status": "jobs.status",
-    "StatusOptions": "jobs.options",
-    "SummarizeOptions": "jobs.options",
-    "Summary": "jobs.summarize",
-    "TrainOptions": "jobs.options",
-    "TrainResult": "jobs.train",
-    "fuse": "fusion_core.api",
-    "list_methods": "fusion_core.methods",
-    "list_metrics": "fusion_core.metrics",
-    "pairs": "jobs.pairs",
-    "reconstruct": "jobs.reconstruct",
-    "run": "jobs.run",
-    "score": "fusion_core.api",
-    "score_collection": "jobs.score:score",
-    "status": "jobs.status",
-    "summarize": "jobs.summarize",
-    "train": "jobs.train",
+    alias.asname or alias.name: (node.module or "", alias.name)
+    for node in ast.parse(Path(__file__).with_suffix(".pyi").read_text()).body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
 }
+"""Where each public name comes from; the stub states it, also for type checkers."""
 __all__ = sorted(_HOMES)
 
 
@@ -108,8 +90,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
     """Import a public name on first use, so that `import irfuse` does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, attribute = _HOMES[name].partition(":")
-    return getattr(importlib.import_module(home), attribute or name)
+    home, attribute = _HOMES[name]
+    return getattr(importlib.import_module(home), attribute)
 
 
 def __dir__() -> list[str]:
@@ -121,7 +103,3 @@ def main() -> None:
     from jobs.console.main import main as run_command
 
     run_command()
-
-
-if __name__ == "__main__":
-    main()
