@@ -1,6 +1,6 @@
-"""Infrared and visible image fusion: methods, metrics and images, as arrays in and arrays out.
+"""Infrared and visible image fusion: methods, metrics and images, on arrays.
 
-The two calls for one pair are `fuse` and `score`; whole collections are the work of `jobs.run`.
+`fuse` and `score` process one pair; `jobs.run` processes collections.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import a public name when it is first used: `irfuse --help` must not wait for torch."""
+    """Import a public name on first use, so that `irfuse --help` does not import torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -113,8 +113,8 @@ def build_densefuse(
     Args:
         parameters: Parameters of the method.
         weights: Weights of the autoencoder.
-        device: Where to compute.
-        tile: Longest side in pixels of the tiles into which larger images are cut.
+        device: Device to compute on.
+        tile: Longest side in pixels of the tiles into which larger images are split.
 
     Raises:
         WeightsError: The weights do not fit the network.

@@ -50,8 +50,8 @@ class ResnetZcaParameters(NetworkParameters):
     names (`convolution`, the default, because the published scores come from it); `relu` is the
     paper's text."""
     input_scale: InputScale = "published"
-    """`published` feeds the network 0..1 as the released code does, `imagenet` what it was trained
-    on."""
+    """Scale of the network's input: `published` is 0..1, as in the released code; `imagenet` is the
+    normalisation that the network was trained with."""
 
     @model_validator(mode="before")
     @classmethod
@@ -72,7 +72,7 @@ class ResnetZcaParameters(NetworkParameters):
 
 
 def zca_layers(parameters: ResnetZcaParameters) -> Layers:
-    """Return what the method needs of its network."""
+    """Return the layers that the method reads."""
     return Layers(parameters.backbone, (parameters.layer,), parameters.features)
 
 
@@ -90,7 +90,7 @@ def resnet_zca(
     Args:
         sources: `(K, B, 1, H, W)` float32 in 0..255, K >= 2, any H and W.
         extractor: A network with one layer.
-        norm: Of the activity map.
+        norm: Norm of the activity map.
         zca: Whether features are whitened.
         radius: Window radius t.
         epsilon: Added to the eigenvalues.
@@ -131,7 +131,7 @@ def zca_weights(
         zca: Whether features are whitened.
         radius: Window radius t.
         epsilon: Added to the eigenvalues.
-        part_elements: Feature elements that are whitened at a time; by default as many as suit the
+        part_elements: Feature elements that are whitened at a time; the default depends on the
             device.
     """
     count, batch = sources.shape[:2]
@@ -146,7 +146,7 @@ def zca_weights(
 
 
 def _plain_activity(images: Tensor, extractor: FeatureExtractor, norm: Norm, radius: int) -> Tensor:
-    """Return the activity maps `(N, h, w)` of features as they are."""
+    """Return the activity maps `(N, h, w)` of features without whitening."""
     steps = activity_norm(norm, radius)
     [sums] = extractor.reduce(images, steps.collect, radius=2 * radius)
     return steps.finish(sums)

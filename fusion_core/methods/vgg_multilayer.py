@@ -35,12 +35,12 @@ class VggMultilayerParameters(NetworkParameters):
     activations (`convolution`, the default, because the published pictures and scores come from
     it). `relu` is the paper's text."""
     input_scale: InputScale = "published"
-    """`published` feeds the network 0..1 as the released code does, `imagenet` what it was trained
-    on."""
+    """Scale of the network's input: `published` is 0..1, as in the released code; `imagenet` is the
+    normalisation that the network was trained with."""
 
 
 def vgg_layers(parameters: VggMultilayerParameters) -> Layers:
-    """Return what the method needs of VGG-19."""
+    """Return the layers that the method reads."""
     return Layers("vgg19", _LAYERS, parameters.features)
 
 
