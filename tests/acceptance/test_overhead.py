@@ -53,7 +53,7 @@ def test_ratio_and_start_are_medians_of_the_rounds() -> None:
     output = io.StringIO()
     print_report(Console(file=output, width=160), report)
     assert "0.900" in output.getvalue()
-    assert "m; 64x48, 4 pairs a round, workers: 1" in output.getvalue()
+    assert "m; 64x48, 4 pairs per round, workers: 1" in output.getvalue()
     assert "Median ratio 0.700, median start 11.0 s." in output.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""A clock for tests of what measurements make of it."""
+"""A fake clock for tests of measurements."""
 
 import itertools
 import time
@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 @contextmanager
 def steps_of(seconds: float) -> Iterator[None]:
-    """Let `time.perf_counter` go on by so much at each look, whatever happens in between."""
-    looks = itertools.count()
-    with patch.object(time, "perf_counter", lambda: next(looks) * seconds):
+    """Make `time.perf_counter` advance by a fixed time at each call."""
+    calls = itertools.count()
+    with patch.object(time, "perf_counter", lambda: next(calls) * seconds):
         yield
