@@ -443,7 +443,7 @@ def test_a_method_with_a_network_of_its_own_has_weights_that_come_with_irfuse(me
     assert (weights.source, weights.trained) == (f"irfuse:{method}", True)
 
 
-def test_a_network_without_weights_says_what_to_give() -> None:
+def test_error_for_missing_weights_contains_the_remedy() -> None:
     parameters = METHODS["res2netfuse"].parameters.parse({"convolutions": "separate"})
     weights = find_weights("res2netfuse", parameters, None, lambda source: b"")
     assert weights is None
