@@ -41,10 +41,11 @@ class Res2NetFuseParameters(NetworkParameters):
     and maximum, and a soft-max is applied, as in the released code (the default, which reproduces
     the published scores); `ratio` is the formula of Eq. 7."""
     convolutions: ResidualConvolutions = "shared"
-    """The released code uses one 3x3 convolution at all six places of the Res2Net block (`shared`,
-    the default, as in the published results); Table I can be read as six of them (`separate`)."""
+    """Convolutions of the Res2Net block: one 3x3 convolution for all six positions (`shared`, the
+    default, as in the released code), or six (`separate`, another reading of Table I)."""
     output_range: OutputRange = "minmax"
-    """The published code prints each result with its own minimum and maximum as 0 and 255."""
+    """Conversion of the result to 8 bits: `clip` at 0 and 255, or scale each image by `minmax`, as
+    in the published code."""
 
 
 class Res2NetFuseNetwork(nn.Module):

@@ -31,7 +31,7 @@ class ResnetZcaParameters(NetworkParameters):
     """Parameters of ResNet with ZCA."""
 
     backbone: Literal["resnet50", "resnet101", "vgg19"] = "resnet50"
-    """Network; the paper prefers ResNet-50."""
+    """ImageNet network; the paper prefers ResNet-50."""
     layer: Literal[
         "conv2", "conv3", "conv4", "conv5", "relu1_1", "relu2_1", "relu3_1", "relu4_1"
     ] = "conv4"
@@ -44,11 +44,11 @@ class ResnetZcaParameters(NetworkParameters):
     radius: int = Field(default=2, ge=0, le=8)
     """Window radius t (Eq. 5, 8)."""
     epsilon: float = Field(default=1e-5, gt=0.0, le=1.0)
-    """Added to the eigenvalues (Eq. 4)."""
+    """Term that is added to the eigenvalues (Eq. 4)."""
     features: VggOutput = "convolution"
-    """VGG-19 only: the released code reads the convolutions before the activations that the paper
-    names (`convolution`, the default, because the published scores come from it); `relu` is the
-    paper's text."""
+    """Features of VGG-19: the convolutions before the activations (`convolution`, the default, as
+    in the released code and the published scores), or the activations (`relu`, as in the paper's
+    text)."""
     input_scale: InputScale = "published"
     """Scale of the network's input: `published` is 0..1, as in the released code; `imagenet` is the
     normalisation that the network was trained with."""

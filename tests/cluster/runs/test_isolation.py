@@ -19,7 +19,7 @@ class FakeMethod:
 
 
 class FakeWorker:
-    """Answers every actor call with a made-up reference and remembers it."""
+    """Returns a fake reference for every actor call and records the call."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []

@@ -1,4 +1,4 @@
-"""What a manifest may name, and secrets in URLs: refused, or left out of what is shown."""
+"""Locations that a manifest may refer to, and secrets in URLs, which are rejected or redacted."""
 
 import json
 import threading
