@@ -1,4 +1,4 @@
-"""Infrared and visible image fusion: methods, metrics and images, as arrays in and arrays out.
+"""Infrared and visible image fusion: methods, metrics and images, on arrays.
 
 The two functions for one pair are `fuse` and `score`; whole collections are the work of `jobs`.
 """

@@ -48,10 +48,10 @@ def fuse(
         **parameters: Parameters of the method, such as `strategy="l1_norm"` or `colour="gray"`.
 
     Returns:
-        The fused image, uint8: `(H, W)`, or `(H, W, 3)` where colour is kept.
+        The fused image, uint8: `(H, W)`, or `(H, W, 3)` if colour is kept.
 
     Raises:
-        InvalidValueError: An unknown method or parameter, or arrays that are not images.
+        InvalidValueError: The method or a parameter is unknown, or an array is not an image.
         PairMismatchError: The sources differ in size.
         WeightsError: The weights are missing, damaged or of another network, or were given for a
             method without weights.
@@ -82,18 +82,18 @@ def score(
     """Score one fused image against its sources; colour images are scored on their luma.
 
     Args:
-        ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16 (brought to 8 bits by its
+        ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16 (converted to 8 bits by its
             1st and 99th percentiles).
         vis: Visible image, likewise.
         fused: Fused image, likewise.
-        metrics: Names to compute; all by default (`list_metrics()`).
+        metrics: Names of the metrics to compute; all of `list_metrics()` by default.
         device: Torch device.
 
     Returns:
         Metric name to value; None where the metric is undefined for these images.
 
     Raises:
-        InvalidValueError: An unknown metric, or arrays that are not images.
+        InvalidValueError: A metric is unknown, or an array is not an image.
         PairMismatchError: The images differ in size.
 
     >>> import numpy as np
@@ -113,7 +113,7 @@ def score(
 
 @dataclass(frozen=True, slots=True)
 class _WeightsFile:
-    """A weight file as it was when it was looked at: an overwritten one is another."""
+    """Identity of a weight file, which changes when the file is overwritten."""
 
     source: str
     modified_ns: int = 0
@@ -144,7 +144,7 @@ def _identify(weights: str | Path | None) -> _WeightsFile | None:
     try:
         found = Path(source).stat()
     except (OSError, ValueError):
-        return _WeightsFile(source)  # a name, or a path whose error reading it will report
+        return _WeightsFile(source)  # a name, or an unreadable path, which fails later
     return _WeightsFile(source, found.st_mtime_ns, found.st_size)
 
 

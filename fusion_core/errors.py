@@ -1,29 +1,29 @@
-"""The exceptions of irfuse: one base, one subclass for each kind of remedy."""
+"""The exceptions of irfuse: one base class, and one subclass per kind of remedy."""
 
 from __future__ import annotations
 
 
 class IrfuseError(Exception):
-    """Base of every exception that irfuse raises on purpose.
+    """Base class of the exceptions of irfuse.
 
-    The message is one sentence for a person: what was asked, what was found, and the remedy.
+    The message is one sentence for the user: what was requested, what was found, and the remedy.
     """
 
 
 class InvalidValueError(IrfuseError, ValueError):
-    """An argument, option or parameter is out of its range."""
+    """An argument, option or parameter has an invalid value."""
 
 
 class ImageDecodeError(IrfuseError):
-    """Bytes are not an image that can be read."""
+    """The bytes of an image cannot be decoded."""
 
 
 class PairMismatchError(IrfuseError):
-    """The two sources of a pair (or its fused image) do not fit together."""
+    """The sources of a pair, or its fused image, differ in size."""
 
 
 class WeightsError(IrfuseError):
-    """A weight file is missing, damaged, or made for another network."""
+    """A weight file is missing, damaged, or of another network."""
 
 
 class StorageError(IrfuseError):
@@ -31,11 +31,11 @@ class StorageError(IrfuseError):
 
 
 class NotFoundError(StorageError):
-    """Nothing lies at a location."""
+    """An object or location does not exist."""
 
 
 class AccessDeniedError(StorageError):
-    """A location may not be read or written with the credentials at hand."""
+    """The credentials do not permit reading or writing a location."""
 
 
 class ManifestError(IrfuseError):
@@ -43,8 +43,8 @@ class ManifestError(IrfuseError):
 
 
 class RunConflictError(IrfuseError):
-    """The output location already holds a run with other settings."""
+    """The output location already contains a run with other settings."""
 
 
 class RunFailedError(IrfuseError):
-    """A run cannot continue: workers die, nothing can be placed, or too many pairs fail."""
+    """A run cannot continue: workers die or cannot be placed, or too many pairs fail."""

@@ -1,4 +1,4 @@
-"""Publications that methods and metrics are taken from."""
+"""Publications that define methods and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters that fusion methods have in common; the model of each method extends one of these."""
+"""Common parameters of the fusion methods, which the models of the methods extend."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from fusion_core.errors import InvalidValueError
 
 @dataclass(frozen=True, slots=True)
 class ParameterDescription:
-    """One parameter as tables and help texts show it."""
+    """Description of a parameter for tables and help texts."""
 
     name: str
     default: str
     choices: str
-    """The values that are accepted, such as `clip, minmax` or `0 to 64`."""
+    """Accepted values, such as `clip, minmax` or `0 to 64`."""
     meaning: str
 
 
 class MethodParameters(BaseModel):
-    """Parameters that every method has."""
+    """Parameters of every method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     colour: Colour = "luma"
-    """What becomes of a colour visible image: `luma` fuses its luma and keeps its chroma, `gray`
-    gives a gray result, `per_channel` fuses each of R, G and B with the infrared image."""
+    """Treatment of a colour visible image: `luma` fuses its luma and keeps its chroma, `gray`
+    returns a gray result, `per_channel` fuses each of R, G and B with the infrared image."""
     output_range: OutputRange = "clip"
-    """How the result is brought to 8 bits: `clip` at 0 and 255, or `minmax` per image."""
+    """Conversion of the result to 8 bits: `clip` at 0 and 255, or scale each image by `minmax`."""
     sixteen_bit: SixteenBit = "percentile"
-    """How 16-bit sources become 8-bit: `percentile` (1st to 99th of the image) or `full` range."""
+    """Conversion of 16-bit sources to 8 bits: by the 1st and 99th `percentile` of the image, or by
+    the `full` range."""
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:
-        """Build the model from text or typed values.
+        """Build the model from strings or typed values.
 
         Raises:
             InvalidValueError: A name is unknown or a value is out of its range.
@@ -99,7 +100,7 @@ def _choices(field: FieldInfo) -> str:
 
 
 def _limits(field: FieldInfo) -> Iterator[str]:
-    """Yield the two ends of a number's range, such as `0` and `to 64`."""
+    """Yield the limits of a number, such as `0` and `to 64`."""
     for constraint in field.metadata:
         for name, text in (("gt", "above {}"), ("ge", "{}"), ("lt", "below {}"), ("le", "to {}")):
             if (limit := getattr(constraint, name, None)) is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cluster.storage import Store
 from fusion_core.images import encode_png, synthetic_pair
-from jobs.console.progress import Progress
 from jobs.execution import RunResult
 from jobs.options import DemoOptions, RunOptions
+from jobs.progress import Progress
 from jobs.run import run
 
 DEMO_SIZES = ((240, 320), (256, 256), (180, 321), (200, 150))

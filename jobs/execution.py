@@ -25,8 +25,8 @@ from cluster.storage import Store, claim_location, find_record, redact
 from fusion_core.errors import RunFailedError
 from fusion_core.metrics import select_metrics
 from fusion_core.networks import Weights
-from jobs.console.progress import Progress, SilentProgress
 from jobs.options import JobOptions
+from jobs.progress import Progress, SilentProgress
 from jobs.summarize import SUMMARY_KEY, Summary, find_summary, summarize_run, write_summary
 
 Batches = Iterator[pa.RecordBatch]

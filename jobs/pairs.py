@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from cluster.collections import Discovery, discover, freeze
 from fusion_core.errors import ManifestError
-from jobs.console.progress import Progress
 from jobs.options import PairsOptions
+from jobs.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from fusion_core.methods import get_method, require_weights
 from fusion_core.metrics import RECONSTRUCTION_METRICS
 from fusion_core.networks import Weights
 from fusion_core.training import load_autoencoder, reconstruct_image
-from jobs.console.progress import Progress, SilentProgress
 from jobs.options import ReconstructOptions
+from jobs.progress import Progress, SilentProgress
 from jobs.weights import find_stored_weights
 
 _SCHEMA = pa.schema(

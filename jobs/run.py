@@ -5,9 +5,9 @@ from __future__ import annotations
 from cluster.runs import MethodOrigin
 from fusion_core.methods import build_method, get_method
 from fusion_core.parameters import MethodParameters
-from jobs.console.progress import Progress, SilentProgress
 from jobs.execution import Job, RunResult, execute
 from jobs.options import RunOptions
+from jobs.progress import Progress, SilentProgress
 from jobs.weights import find_stored_weights
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from cluster.collections import FusedImages, require_fused
 from cluster.runs import FilesOrigin
 from cluster.storage import redact
-from jobs.console.progress import Progress
 from jobs.execution import Job, RunResult, execute
 from jobs.options import ScoreOptions
+from jobs.progress import Progress
 
 
 def score_collection(options: ScoreOptions, progress: Progress | None = None) -> RunResult:

@@ -7,11 +7,10 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from cluster.runs import Ledger, RunRecord
+from cluster.runs import Ledger, RunRecord, in_stage_order
 from cluster.storage import read_record
-from jobs.console.progress import Progress
 from jobs.options import StatusOptions
-from jobs.summarize import in_stage_order
+from jobs.progress import Progress
 
 
 class FailedPair(BaseModel):

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.runs import STAGES, Ledger, RunRecord
+from cluster.runs import Ledger, RunRecord, in_stage_order
 from cluster.storage import Store, read_record
 from fusion_core.errors import NotFoundError
 from fusion_core.statistics import Statistics, bootstrap_intervals, describe
-from jobs.console.progress import Progress
 from jobs.options import SummarizeOptions
+from jobs.progress import Progress
 from jobs.score_table import ScoreTable, StoredColumn
 
 SUMMARY_KEY = "summary.json"
@@ -221,8 +221,3 @@ def _summarize_subset(
             for (name, column), interval in zip(columns.items(), intervals, strict=True)
         },
     )
-
-
-def in_stage_order(stages: Mapping[str, int]) -> dict[str, int]:
-    """Return counts per stage in the order of the stages."""
-    return {stage: stages[stage] for stage in STAGES if stage in stages}

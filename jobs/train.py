@@ -22,8 +22,8 @@ from cluster.training import (
 )
 from fusion_core.errors import InvalidValueError, IrfuseError, NotFoundError, StorageError
 from fusion_core.training import PAPER, TrainingParameters
-from jobs.console.progress import Progress, SilentProgress
 from jobs.options import TrainOptions
+from jobs.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from cluster.training import TrainingProgress

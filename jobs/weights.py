@@ -7,8 +7,8 @@ from fusion_core.errors import NotFoundError, WeightsError
 from fusion_core.methods import find_weights
 from fusion_core.networks import Weights
 from fusion_core.parameters import MethodParameters
-from jobs.console.progress import Progress
 from jobs.options import ReconstructOptions, RunOptions
+from jobs.progress import Progress
 
 
 def find_stored_weights(

@@ -36,7 +36,7 @@ def own_members(module: str) -> Iterator[tuple[str, object]]:
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if find_examples(name)])
-def test_examples_print_what_they_say(module: str) -> None:
+def test_examples_print_their_documented_output(module: str) -> None:
     reports: list[str] = []
     for test in find_examples(module):
         doctest.DocTestRunner(verbose=False).run(test, out=reports.append)

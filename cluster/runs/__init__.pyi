@@ -10,10 +10,10 @@ from .plan import default_shard_size as default_shard_size
 from .plan import shard_key as shard_key
 from .record import RUN_KEY as RUN_KEY
 from .record import RunRecord as RunRecord
-from .rows import STAGES as STAGES
 from .rows import TIMED_STAGES as TIMED_STAGES
 from .rows import ResultRow as ResultRow
 from .rows import encode_shard as encode_shard
+from .rows import in_stage_order as in_stage_order
 from .rows import shard_metadata as shard_metadata
 from .stages import PairStages as PairStages
 from .stages import WorkerConfig as WorkerConfig

@@ -99,6 +99,11 @@ TIMED_STAGES = tuple(
 )
 
 
+def in_stage_order(stages: Mapping[str, int]) -> dict[str, int]:
+    """Return counts per stage in the order of the stages."""
+    return {stage: stages[stage] for stage in STAGES if stage in stages}
+
+
 def row_schema(metrics: Sequence[str]) -> pa.Schema:
     """Return the Arrow schema of every shard of a run.
 

@@ -1,4 +1,4 @@
-"""Bit depth: 16-bit sources to 8 bits, and the output of a method into 0..255."""
+"""Bit depth: conversion of 16-bit sources to 8 bits, and of a method's output to 0..255."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.images.decoding import Pixels
 
 _FLAT = 1e-4
-"""Span relative to the largest value under which a float32 image counts as flat."""
+"""Range relative to the largest value below which a float32 image counts as flat."""
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0
 
 
 def to_eight_bit(image: Pixels, rule: SixteenBit = "percentile") -> NDArray[np.uint8]:
-    """Bring an image to 8 bits; 8-bit images pass unchanged.
+    """Convert an image to 8 bits; 8-bit images are returned unchanged.
 
     Args:
         image: `(H, W)` or `(H, W, 3)`, uint8 or uint16.
-        rule: `percentile` maps the image's own 1st and 99th percentiles (over all channels
-            together, so that colours stay) linearly to 0 and 255; `full` maps 0..65535 to 0..255.
+        rule: `percentile` maps the 1st and 99th percentiles of the image (over all channels, so
+            that colours are preserved) linearly to 0 and 255; `full` maps 0..65535 to 0..255.
 
     Returns:
         uint8 of the same shape, rounded half up.
@@ -49,13 +49,13 @@ def to_eight_bit(image: Pixels, rule: SixteenBit = "percentile") -> NDArray[np.u
 
 
 def apply_output_range(fused: Tensor, output_range: OutputRange) -> Tensor:
-    """Bring a method's output into 0..255, each image by itself.
+    """Map a method's output to 0..255, each image separately.
 
     Args:
         fused: `(B, 1, H, W)` float32, any range.
-        output_range: `clip` cuts at 0 and 255; `minmax` maps each image's own minimum and maximum
-            to 0 and 255, as the published autoencoders print their results. An image that is flat
-            but for rounding is clipped instead: its noise is not to be stretched.
+        output_range: `clip` clips at 0 and 255; `minmax` maps the minimum and maximum of each image
+            to 0 and 255, as in the published results of the autoencoders. An image that is flat
+            up to rounding is clipped instead, because `minmax` would amplify its noise.
 
     Returns:
         `(B, 1, H, W)` float32 in 0..255, not rounded.

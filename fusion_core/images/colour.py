@@ -12,10 +12,10 @@ _CB_SCALE, _CR_SCALE = 1.772, 1.402
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the gray image that metrics and gray fusion see.
+    """Return the gray image that metrics and gray fusion use.
 
     Args:
-        image: `(H, W)`, returned as it is, or `(H, W, 3)` RGB.
+        image: `(H, W)`, which is returned unchanged, or `(H, W, 3)` RGB.
 
     Returns:
         `(H, W)` uint8: `0.299 R + 0.587 G + 0.114 B` (ITU-R BT.601), rounded half up.
@@ -27,7 +27,7 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return image
     red, green, blue = (image[..., c].astype(np.float64) for c in range(3))
     gray = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    # The tiny term keeps equal channels exact: the three products may sum to just under n + 0.5.
+    # Without the small term the sum for equal channels may be slightly less than n + 0.5.
     return np.floor(gray + 0.5 + 1e-9).astype(np.uint8)
 
 

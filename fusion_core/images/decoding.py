@@ -1,4 +1,4 @@
-"""Decode image files without trusting them."""
+"""Decoding of image files from untrusted sources."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, RuntimeError,
     TypeError, AttributeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
-"""What the decoders raise on damaged files."""
+"""Errors that the decoders raise on damaged files."""
 _MOST_CHANNELS = 4
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _MIN_IS_WHITE = 0
 _TIFF_COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
-"""None, LZW, deflate, PackBits, deflate, LZMA and Zstandard, which are unpacked as far as the tags
-say. The others hold a whole image of their own, of any size."""
+"""None, LZW, deflate, PackBits, deflate, LZMA and Zstandard, whose decoded size is limited by the
+tags. The other compressions contain an embedded image of any size."""
 _TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
@@ -39,16 +39,16 @@ _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
 def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
     """Decode one image file.
 
-    Palettes and CMYK become RGB, one-bit images become 0/255, an alpha channel is dropped, an EXIF
-    rotation is not applied (registration is a matter of stored pixels), and of several pages the
-    first is read.
+    Palette and CMYK images are converted to RGB, and one-bit images to 0 and 255. An alpha channel
+    is dropped. An EXIF rotation is not applied, because registration refers to the stored pixels.
+    Of several pages the first one is read.
 
     Args:
         data: The whole file.
-        max_pixels: Largest accepted width x height, checked before anything is unpacked.
+        max_pixels: Largest accepted width x height, checked before decoding.
 
     Returns:
-        `(H, W)` or `(H, W, 3)`, uint8, or uint16 where the file holds more than 8 bits.
+        `(H, W)` or `(H, W, 3)`, uint8, or uint16 if the file has more than 8 bits.
 
     Raises:
         ImageDecodeError: The bytes are empty, truncated, too large or not a readable image.
@@ -64,9 +64,9 @@ def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels
 
 
 def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Pixels, ...]:
-    """Decode one file whose first three channels are the visible and the fourth the infrared image.
+    """Decode a file whose first three channels are the visible and the fourth the infrared image.
 
-    This is how the MFNet collection is stored.
+    The MFNet collection is stored in this format.
 
     Args:
         data: The whole file.
@@ -76,7 +76,7 @@ def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) ->
         Infrared `(H, W)` and visible `(H, W, 3)`.
 
     Raises:
-        ImageDecodeError: As `decode_image`, or the image has not four channels.
+        ImageDecodeError: As `decode_image`, or the image does not have four channels.
     """
     image = _decode(data, max_pixels)
     if image.ndim != 3 or image.shape[2] != 4:
@@ -88,7 +88,7 @@ def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) ->
 
 
 def _decode(data: bytes, max_pixels: int) -> Pixels:
-    """Return all channels that the file stores: `(H, W)` or `(H, W, C)`."""
+    """Return all channels of the file: `(H, W)` or `(H, W, C)`."""
     if not data:
         raise ImageDecodeError("The file is empty (0 bytes)")
     try:
@@ -116,7 +116,7 @@ def _decode(data: bytes, max_pixels: int) -> Pixels:
 
 
 def _open(data: bytes) -> Image.Image | None:
-    """Read a file's header; None for a TIFF of a flavour that Pillow does not know."""
+    """Read the header of a file; return None for a TIFF that Pillow does not support."""
     try:
         return Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
     except UnidentifiedImageError:
@@ -126,7 +126,7 @@ def _open(data: bytes) -> Image.Image | None:
 
 
 def _needs_tifffile(image: Image.Image) -> bool:
-    """Whether a TIFF holds what Pillow would cut to 8 bits or to 3 channels."""
+    """Whether Pillow would reduce a TIFF to 8 bits or to 3 channels."""
     if image.format != "TIFF" or image.mode == "CMYK":
         return False
     tags = image.tag_v2  # type: ignore[attr-defined]
@@ -135,13 +135,14 @@ def _needs_tifffile(image: Image.Image) -> bool:
 
 
 def _refuse_deep_ppm(image: Image.Image) -> None:
-    """Refuse a 16-bit colour PPM, which Pillow would cut to 8 bits."""
+    """Reject a 16-bit colour PPM, which Pillow would reduce to 8 bits."""
     if image.format != "PPM" or image.mode != "RGB":
         return
     tile = image.tile[0]  # type: ignore[attr-defined]
-    if tile.codec_name != "raw" and tile.args[-1] > 255:  # args of the others end in the top level
+    # The last argument of other codecs is the largest level.
+    if tile.codec_name != "raw" and tile.args[-1] > 255:
         raise ImageDecodeError(
-            "Expected 8 bits a channel in a colour PPM, but got 16; convert the image to 16-bit "
+            "Expected 8 bits per channel in a colour PPM, but got 16; convert the image to 16-bit "
             "PNG or TIFF"
         )
 
@@ -150,11 +151,11 @@ def _pillow_pixels(image: Image.Image) -> Pixels:
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
         if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
-            raise ImageDecodeError("Expected 8 or 16 bits a pixel, but got 32-bit integers")
+            raise ImageDecodeError("Expected 8 or 16 bits per pixel, but got 32-bit integers")
         return pixels.astype(np.uint16)
     if image.mode == "F":
         raise ImageDecodeError(
-            "Expected 8 or 16 bits a pixel, but got 32-bit floats; convert the image to 16 bits"
+            "Expected 8 or 16 bits per pixel, but got 32-bit floats; convert the image to 16 bits"
         )
     if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
         image = image.convert("RGB")
@@ -164,7 +165,7 @@ def _pillow_pixels(image: Image.Image) -> Pixels:
 
 
 def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
-    """Decode TIFF flavours beyond Pillow, such as 16-bit RGB."""
+    """Decode TIFF files that Pillow does not support, such as 16-bit RGB."""
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page = tiff.pages.first
         width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
@@ -173,7 +174,7 @@ def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
         if samples > _MOST_CHANNELS:
             raise ImageDecodeError(f"Expected 1 to 4 channels, but got {samples}")
         if page.dtype not in (np.uint8, np.uint16):
-            raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {page.dtype}")
+            raise ImageDecodeError(f"Expected 8 or 16 bits per pixel, but got {page.dtype}")
         if page.compression not in _TIFF_COMPRESSIONS:
             raise ImageDecodeError(
                 "Expected a TIFF without compression or with LZW, deflate, PackBits, LZMA or "
@@ -192,24 +193,26 @@ def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
 
 
 def _checked(pixels: Pixels) -> Pixels:
-    """Refuse what is not 8 or 16 bits."""
+    """Reject images that do not have 8 or 16 bits."""
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageDecodeError(f"Expected 8 or 16 bits a pixel, but got {pixels.dtype}")
+        raise ImageDecodeError(f"Expected 8 or 16 bits per pixel, but got {pixels.dtype}")
     return pixels
 
 
 def _check_pixel_count(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
-        raise ImageDecodeError(f"The image is damaged: it says it is {width}x{height}")
+        raise ImageDecodeError(
+            f"The image is damaged: its header states a size of {width}x{height}"
+        )
     if width * height > max_pixels:
         raise ImageDecodeError(
-            f"The image says it is {width}x{height}, over the limit of {max_pixels} pixels; "
-            "raise --max-pixels if it is meant to be that large"
+            f"The size of the image is {width}x{height}, over the limit of {max_pixels} pixels; "
+            "increase --max-pixels to accept it"
         )
 
 
 def _check_tiles(width: int, height: int, max_pixels: int) -> None:
-    """Refuse tiles that are larger than an image may be; a tile is unpacked whole."""
+    """Reject tiles that are larger than the limit for images, because tiles are decoded at once."""
     if width * height > max_pixels:
         raise ImageDecodeError(
             f"The image has tiles of {width}x{height}, over the limit of {max_pixels} pixels"
@@ -217,7 +220,7 @@ def _check_tiles(width: int, height: int, max_pixels: int) -> None:
 
 
 def _is_deep_png(data: bytes) -> bool:
-    """Whether a PNG holds 16 bits in several channels, which Pillow would cut to 8."""
+    """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8."""
     return data.startswith(_PNG_SIGNATURE) and data[24] == 16 and data[25] in _PNG_MANY_CHANNELS
 
 

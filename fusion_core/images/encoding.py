@@ -1,4 +1,4 @@
-"""Encode images as files."""
+"""Encoding of images as files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fusion_core.images.decoding import Pixels
 
 
 def encode_png(image: Pixels, *, compress_level: int = 3) -> bytes:
-    """Encode an image as PNG, without loss.
+    """Encode an image as PNG.
 
     Args:
         image: `(H, W)` or `(H, W, 3)` uint8.

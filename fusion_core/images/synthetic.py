@@ -1,4 +1,4 @@
-"""Generated registered pairs for the demo, tests and benchmarks: a street with warm figures."""
+"""Synthetic registered pairs for the demo, tests and benchmarks: a street with warm figures."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Scene = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def synthetic_pair(height: int, width: int, *, seed: int, colour: bool = True) -> Scene:
-    """Draw one scene as an infrared and a visible camera would see it.
+    """Generate a scene as an infrared and a visible image.
 
-    The visible image has sky, facades and texture; the infrared image has the same outlines, little
-    texture, and warm figures that are hard to see in the visible one.
+    The visible image has sky, facades and texture. The infrared image has the same outlines, little
+    texture, and warm figures that are hardly visible in the other image.
 
     Args:
-        height: Pixels, at least 1.
-        width: Pixels, at least 1.
-        seed: Scenes of different seeds differ.
+        height: Height in pixels, at least 1.
+        width: Width in pixels, at least 1.
+        seed: Seed of the scene.
         colour: Whether the visible image is RGB.
 
     Returns:
@@ -56,7 +56,7 @@ def synthetic_pair(height: int, width: int, *, seed: int, colour: bool = True) -
 
 
 def _texture(generator: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Sum noise over octaves, about -1..1."""
+    """Return the sum of noise over octaves, in about -1..1."""
     total = np.zeros((height, width))
     for octave in range(4):
         step = 2 ** (3 - octave)

@@ -1,6 +1,6 @@
 """The fusion methods: one module each, described in the registry `METHODS`.
 
-`README.md` in this folder lists the methods and says how to add one.
+`README.md` in this folder lists the methods and explains how to add one.
 """
 
 import lazy_loader

@@ -1,6 +1,7 @@
 """Activity maps: the norm over the channels of deep features at each pixel.
 
-Each norm is made from sums over channels, so that features may come some channels at a time.
+Each norm is computed from sums over channels, so that features can be processed in groups of
+channels.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _gram_matrices(planes: Tensor, top: int, bottom: int, radius: int) -> Tensor
         planes: `(D, H, W)`, the correlations of one image.
         top: First row.
         bottom: Row after the last.
-        radius: Of the blocks.
+        radius: Radius of the blocks.
     """
     height, width = planes.shape[-2:]
     size = 2 * radius + 1
@@ -170,7 +171,7 @@ def _gram_matrices(planes: Tensor, top: int, bottom: int, radius: int) -> Tensor
 
 
 def _by_rows(features: Tensor, reduce: Callable[[Tensor], Tensor], block_elements: int) -> Tensor:
-    """Reduce some rows of `(N, C, H, W)` at a time: what lies between stays in the cache."""
+    """Reduce some rows of `(N, C, H, W)` at a time, to keep intermediate results in the cache."""
     if features.device.type != "cpu":
         return reduce(features)
     images, channels, _, width = features.shape

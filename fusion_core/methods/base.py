@@ -1,4 +1,4 @@
-"""What describes a fusion method: its paper, its parameters, its weights and its variants."""
+"""The description of a fusion method: its paper, parameters, weights and variants."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class MethodSpec:
     """A fusion method as the registry describes it."""
 
     title: str
-    """What the method is, in a few words."""
+    """Short description of the method."""
     parameters: type[MethodParameters]
     """The model of its parameters; a subclass of `NetworkParameters` if it has a network."""
     weights: MethodWeights
-    """Which weights the method needs."""
+    """Kind of weights that the method needs."""
     build: Callable[[Any, Any, torch.device], FuseBatch]
     """Loads the method: parameters, weights (None for `NoWeights`) and device to a `FuseBatch`."""
     paper: Paper | None = None

@@ -1,4 +1,4 @@
-"""Two-scale decomposition of an image into a smooth base and the detail."""
+"""Two-scale decomposition of an image into base and detail."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def mean_filter(images: Tensor, *, size: int = 31) -> Tensor:
     """Average over square blocks; beyond the border the border pixel is repeated.
 
     Zhang et al., "An infrared and visible image fusion algorithm based on ResNet-152", 2022, Eq. 1.
-    The paper does not say what the filter sees beyond the border.
+    The paper does not specify the treatment of the border.
 
     Args:
         images: `(K, B, H, W)` float32, any H and W.

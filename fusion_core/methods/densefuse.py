@@ -37,7 +37,8 @@ class DenseFuseParameters(NetworkParameters):
     radius: int = Field(default=1, ge=0, le=64)
     """Block radius r of the l1-norm strategy (Eq. 6)."""
     output_range: OutputRange = "minmax"
-    """The published code prints each result with its own minimum and maximum as 0 and 255."""
+    """Conversion of the result to 8 bits: `clip` at 0 and 255, or scale each image by `minmax`, as
+    in the published code."""
 
 
 class DenseFuseNetwork(nn.Module):
@@ -118,8 +119,8 @@ def build_densefuse(
     Args:
         parameters: Parameters of the method.
         weights: Weights of the autoencoder.
-        device: Where to compute.
-        tile: Longest side in pixels of the tiles into which larger images are cut.
+        device: Device to compute on.
+        tile: Longest side in pixels of the tiles into which larger images are split.
 
     Raises:
         WeightsError: The weights do not fit the network.

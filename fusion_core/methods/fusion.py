@@ -1,4 +1,4 @@
-"""From 8-bit images to 8-bit fused images: colour, the method, the output range."""
+"""Fusion of 8-bit images: colour conversion, the method, and the output range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the name of a method to a function that fuses: find its weights, load it onto a device."""
+"""Loading of methods: find the weights, and load the method onto a device."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_weights(
     read: ReadFile,
     notify: Notify = lambda message: None,
 ) -> Weights | None:
-    """Find the weights that a user has named, or the default weights of a method.
+    """Find the given weights, or the default weights of a method.
 
     Args:
         name: Name of the method.
@@ -49,7 +49,7 @@ def find_weights(
             ImageNet network, the name of torchvision's weights such as `IMAGENET1K_V2`. The default
             is `IMAGENET1K_V1` for those, and the bundled weights for autoencoders.
         read: Returns the bytes of a weight file.
-        notify: Called with a sentence before a download begins.
+        notify: Called with a message before a download starts.
 
     Returns:
         The tensors that the method needs, identified by the digest of the whole file. None for a
@@ -99,15 +99,15 @@ def build_method(
     Args:
         name: Name of the method.
         parameters: Parameters of the method.
-        weights: What `find_weights` has returned.
-        device: Where to compute.
+        weights: Result of `find_weights`.
+        device: Device to compute on.
 
     Returns:
         The function that fuses batches: `(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)`
         float32, of no fixed range.
 
     Raises:
-        InvalidValueError: There is no such method, or no such device on this machine.
+        InvalidValueError: The method is unknown, or the device does not exist on this machine.
         WeightsError: Weights are missing, do not fit, or were given for a method without weights.
 
     >>> import torch
@@ -155,7 +155,7 @@ def require_weights(name: str, weights: Weights | None) -> Weights:
     """Return the weights of a method that has a network.
 
     Raises:
-        WeightsError: There are none; the message says what to give.
+        WeightsError: There are no weights; the message states which ones to provide.
     """
     if weights is not None:
         return weights

@@ -128,7 +128,7 @@ def get_method(name: str) -> MethodSpec:
     """Return the description of a fusion method.
 
     Raises:
-        InvalidValueError: There is no such method; the message lists all.
+        InvalidValueError: The method is unknown; the message lists all methods.
 
     >>> get_method("densefuse").paper.link
     'https://doi.org/10.1109/TIP.2018.2887342'

@@ -40,14 +40,15 @@ class Res2NetFuseParameters(NetworkParameters):
     strategy: Strategy = "mean"
     """Spatial attention by `l1_norm` (Eq. 5-6) or `mean` (Eq. 7-8)."""
     mean_weights: MeanWeights = "softmax"
-    """How `mean` makes weights: the released code brings each mean map to 0..1 by its own minimum
-    and maximum and takes a soft-max (`softmax`, the default, because the published scores come
-    from it and the text says soft-max); `ratio` is the formula of Eq. 7."""
+    """Weights of the strategy `mean`: with `softmax` each mean map is scaled to 0..1 by its minimum
+    and maximum, and a soft-max is applied, as in the released code (the default, which reproduces
+    the published scores); `ratio` is the formula of Eq. 7."""
     convolutions: ResidualConvolutions = "shared"
-    """The released code uses one 3x3 convolution at all six places of the Res2Net block (`shared`,
-    the default, as in the published results); Table I can be read as six of them (`separate`)."""
+    """Convolutions of the Res2Net block: one 3x3 convolution for all six positions (`shared`, the
+    default, as in the released code), or six (`separate`, another reading of Table I)."""
     output_range: OutputRange = "minmax"
-    """The published code prints each result with its own minimum and maximum as 0 and 255."""
+    """Conversion of the result to 8 bits: `clip` at 0 and 255, or scale each image by `minmax`, as
+    in the published code."""
 
 
 class Res2NetFuseNetwork(nn.Module):
@@ -112,8 +113,8 @@ def res2netfuse(
         sources: `(K, B, 1, H, W)` in 0..255, of the network's dtype, K >= 2, any H and W.
         network: The trained autoencoder.
         strategy: Spatial attention.
-        mean_weights: How `mean` makes weights.
-        tile: Longest side in pixels of the tiles into which larger images are cut.
+        mean_weights: Weights of the strategy `mean`.
+        tile: Longest side in pixels of the tiles into which larger images are split.
         kept_elements: Feature elements up to which the features are kept between the two passes of
             `softmax`; more are computed again.
 

@@ -34,8 +34,9 @@ class Resnet152Parameters(NetworkParameters):
     infrared_weight: float = Field(default=0.6, ge=0.0, le=1.0)
     """Weight of the infrared base (Eq. 3); the visible base has the rest."""
     input_scale: InputScale = "published"
-    """`published` feeds the network 0..1, `imagenet` what it was trained on. The paper does not
-    say; the related methods' released code feeds 0..1."""
+    """Scale of the network's input, which the paper does not specify: `published` is 0..1, as in
+    the released code of related methods; `imagenet` is the normalisation that the network was
+    trained with."""
 
     @field_validator("filter_size")
     @classmethod
@@ -46,7 +47,7 @@ class Resnet152Parameters(NetworkParameters):
 
 
 def resnet152_layers(parameters: Resnet152Parameters) -> Layers:
-    """Return what the method needs of its network."""
+    """Return the layers that the method reads."""
     del parameters
     return _LAYERS
 

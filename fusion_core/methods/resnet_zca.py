@@ -30,7 +30,7 @@ class ResnetZcaParameters(NetworkParameters):
     """Parameters of ResNet with ZCA."""
 
     backbone: Literal["resnet50", "resnet101", "vgg19"] = "resnet50"
-    """Network; the paper prefers ResNet-50."""
+    """ImageNet network; the paper prefers ResNet-50."""
     layer: Literal[
         "conv2", "conv3", "conv4", "conv5", "relu1_1", "relu2_1", "relu3_1", "relu4_1"
     ] = "conv4"
@@ -43,14 +43,14 @@ class ResnetZcaParameters(NetworkParameters):
     radius: int = Field(default=2, ge=0, le=8)
     """Window radius t (Eq. 5, 8)."""
     epsilon: float = Field(default=1e-5, gt=0.0, le=1.0)
-    """Added to the eigenvalues (Eq. 4)."""
+    """Term that is added to the eigenvalues (Eq. 4)."""
     features: VggOutput = "convolution"
-    """VGG-19 only: the released code reads the convolutions before the activations that the paper
-    names (`convolution`, the default, because the published scores come from it); `relu` is the
-    paper's text."""
+    """Features of VGG-19: the convolutions before the activations (`convolution`, the default, as
+    in the released code and the published scores), or the activations (`relu`, as in the paper's
+    text)."""
     input_scale: InputScale = "published"
-    """`published` feeds the network 0..1 as the released code does, `imagenet` what it was trained
-    on."""
+    """Scale of the network's input: `published` is 0..1, as in the released code; `imagenet` is the
+    normalisation that the network was trained with."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +71,7 @@ class ResnetZcaParameters(NetworkParameters):
 
 
 def zca_layers(parameters: ResnetZcaParameters) -> Layers:
-    """Return what the method needs of its network."""
+    """Return the layers that the method reads."""
     return Layers(parameters.backbone, (parameters.layer,), parameters.features)
 
 
@@ -89,7 +89,7 @@ def resnet_zca(
     Args:
         sources: `(K, B, 1, H, W)` float32 in 0..255, K >= 2, any H and W.
         extractor: A network with one layer.
-        norm: Of the activity map.
+        norm: Norm of the activity map.
         zca: Whether features are whitened.
         radius: Window radius t.
         epsilon: Added to the eigenvalues.
@@ -130,7 +130,7 @@ def zca_weights(
         zca: Whether features are whitened.
         radius: Window radius t.
         epsilon: Added to the eigenvalues.
-        part_elements: Feature elements that are whitened at a time; by default as many as suit the
+        part_elements: Feature elements that are whitened at a time; the default depends on the
             device.
     """
     count, batch = sources.shape[:2]
@@ -145,7 +145,7 @@ def zca_weights(
 
 
 def _plain_activity(images: Tensor, extractor: FeatureExtractor, norm: Norm, radius: int) -> Tensor:
-    """Return the activity maps `(N, h, w)` of features as they are."""
+    """Return the activity maps `(N, h, w)` of features without whitening."""
     steps = activity_norm(norm, radius)
     [sums] = extractor.reduce(images, steps.collect, radius=2 * radius)
     return steps.finish(sums)

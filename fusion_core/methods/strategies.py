@@ -1,4 +1,4 @@
-"""Fusion strategies: how the feature maps of K sources become one set of feature maps."""
+"""Fusion strategies, which merge the feature maps of K sources."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def l1_norm(features: Tensor, *, radius: int = 1) -> Tensor:
     Returns:
         `(B, C, H, W)`.
 
-    The paper does not say what Eq. 6 averages beyond the border; the border pixel is repeated
-    here. Where no source is active, all weigh the same.
+    The paper does not specify Eq. 6 beyond the border; the border pixels are repeated here. If no
+    source is active, all have the same weight.
     """
     weights = l1_weights(features, radius=radius)
     return weighted_sum(weights, features)
@@ -98,8 +98,8 @@ def channel_mean(features: Tensor) -> Tensor:
 def normalise(activities: Tensor) -> Tensor:
     """Divide activities `(K, ...)`, none negative, by their sum over K.
 
-    This is what the papers call soft-max (DenseFuse Eq. 7; VGG-19 multi-layer Eq. 7; ResNet and ZCA
-    Eq. 6; ResNet-152 Eq. 7). Where no source is active, all weigh the same.
+    The papers call this operation soft-max (DenseFuse Eq. 7; VGG-19 multi-layer Eq. 7; ResNet and
+    ZCA Eq. 6; ResNet-152 Eq. 7). If no source is active, all have the same weight.
 
     >>> normalise(torch.tensor([[3.0, 0.0], [1.0, 0.0]])).tolist()
     [[0.75, 0.5], [0.25, 0.5]]

@@ -30,16 +30,16 @@ class VggMultilayerParameters(NetworkParameters):
     radius: int = Field(default=1, ge=0, le=64)
     """Block radius r of the activity maps (Eq. 6)."""
     features: VggOutput = "convolution"
-    """The paper names relu1_1 to relu4_1; the released code reads the convolutions before these
-    activations (`convolution`, the default, because the published pictures and scores come from
-    it). `relu` is the paper's text."""
+    """Features of relu1_1 to relu4_1: the convolutions before these activations (`convolution`, the
+    default, as in the released code and the published scores), or the activations (`relu`, as in
+    the paper's text)."""
     input_scale: InputScale = "published"
-    """`published` feeds the network 0..1 as the released code does, `imagenet` what it was trained
-    on."""
+    """Scale of the network's input: `published` is 0..1, as in the released code; `imagenet` is the
+    normalisation that the network was trained with."""
 
 
 def vgg_layers(parameters: VggMultilayerParameters) -> Layers:
-    """Return what the method needs of VGG-19."""
+    """Return the layers that the method reads."""
     return Layers("vgg19", _LAYERS, parameters.features)
 
 

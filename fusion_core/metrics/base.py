@@ -1,4 +1,4 @@
-"""What a metric is, and the batch of images that the metrics of one call share."""
+"""The description of a metric, and the batch of images that the metrics of one call share."""
 
 from __future__ import annotations
 

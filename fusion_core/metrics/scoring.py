@@ -1,4 +1,4 @@
-"""Scores of fused images: every metric of a batch, with the reason where one is undefined."""
+"""Scoring of fused images with several metrics, and the reasons for undefined values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Scores:
     values: dict[str, float | None]
     """Metric name to value; None where the metric is undefined for this pair."""
     notes: str | None = None
-    """Why values are None; None if all of them are numbers."""
+    """Reasons for undefined values; None if all values are defined."""
 
 
 @torch.inference_mode()
@@ -60,7 +60,7 @@ def score_images(
         vis: Visible images, likewise.
         fused: Fused images, likewise.
         metrics: Names in `METRICS`.
-        device: Where to compute.
+        device: Device to compute on.
 
     Returns:
         One `Scores` per pair, in order.
@@ -80,11 +80,11 @@ def score_images(
 
 
 def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") -> None:
-    """Compile what the metrics need, or load it from disk, so that no pair waits for it.
+    """Compile the kernels of the metrics, or load them from disk, before the first pair.
 
     Args:
         metrics: Names in `METRICS`.
-        device: Where they will be computed.
+        device: Device on which the metrics will be computed.
     """
     images = [np.zeros((_PREPARED_SIZE, _PREPARED_SIZE), dtype=np.uint8)]
     score_images(images, images, images, metrics, device)

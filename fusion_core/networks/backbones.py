@@ -1,4 +1,4 @@
-"""ImageNet networks as feature extractors, cut behind the deepest layer that is needed."""
+"""ImageNet networks as feature extractors, truncated after the deepest required layer."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _VGG19_CONVOLUTIONS = {"relu1_1": 0, "relu2_1": 5, "relu3_1": 10, "relu4_1": 19}
 """Index in torchvision's `features` of the convolution before each activation."""
 
 _HEADS = ("classifier.", "fc.")
-"""What classifies, and may be missing in a file."""
+"""Tensors of the classifier, which may be missing in a file."""
 
 _LONGEST_SIDE = {"cpu": 1024, "cuda": 2048}
-"""Images are cut into tiles beyond this many pixels per side."""
+"""Images with a longer side in pixels are split into tiles."""
 _LARGEST_TILED_RADIUS = 64
-"""Only stages with a receptive field of at most this radius in pixels are computed in tiles. Each
-tile needs as wide a border, which for all of ResNet-152 would be 700 pixels; and the maps of later
-stages are small enough to be held whole."""
+"""Only stages with a receptive field of at most this radius in pixels are computed in tiles. The
+radius is the border of each tile, which would be 700 pixels for all of ResNet-152; the maps of
+later stages are small enough to be kept in memory."""
 _BATCH_PIXELS = {"cpu": 1, "cuda": 4 * 1024 * 1024}
-"""Images are extracted in groups of at most so many pixels, but at least singly."""
+"""Largest number of pixels of a group of images that are extracted together."""
 
 _GROWTH = 0.25
 """Random weights: gain of a residual branch, which keeps 50 blocks from growing without bound."""
@@ -48,7 +48,7 @@ _SPREAD = 0.1
 
 @dataclass(frozen=True)
 class Layers:
-    """Which layers of which network; what weights must hold follows from it.
+    """Layers of a network, which determine the required weights.
 
     Names: `relu1_1` to `relu4_1` of VGG-19; of the ResNets `conv1` (with its activation), `conv2`
     to `conv5` (a whole stage) and `conv2_1` to `conv5_1` (its first block).
@@ -77,10 +77,10 @@ class FeatureExtractor:
     Batch normalisation is folded into the convolutions, and tensors lie channels-last.
 
     Args:
-        layers: What to extract.
-        weights: State dict in torchvision's names; more than is needed is ignored.
-        device: Where to compute.
-        precision: Of the network; what comes out is float32 or bfloat16 accordingly.
+        layers: Layers to extract.
+        weights: State dict with torchvision's names; other tensors are ignored.
+        device: Device to compute on.
+        precision: Precision of the network; features are float32 or bfloat16 accordingly.
         input_scale: See `scale_input`.
         detail: Whether inputs are detail rather than images.
         longest_side: Longest side in pixels of an image that `reduce` does not cut into tiles;
@@ -133,8 +133,8 @@ class FeatureExtractor:
             images: `(N, 1, H, W)` float32 in 0..255 (detail: of no fixed range).
 
         Yields:
-            Feature maps `(N, C, ceil(H / stride), ceil(W / stride))` of each wanted layer. One is
-            overwritten when the next is asked for.
+            Feature maps `(N, C, ceil(H / stride), ceil(W / stride))` of each requested layer. They
+            are overwritten when the next maps are computed.
         """
         for name, features in self._run(self._first(images), self._stages):
             if name is not None:
@@ -200,7 +200,7 @@ class FeatureExtractor:
 
 
 def _empty_maps(like: Tensor, height: int, width: int, stride: int) -> Tensor:
-    """Return maps of a whole image that has so many pixels, for tiles to be put into."""
+    """Return empty maps of an image, into which tiles are written."""
     size = -(-height // stride), -(-width // stride)
     return torch.empty(
         (*like.shape[:2], *size),
@@ -211,14 +211,13 @@ def _empty_maps(like: Tensor, height: int, width: int, stride: int) -> Tensor:
 
 
 def scale_input(images: Tensor, *, input_scale: InputScale, detail: bool) -> Tensor:
-    """Bring images to what a network takes.
+    """Convert images to the input of a network.
 
     Args:
         images: `(N, 1, H, W)` float32 in 0..255.
-        input_scale: `published` divides by 255 and does no more, as the code that was released with
-            the papers does with networks that expect 0..255 less a mean; `imagenet` subtracts the
-            mean and divides by the standard deviation with which torchvision's networks were
-            trained.
+        input_scale: `published` only divides by 255, as the released code of the papers does, even
+            for networks that expect 0..255 minus a mean; `imagenet` also subtracts the mean and
+            divides by the standard deviation with which torchvision's networks were trained.
         detail: Whether the images are detail, whose mean is 0 already: `imagenet` subtracts none.
 
     Returns:
@@ -258,7 +257,7 @@ def _empty_network(backbone: BackboneName) -> nn.Module:
 
 
 def _stages(network: nn.Module, layers: Layers) -> list[_Stage]:
-    """Cut a network behind each wanted layer, and end it behind the deepest."""
+    """Split a network after each requested layer, and truncate it after the deepest one."""
     is_vgg = layers.backbone == "vgg19"
     stages: list[_Stage] = []
     wanted = set(layers.names)
@@ -275,8 +274,8 @@ def _vgg19(network: Any, output: VggOutput) -> Iterator[_Stage]:  # noqa: ANN401
     names = {index + offset: name for name, index in _VGG19_CONVOLUTIONS.items()}
     for index, module in enumerate(network.features):
         if isinstance(module, nn.MaxPool2d):
-            # A last odd row or column is pooled by itself, as in the published networks: the maps
-            # cover the whole image, and any size will do.
+            # A last odd row or column is pooled separately, as in the published networks, so that
+            # the maps cover images of any size.
             yield None, nn.MaxPool2d(2, 2, ceil_mode=True)
         else:
             yield names.get(index), module
@@ -294,7 +293,7 @@ def _resnet(network: Any) -> Iterator[_Stage]:  # noqa: ANN401
 
 
 def _needed_names(network: nn.Module, stages: Sequence[_Stage]) -> list[str]:
-    """Return the state dict's names of what the stages compute with, in the network's order."""
+    """Return the names of the tensors of the stages, in the order of the network."""
     used = {id(tensor) for _, module in stages for tensor in _tensors(module).values()}
     return [name for name, tensor in _tensors(network).items() if id(tensor) in used]
 
@@ -305,7 +304,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _read(network: nn.Module, needed: Sequence[str], weights: Weights) -> dict[str, Tensor]:
-    """Read what is needed of a file that holds the whole network, or just that.
+    """Read the required tensors from a file with all tensors of the network, or only those.
 
     Raises:
         WeightsError: The file is damaged, or of another network.
@@ -320,7 +319,7 @@ def _read(network: nn.Module, needed: Sequence[str], weights: Weights) -> dict[s
 
 
 def _draw(network: nn.Module, needed: Sequence[str], seed: int) -> dict[str, Tensor]:
-    """Draw random weights for what is needed; deeper layers do not change those before them."""
+    """Draw random weights; deeper layers do not change the weights of the layers before them."""
     generator = torch.Generator().manual_seed(seed)
     shapes = {name: tensor.shape for name, tensor in _tensors(network).items()}
     tensors = {}
@@ -362,7 +361,7 @@ class _ReceptiveField:
 
 
 def _receptive_fields(stages: Sequence[nn.Module]) -> list[_ReceptiveField]:
-    """Return the receptive field of the features behind each stage."""
+    """Return the receptive field of the features after each stage."""
     stride, radius = 1, 0
     fields = []
     for module in stages:

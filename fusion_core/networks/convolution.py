@@ -1,4 +1,4 @@
-"""Padding, activation and sums around convolutions, in few passes over memory."""
+"""Convolutions with padding, activation and sums, in few passes over memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch.nn import functional
 class PointwiseConv2d(nn.Module):
     """A 1x1 convolution by oneDNN.
 
-    With one thread torch computes 1x1 convolutions of few images by a slower way of its own, which
+    With one thread torch computes 1x1 convolutions of few images with its own implementation, which
     takes two to four times as long.
 
     Args:
-        convolution: Whose parameters to share; stride 1 or more, no padding.
+        convolution: Convolution whose parameters are shared; stride 1 or more, no padding.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:

@@ -15,13 +15,13 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @functools.lru_cache(maxsize=64)
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Return a float32 vector that is copied to the device only once: a copy waits for a GPU."""
+    """Return a float32 vector, copied to the device once, because a copy synchronises a GPU."""
     with torch.inference_mode(mode=False):
         return torch.tensor(values, device=device)
 
 
 def without_initial_values(build: Callable[[], Network]) -> Network:
-    """Build a network whose parameters hold nothing yet; the random generator is left alone."""
+    """Build a network with uninitialised parameters, without using the random generator."""
     with torch.device("meta"):
         network = build()
     return network.to_empty(device="cpu")

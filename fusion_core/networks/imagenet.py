@@ -1,4 +1,4 @@
-"""ImageNet weights of torchvision, from its cache or downloaded once."""
+"""ImageNet weights of torchvision, which are downloaded once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DIGEST = re.compile(r"-([0-9a-f]{8,})\.pth$")
 
 
 def imagenet_variant(backbone: BackboneName, source: str | None) -> str | None:
-    """Return which of torchvision's weights a user means; None if a file.
+    """Return the name of torchvision's weights, or None if the source is a file.
 
     Args:
         backbone: The network.
@@ -57,17 +57,17 @@ def read_imagenet_weights(
     *,
     timeout_s: float = 30.0,
 ) -> Weights:
-    """Read torchvision's weights from where it keeps them, after downloading them if need be.
+    """Read weights from torchvision's cache, and download them first if necessary.
 
     Args:
         backbone: The network.
-        variant: Such as `IMAGENET1K_V1`.
-        notify: Called with a sentence before a download begins.
-        timeout_s: Longest time in seconds without an answer of the server.
+        variant: Name of the weights, such as `IMAGENET1K_V1`.
+        notify: Called with a message before a download starts.
+        timeout_s: Longest time in seconds without a response of the server.
 
     Raises:
-        WeightsError: They are not here and cannot be downloaded, or are not what torchvision
-            published.
+        WeightsError: The weights are missing and cannot be downloaded, or differ from those that
+            torchvision published.
     """
     member = _enum(backbone)[variant]
     name = f"{type(member).__name__}.{member.name}"
@@ -110,15 +110,15 @@ def _download(url: str, path: Path, prefix: str, name: str, timeout_s: float) ->
         with _socket_timeout(timeout_s):
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
     except HTTPError as error:
-        reason = f"the server says {error.code} {error.reason}".splitlines()[0]
+        reason = f"the server responded {error.code} {error.reason}".splitlines()[0]
     except URLError as error:
         reason = getattr(error.reason, "strerror", None) or str(error.reason)
     except TimeoutError:
-        reason = f"the server did not answer for {timeout_s:.0f} s"
+        reason = f"the server did not respond for {timeout_s:.0f} s"
     except (RuntimeError, HTTPException, ValueError):
-        reason = "what came is cut off, or not what torchvision published"
+        reason = "the download is truncated, or not what torchvision published"
     except ConnectionError:
-        reason = "the server hung up"
+        reason = "the server closed the connection"
     except OSError as error:
         reason = f"{path.parent}: {error.strerror or type(error).__name__}"
     else:
@@ -132,7 +132,7 @@ def _download(url: str, path: Path, prefix: str, name: str, timeout_s: float) ->
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Let no download wait for ever; torch's own sets no timeout."""
+    """Set a timeout for downloads, because torch sets none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

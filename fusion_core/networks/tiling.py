@@ -1,4 +1,4 @@
-"""Tiles: a large image through a convolutional network in bounded memory."""
+"""Tiles, to apply a convolutional network to a large image in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Tile:
     """Borders of the part itself."""
     y: int
     x: int
-    """Where the part with its halo begins."""
+    """Position of the part with its halo."""
     halo: int
 
     def crop(self, images: Tensor) -> Tensor:
-        """Cut the part with its halo out of `(..., H, W)`."""
+        """Crop the part with its halo from `(..., H, W)`."""
         return images[..., self.y : self.bottom + self.halo, self.x : self.right + self.halo]
 
     def put(self, cropped: Tensor, target: Tensor, *, stride: int = 1) -> None:
-        """Write the part without its halo to where it belongs.
+        """Write the part without its halo to its position in the target.
 
         Args:
-            cropped: What became of the cropped part, `(..., h, w)`, `stride` times smaller.
-            target: `(..., H, W)`, as many times smaller than the image.
+            cropped: Output for the cropped part, `(..., h, w)`, `stride` times smaller.
+            target: `(..., H, W)`, `stride` times smaller than the image.
             stride: Pixels of the image for each pixel of the target; `y` and `x` are its multiples.
         """
         top, bottom = self.top // stride, -(-self.bottom // stride)
@@ -46,15 +46,15 @@ class Tile:
 def tiles(
     height: int, width: int, *, tile: int, halo: int, stride: int = 1, whole: int | None = None
 ) -> Iterator[Tile]:
-    """Cut an image into nearly equal tiles.
+    """Split an image into tiles of nearly equal size.
 
     Args:
-        height: Of the image.
-        width: Of the image.
+        height: Height of the image.
+        width: Width of the image.
         tile: Longest side of a tile in pixels, without halo.
-        halo: Pixels added on each side, where there are as many.
-        stride: Tiles begin at its multiples; it divides `tile` and `halo`.
-        whole: Longest side that is not cut; `tile` by default.
+        halo: Pixels added on each side, inside the image.
+        stride: Tiles start at its multiples; it divides `tile` and `halo`.
+        whole: Longest side that is not split; `tile` by default.
     """
     whole = tile if whole is None else whole
     for top, bottom in _spans(height, tile, stride, whole):
@@ -92,7 +92,7 @@ def map_tiles(
 
 
 def _spans(length: int, tile: int, stride: int, whole: int) -> Iterator[tuple[int, int]]:
-    """Cut a length into nearly equal parts of at most `tile`, at multiples of `stride`."""
+    """Split a length into nearly equal parts of at most `tile`, at multiples of `stride`."""
     count = 1 if length <= whole else -(-length // tile)
     cells = -(-length // stride)
     edges = [min(length, cells * i // count * stride) for i in range(count + 1)]

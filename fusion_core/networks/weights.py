@@ -1,4 +1,4 @@
-"""Network weights: read without executing anything, checked by name, identified by digest."""
+"""Network weights: read without executing code, checked by name, identified by digest."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from fusion_core.errors import WeightsError
 _RANDOM = re.compile(r"random:(\d+)")
 _LARGEST_SEED = 2**64 - 1
 _READER_ERRORS = (RuntimeError, ValueError, EOFError, LookupError, TypeError, AttributeError)
-"""What readers raise on damaged files."""
+"""Errors that the readers raise on damaged files."""
 _ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a network's weights come from, small enough to be sent to every worker."""
+    """The weights of a network, as the bytes of a file or a seed."""
 
     source: str
     """File name or URL as the user gave it, or `random:SEED`."""
@@ -53,7 +53,7 @@ class Weights:
 
     @property
     def trained(self) -> bool:
-        """Whether the weights were learned rather than drawn at random."""
+        """Whether the weights are trained rather than random."""
         return self.seed is None
 
     @property
@@ -70,7 +70,7 @@ def read_bundled_weights(name: str) -> Weights:
 
 
 def read_weights_card(name: str) -> dict[str, Any]:
-    """Read the card of weights that irfuse includes: how they were trained, and their licence.
+    """Read the card of weights that irfuse includes, with their training and licence.
 
     >>> read_weights_card("densefuse")["licence"]
     'Apache-2.0'
@@ -84,10 +84,10 @@ def _bundled(file_name: str) -> bytes:
 
 
 def parse_random_weights(source: str) -> Weights | None:
-    """Return seeded weights for `random:SEED`, None for anything else.
+    """Return seeded weights for `random:SEED`, or None for any other source.
 
     Raises:
-        WeightsError: The text starts with `random:` but names no seed.
+        WeightsError: The source starts with `random:` but has no valid seed.
     """
     match = _RANDOM.fullmatch(source)
     if match and int(match[1]) <= _LARGEST_SEED:
@@ -100,7 +100,7 @@ def parse_random_weights(source: str) -> Weights | None:
 
 
 def read_tensors(weights: Weights) -> dict[str, Tensor]:
-    """Read a weight file's tensors; nothing in the file is ever executed.
+    """Read the tensors of a weight file, without executing code from it.
 
     Raises:
         WeightsError: The file is neither safetensors nor a plain PyTorch state dict.
@@ -147,12 +147,12 @@ def check_tensors(
 
     Args:
         weights: The file.
-        found: What it holds.
+        found: Its tensors.
         expected: State dict of the network; only names, shapes and dtypes are read.
-        required: The names that must be there.
+        required: Names of the required tensors.
 
     Raises:
-        WeightsError: They are not, or a value is not finite.
+        WeightsError: Tensors are missing or differ, or a value is not finite.
     """
     problem = _first_difference(expected, required, found)
     if problem:
@@ -181,7 +181,7 @@ def _first_difference(
 
 
 def pack_tensors(weights: Weights, tensors: Mapping[str, Tensor]) -> Weights:
-    """Return these tensors of a file as weights that keep the digest of the whole file."""
+    """Return tensors of a file as weights that keep the digest of the complete file."""
     data = save_safetensors({name: tensor.contiguous() for name, tensor in tensors.items()})
     return replace(weights, data=data, digest=weights.sha256)
 

@@ -15,7 +15,7 @@ _BLOCK_PAIRS = 1 << 14
 
 
 class Column(Protocol):
-    """One metric's values, of which slices can be had: an array, or what lies in a file."""
+    """The values of one metric, which are read in slices from an array or a file."""
 
     def __len__(self) -> int: ...
 
@@ -26,10 +26,10 @@ def bootstrap_intervals(columns: Sequence[Column]) -> list[tuple[float, float] |
     """Return the 95 % percentile bootstrap interval of each column's mean (Efron 1979).
 
     Args:
-        columns: One a metric, over the same pairs; NaN where undefined. They are read in slices,
-            so that they need not be in memory. Pairs are resampled whole, from a fixed seed: 2000
-            times, or for more than 25,000 pairs as often as 5e7 draws allow, but 200 times at
-            least.
+        columns: One column per metric, over the same pairs; NaN if undefined. They are read in
+            slices, so that they need not be in memory. Pairs are resampled jointly for all
+            columns, with a fixed seed: 2000 times, or for more than 25,000 pairs as often as 5e7
+            draws allow, but at least 200 times.
 
     Returns:
         Lower and upper end for each column; None where fewer than two pairs have a value.
@@ -68,10 +68,10 @@ def bootstrap_intervals(columns: Sequence[Column]) -> list[tuple[float, float] |
 def _draws_of_blocks(
     pairs: int, resamples: int, generator: np.random.Generator
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield where each block of pairs starts, and how many of each resample's draws fall into it.
+    """Yield the start of each block of pairs, and the number of draws of each resample in it.
 
-    Drawing these numbers first and then the pairs within each block is the same as drawing from all
-    pairs, a block at a time.
+    Drawing these numbers first, and then the pairs within each block, is equivalent to drawing from
+    all pairs.
     """
     left = np.full(resamples, pairs)
     for start in range(0, pairs, _BLOCK_PAIRS):

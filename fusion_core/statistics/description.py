@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Statistics(BaseModel):
-    """One metric over one group; population of the pairs where it is defined."""
+    """Statistics of one metric over the pairs of a subset for which it is defined."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,12 +29,12 @@ class Statistics(BaseModel):
 def describe(
     values: NDArray[np.float64], interval: tuple[float, float] | None = None
 ) -> Statistics:
-    """Describe one metric's values; NaN means undefined and is left out."""
+    """Describe the values of one metric, without undefined values (NaN)."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return Statistics(count=0)
     mean, std = float(defined.mean()), float(defined.std(ddof=1)) if len(defined) > 1 else None
-    # Last, because it sorts them where they are.
+    # Last, because it sorts the values in place.
     q25, median, q75 = (
         float(q) for q in np.quantile(defined, (0.25, 0.5, 0.75), overwrite_input=True)
     )

@@ -15,7 +15,7 @@ from fusion_core.training.parameters import TrainingParameters
 
 
 class Reconstruction(nn.Module):
-    """An autoencoder as one module, `(B, 1, H, W)` in 0..255 to the same."""
+    """An autoencoder as one module, from `(B, 1, H, W)` in 0..255 to its reconstruction."""
 
     def __init__(self, network: DenseFuseNetwork | Res2NetFuseNetwork) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Reconstruction(nn.Module):
 
 
 def new_network(parameters: TrainingParameters) -> DenseFuseNetwork | Res2NetFuseNetwork:
-    """Make an untrained network with torch's initial values, which depend on the seed alone."""
+    """Build an untrained network with torch's initial values, which depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
         return _network(parameters.method, parameters.convolutions)

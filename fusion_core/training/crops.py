@@ -10,12 +10,12 @@ from PIL import Image
 def crop_image(
     image: NDArray[np.uint8], side: int, generator: np.random.Generator | None = None
 ) -> NDArray[np.uint8]:
-    """Cut a square out of a gray image.
+    """Crop a square from a gray image.
 
     Args:
         image: `(H, W)` uint8; enlarged first if it is smaller than the square.
         side: Side of the square in pixels.
-        generator: Draws the position; without it, the centre is cut out.
+        generator: Draws the position; without it, the center is cropped.
 
     Returns:
         `(side, side)`.

@@ -1,7 +1,7 @@
-"""Autoencoders trained to reconstruct images, with the fusion layer left out.
+"""Training of autoencoders, without the fusion layer, to reconstruct images.
 
-Li & Wu, "DenseFuse", 2019, section III-A; Song et al., "Res2NetFuse", 2021, section III-B. Nothing
-here reads or writes: images in, losses and weights out.
+Li & Wu, "DenseFuse", 2019, section III-A; Song et al., "Res2NetFuse", 2021, section III-B. This
+module does not read or write files.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Trainer:
-    """A network in training: its weights, its optimiser, and its steps.
+    """The state of a training: network, optimiser, and number of steps.
 
     Args:
         parameters: Parameters of the training.
-        device: Where to compute.
+        device: Device to compute on.
         wrap: Applied to the module, for example to distribute it over workers.
     """
 
@@ -95,7 +95,7 @@ class Trainer:
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """Return a copy of all that the next step depends on."""
+        """Return a copy of the complete state of the training."""
         found = {f"network.{name}": tensor for name, tensor in self.weights().items()}
         for name, parameter in self._network.named_parameters():
             kept = self._optimiser.state.get(parameter, {})
@@ -113,7 +113,7 @@ class Trainer:
             steps: Number of updates that led to them.
 
         Raises:
-            InvalidValueError: It is the state of another network.
+            InvalidValueError: The state is of another network.
         """
         own = self._network.state_dict()
         named = dict(self._network.named_parameters())

@@ -13,8 +13,8 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.images import encode_png
 from fusion_core.training import AUTOENCODERS
 from jobs.bench.measuring import Report, describe_machine, noisy_pair, to_levels, versions
-from jobs.console.progress import Progress
 from jobs.options import TrainOptions
+from jobs.progress import Progress
 from jobs.train import train
 
 _IMAGES = 32

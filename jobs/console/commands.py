@@ -88,7 +88,8 @@ def _caller(command: Command) -> Callable[[LocationOptions], None]:
         from rich.console import Console
 
         from jobs.console import tables
-        from jobs.console.progress import Progress, SilentProgress, terminal_progress
+        from jobs.console.progress import terminal_progress
+        from jobs.progress import Progress, SilentProgress
 
         module, _, function = command.job.partition(":")
         job = getattr(importlib.import_module(module), function)

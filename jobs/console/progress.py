@@ -6,50 +6,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBar
 
 from jobs.console.printing import printable
+from jobs.progress import Progress
 
 if TYPE_CHECKING:
     from cluster.runs import Snapshot
 
 _PLAIN_EVERY_S = 10.0
-
-
-class Progress(Protocol):
-    """Receives the progress of a job."""
-
-    def message(self, text: str) -> None:
-        """Show a message about the current activity."""
-
-    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
-        """Show the number of pairs and shards, and how many remain."""
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Show the latest counts."""
-
-    def steps(self, done: int, total: int, text: str) -> None:
-        """Show the progress of a job in steps, with a text such as the losses."""
-
-
-class SilentProgress:
-    """Discards all progress."""
-
-    def message(self, text: str) -> None:
-        """Discard the message."""
-
-    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
-        """Discard the plan."""
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Discard the counts."""
-
-    def steps(self, done: int, total: int, text: str) -> None:
-        """Discard the step."""
 
 
 class _Pace:

@@ -1,1 +1,1 @@
-"""Acceptance measurements of this project: commands, not part of what users install."""
+"""Acceptance measurements of this project, which are commands and not part of the package."""

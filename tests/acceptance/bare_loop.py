@@ -1,4 +1,4 @@
-"""A bare loop over the same pairs in plain processes, with the functions that the job uses too."""
+"""A bare loop over the same pairs in plain processes, with the same functions as the job."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cluster.storage import Reader, Store
 from fusion_core.images import decode_image, encode_png, to_eight_bit
 from fusion_core.methods import build_method, fuse_images, get_method
 from fusion_core.metrics import prepare_metrics, score_images, select_metrics
-from jobs.console.progress import SilentProgress
 from jobs.options import RunOptions
+from jobs.progress import SilentProgress
 from jobs.weights import find_stored_weights
 from tests.acceptance.processes import environment
 
@@ -26,7 +26,7 @@ _LONGEST_START_S = 600.0
 
 
 def bare_rate(folder: Path, pairs: int, workers: int, device: str) -> float:
-    """Fuse and score the pairs below `folder` in plain processes; returns pairs per second."""
+    """Fuse and score the pairs below `folder` in plain processes, and return pairs per second."""
     context = multiprocessing.get_context("spawn")
     with (
         environment({**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": "1"}),
@@ -50,7 +50,7 @@ def bare_rate(folder: Path, pairs: int, workers: int, device: str) -> float:
 def _work_alone(
     folder: str, numbers: range, pairs: int, everyone_ready: threading.Barrier, device: str
 ) -> tuple[float, float]:
-    """Fuse and score a share of the pairs; returns when the work began and ended."""
+    """Fuse and score a share of the pairs, and return the start and end times."""
     torch.set_num_threads(1)
     parameters = get_method(_METHOD).parameters()
     weights = find_stored_weights(

@@ -1,4 +1,4 @@
-"""What the commands of the measurements share: how a report is printed, and an error told."""
+"""Common functions of the commands, which print a report or an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def show(
 
 
 def run_app(app: App) -> None:
-    """Run a command; an error that irfuse raises on purpose becomes one sentence and status 1."""
+    """Run a command, and report an `IrfuseError` as one message with exit status 1."""
     try:
         app()
     except IrfuseError as error:

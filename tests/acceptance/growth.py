@@ -1,6 +1,6 @@
-"""The cost of a run in addition to that of its pairs, as the number of pairs grows a thousandfold.
+"""Measurement of the overhead of a run as its number of pairs grows a thousandfold.
 
-`python -m tests.acceptance.growth`, in a checkout; see the README beside it.
+Run `python -m tests.acceptance.growth` in a checkout; see the README in this folder.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
 from fusion_core.images import encode_png, synthetic_pair
 from jobs.bench.measuring import Report, describe_machine, peak_memory_mb, versions
-from jobs.console.progress import Progress, SilentProgress, terminal_progress
+from jobs.console.progress import terminal_progress
 from jobs.options import ScoreOptions, StatusOptions
+from jobs.progress import Progress, SilentProgress
 from jobs.score import score_collection
 from jobs.status import status
 from tests.acceptance.console import JsonOutput, run_app, show
@@ -34,53 +35,53 @@ from tests.acceptance.processes import IRFUSE
 _SIDE = 16
 _NAME = "visible"
 _BATCH_ROWS = 4096
-_PAIRS_A_GROUP = 10_000
+_PAIRS_PER_SUBSET = 10_000
 
 
 class GrowthPoint(BaseModel):
-    """One run of so many rows."""
+    """Measurements of one run."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     rows: int
-    """Rows of the manifest."""
+    """Number of rows of the manifest."""
     plan_seconds: float
-    """From the manifest file to the plan: read, checked, frozen, compared with what is done."""
+    """Time from reading the manifest file to the finished plan."""
     ms_per_pair: float
-    """While shards were in work, over all workers."""
+    """Time per pair while shards were in progress, over all workers."""
     finished_seconds: float
-    """The whole command, started again when everything was done."""
+    """Time of the complete command when it is run again after the run has finished."""
     driver_memory_mb: float
-    """Largest resident memory of the driver, its libraries and the final statistics included."""
+    """Peak resident memory of the driver, including libraries and the final statistics."""
 
 
 class GrowthReport(Report):
-    """What the measurement measured."""
+    """Result of the measurement."""
 
     points: list[GrowthPoint]
-    """One for each number of rows."""
+    """Measurements for each number of rows."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def memory_growth_mb(self) -> float:
-        """What the largest run's driver took more than the smallest one's."""
+        """Additional memory of the driver of the largest run compared with the smallest."""
         return self.points[-1].driver_memory_mb - self.points[0].driver_memory_mb
 
 
 def measure_growth(
     rows: Sequence[int] = (1_000, 10_000, 100_000, 1_000_000), progress: Progress | None = None
 ) -> GrowthReport:
-    """Run jobs of more and more pairs that take next to no time themselves.
+    """Run jobs with increasing numbers of pairs that take almost no time themselves.
 
-    Nothing is fused: each pair's fused image is its visible one, of 16x16 pixels, and no metric is
-    computed. Everything else is as in any run: reading, checking, shards, commits, statistics.
+    Images are not fused: the fused image of each pair is its visible image of 16x16 pixels, and no
+    metric is computed. All other parts are those of a normal run.
 
     Args:
-        rows: Numbers of pairs, in growing order.
-        progress: Where to tell how far it is.
+        rows: Increasing numbers of pairs.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: There is no number, one is below 1, or they do not grow.
+        InvalidValueError: There is no number, one is below 1, or they do not increase.
     """
     if not rows or min(rows) < 1 or list(rows) != sorted(set(rows)):
         raise InvalidValueError(f"Expected growing numbers of rows, but got {list(rows)}")
@@ -100,7 +101,7 @@ def measure_growth(
 def _measure(folder: Path, rows: int) -> GrowthPoint:
     manifest, out = str(folder / f"{rows}.parquet"), str(folder / f"run-{rows}")
     _write_manifest(folder, Path(manifest), rows)
-    # A process of its own, whose memory is the driver's alone.
+    # In a separate process, whose memory is only that of the driver.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         plan_seconds, memory_mb = process.submit(_drive, manifest, out).result()
     rate = status(StatusOptions(out=out, failures=0)).pairs_per_second
@@ -124,14 +125,14 @@ def _arguments(out: str) -> list[str]:
 
 
 class _PlanClock(SilentProgress):
-    """Notes when the plan was ready."""
+    """Records the time at which the plan was ready."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self.seconds = float("nan")
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
-        """Note the time."""
+        """Record the time."""
         self.seconds = time.perf_counter() - self._started
 
 
@@ -152,19 +153,19 @@ def _write_manifest(folder: Path, path: Path, rows: int) -> None:
             numbers = range(first, min(first + _BATCH_ROWS, rows))
             uris = {name: [store.uri(f"{name}.png")] * len(numbers) for name in ("ir", "vis")}
             columns = {
-                "pair_id": [f"scene-{n // _PAIRS_A_GROUP:04d}/{n:07d}" for n in numbers],
+                "pair_id": [f"scene-{n // _PAIRS_PER_SUBSET:04d}/{n:07d}" for n in numbers],
                 "ir_uri": uris["ir"],
                 "vis_uri": uris["vis"],
                 "fused_uri": uris["vis"],
-                "subset": [f"scene-{n // _PAIRS_A_GROUP:04d}" for n in numbers],
+                "subset": [f"scene-{n // _PAIRS_PER_SUBSET:04d}" for n in numbers],
             }
             writer.write_batch(pa.RecordBatch.from_pydict(columns))
 
 
 def print_report(console: Console, report: GrowthReport) -> None:
-    """Print what runs cost beside their pairs."""
+    """Print the overhead of the runs."""
     table = Table(title=report.machine, title_justify="left")
-    for column in ("rows", "plan, s", "ms a pair", "finished, s", "driver memory, MB"):
+    for column in ("rows", "plan, s", "ms per pair", "finished, s", "driver memory, MB"):
         table.add_column(column, justify="right")
     for point in report.points:
         table.add_row(
@@ -177,13 +178,13 @@ def print_report(console: Console, report: GrowthReport) -> None:
     console.print(table)
     console.print(
         f"The driver of the largest run took {report.memory_growth_mb:.0f} MB more than that of "
-        "the smallest. Finished: the whole command, run again when nothing is left to do.",
+        "the smallest. Finished: the complete command, run again after the run has finished.",
         highlight=False,
         soft_wrap=True,
     )
 
 
-app = App(name="growth", help="Measure runs of 1,000 to 1,000,000 pairs that take no time.")
+app = App(name="growth", help="Measure the overhead of runs of 1,000 to 1,000,000 pairs.")
 
 
 @app.default
@@ -203,7 +204,7 @@ def parse_counts(text: str) -> list[int]:
     """Return the numbers of a list such as 1000,10_000.
 
     Raises:
-        InvalidValueError: A part is no number.
+        InvalidValueError: A part is not a number.
     """
     counts = [part.strip().replace("_", "") for part in text.split(",")]
     if not all(count.isdecimal() for count in counts):

@@ -1,4 +1,4 @@
-"""The collection of the soak, and a comparison of every row with an undisturbed computation."""
+"""The collection of the soak test, and a comparison of its rows with an undisturbed computation."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from cluster.storage import Store, read_record
 from fusion_core.images import encode_png, synthetic_pair
 from fusion_core.methods import get_method
 from jobs.bench.measuring import one_thread
-from jobs.console.progress import SilentProgress
 from jobs.options import RunOptions
+from jobs.progress import SilentProgress
 from jobs.summarize import SUMMARY_CSV_KEY, SUMMARY_KEY
 from jobs.weights import find_stored_weights
 
 _METHOD = "densefuse"
 _DISTINCT_PAIRS = 97
-"""Prime, so that no shard holds the same pairs as another."""
+"""Prime, so that no two shards contain the same pairs."""
 _VOLATILE = {"pair_id", "ir_uri", "vis_uri", "attempt", "node", *(f"{s}_ms" for s in TIMED_STAGES)}
 
 
 def write_collection(store: Store, pairs: int, side: int) -> None:
-    """Write pairs of square images, of which every 97th is the same."""
+    """Write pairs of square images, of which every 97th is identical."""
     drawn = [
         [encode_png(image) for image in synthetic_pair(side, side, seed=seed)]
         for seed in range(min(pairs, _DISTINCT_PAIRS))
     ]
-    # Not by the store, which waits for the disk after each of these many small files.
+    # The store is not used, because it syncs after each of these many small files.
     folders = [Path(store.path(modality)) for modality in ("ir", "vis")]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -53,7 +53,7 @@ def _file_name(number: int) -> str:
 
 @dataclass
 class Findings:
-    """What is wrong with the rows of a run."""
+    """Errors in the rows of a run."""
 
     lost: int
     doubled: int
@@ -62,7 +62,7 @@ class Findings:
 
 
 def inspect_rows(source: Store, out: Store, pairs: int) -> Findings:
-    """Compare every row with what an undisturbed process computes."""
+    """Compare every row with the result of an undisturbed process."""
     record = read_record(out, RunRecord)
     expected = _compute_alone(source, out, record, min(pairs, _DISTINCT_PAIRS))
     columns = [*expected[0], "pair_id"]
@@ -89,7 +89,7 @@ def inspect_rows(source: Store, out: Store, pairs: int) -> Findings:
 def _compute_alone(
     source: Store, out: Store, record: RunRecord, pairs: int
 ) -> list[dict[str, Any]]:
-    """Return the rows of the first pairs, without what differs between two computations."""
+    """Return the rows of the first pairs, without the columns that differ between computations."""
     parameters = get_method(_METHOD).parameters()
     weights = find_stored_weights(
         RunOptions(source="", out="", method=_METHOD), parameters, SilentProgress()

@@ -1,6 +1,6 @@
-"""The cost of Ray, storage and driver in addition to reading, fusing, scoring and encoding.
+"""Measurement of the overhead of Ray, storage and driver compared with a bare loop.
 
-`python -m tests.acceptance.overhead`, in a checkout; see the README beside it.
+Run `python -m tests.acceptance.overhead` in a checkout; see the README in this folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from jobs.bench.measuring import (
     to_levels,
     versions,
 )
-from jobs.console.progress import Progress, SilentProgress, terminal_progress
+from jobs.console.progress import terminal_progress
+from jobs.progress import Progress, SilentProgress
 from tests.acceptance.bare_loop import bare_rate
 from tests.acceptance.console import JsonOutput, run_app, show
 from tests.acceptance.processes import IRFUSE, CpuWatch, GpuWatch, repeatedly
@@ -41,45 +42,45 @@ _DISTINCT_PAIRS = 16
 
 
 class Round(BaseModel):
-    """The same pairs through the bare loop and through the job, one after the other."""
+    """Measurements of the same pairs in the bare loop and in the job."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     bare_pairs_per_second: float
-    """Of plain processes, from the first one's start on a pair to the last one's end."""
+    """Rate of the plain processes, from the start of the first pair to the end of the last one."""
     job_pairs_per_second: float
-    """Of the job, from the first shard's start to the last one's commit."""
+    """Rate of the job, from the start of the first shard to the commit of the last one."""
     start_seconds: float
-    """From the command to the job's first fused and scored pair."""
+    """Time from the start of the command to the first fused and scored pair."""
     driver_share: float
-    """Of the CPU time between first and last pair, used by the driver."""
+    """Share of the driver in the CPU time between the first and the last pair."""
     ray_share: float
-    """Likewise, by processes of Ray other than the workers."""
+    """Share of Ray's processes other than the workers in this CPU time."""
     gpu_share: float | None
-    """Of the time between first and last pair, in which the GPU computed."""
+    """Share of the time between the first and the last pair in which the GPU computed."""
     stage_ms: dict[str, float]
-    """Mean milliseconds a pair spent in each stage of the job."""
+    """Mean time per pair in each stage of the job in milliseconds."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def ratio(self) -> float:
-        """The job's rate as a share of the bare loop's."""
+        """Rate of the job as a share of the rate of the bare loop."""
         return self.job_pairs_per_second / self.bare_pairs_per_second
 
 
 class OverheadReport(Report):
-    """What the measurement measured."""
+    """Result of the measurement."""
 
     width: int
     """Pixels."""
     height: int
     """Pixels."""
     pairs: int
-    """In each round."""
+    """Number of pairs per round."""
     workers: int
-    """Plain processes, and workers of the job."""
+    """Number of plain processes, and of workers of the job."""
     rounds: list[Round]
-    """In order."""
+    """Measurements of each round, in order."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -104,22 +105,23 @@ def measure_overhead(
     device: Literal["cpu", "cuda"] = "cpu",
     progress: Progress | None = None,
 ) -> OverheadReport:
-    """Fuse made-up pairs with DenseFuse and score them with all metrics, in two ways by turns.
+    """Fuse synthetic pairs with DenseFuse and score them, in a bare loop and in a job alternately.
 
-    The bare loop is as many plain processes as workers, each reading, decoding, fusing, scoring,
-    encoding and writing its share, pair by pair, with the functions that the job uses too.
+    The bare loop consists of as many plain processes as workers. Each reads, decodes, fuses,
+    scores, encodes and writes its share pair by pair, with the same functions as the job.
 
     Args:
-        width: Of the pairs.
-        height: Of the pairs.
-        pairs: In each round, either way.
-        workers: By default one a CPU that may be used, or one for a GPU.
-        repeats: Rounds.
-        device: Where to compute.
-        progress: Where to tell how far it is.
+        width: Width of the images in pixels.
+        height: Height of the images in pixels.
+        pairs: Number of pairs per round, for both the bare loop and the job.
+        workers: Number of workers; by default one per usable CPU, or one for a GPU.
+        repeats: Number of rounds.
+        device: Device to compute on.
+        progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: A number is below 1, fewer pairs than workers, or no such device.
+        InvalidValueError: A number is below 1, there are fewer pairs than workers, or the device
+            does not exist.
         RunFailedError: The job failed.
     """
     count = (1 if device == "cuda" else usable_cpus()) if workers is None else workers
@@ -148,7 +150,7 @@ def measure_overhead(
 
 
 def _write_pairs(store: Store, pairs: int, height: int, width: int) -> None:
-    """Write pairs, of which only so many differ: drawing noise takes longer than fusing it."""
+    """Write pairs, of which only some are distinct, because generating noise is slow."""
     drawn = [
         [encode_png(to_levels(image)) for image in noisy_pair(height, width, seed)]
         for seed in range(min(pairs, _DISTINCT_PAIRS))
@@ -174,7 +176,7 @@ def _job_round(folder: Path, number: int, workers: int, device: str, bare: float
     shards = _read_shards(Store(out))
     first, last = min(s.started for s in shards), max(s.committed for s in shards)
     spent = cpu.between(first, last)
-    total = sum(spent.values()) or 1.0  # a job that is over between two looks
+    total = sum(spent.values()) or 1.0  # a job that ends between two samples
     rows = sum(shard.rows for shard in shards)
     return Round(
         bare_pairs_per_second=bare,
@@ -191,7 +193,7 @@ def _job_round(folder: Path, number: int, workers: int, device: str, bare: float
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """When a shard was computed, in seconds since the epoch."""
+    """Start and end of the computation of a shard, in seconds since the epoch."""
 
     rows: int
     started: float
@@ -220,10 +222,10 @@ def _read_shards(out: Store) -> list[_Shard]:
 
 
 def print_report(console: Console, report: OverheadReport) -> None:
-    """Print the job's rate beside that of the bare loop."""
+    """Print the rates of the job and the bare loop."""
     title = (
-        f"{report.machine}; {report.width}x{report.height}, {report.pairs} pairs a round, workers: "
-        f"{report.workers}"
+        f"{report.machine}; {report.width}x{report.height}, {report.pairs} pairs per round, "
+        f"workers: {report.workers}"
     )
     table = Table(title=title, title_justify="left")
     columns = ["bare, pairs/s", "job, pairs/s", "ratio", "start, s", "driver CPU", "Ray CPU"]
@@ -244,7 +246,8 @@ def print_report(console: Console, report: OverheadReport) -> None:
     stages = ", ".join(f"{name} {spent:.0f}" for name, spent in report.rounds[-1].stage_ms.items())
     console.print(
         f"Median ratio {report.median_ratio:.3f}, median start "
-        f"{report.median_start_seconds:.1f} s. Milliseconds a pair in the job's stages: {stages}.",
+        f"{report.median_start_seconds:.1f} s. Milliseconds per pair in the "
+        f"stages of the job: {stages}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -264,15 +267,15 @@ def main(
     device: Literal["cpu", "cuda"] = "cpu",
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure the job against a bare loop over the same pairs in plain processes, by turns.
+    """Measure the job against a bare loop over the same pairs in plain processes, alternately.
 
     Args:
-        width: Width of the generated pairs.
-        height: Height of the generated pairs.
-        pairs: Number of pairs in each round, either way.
+        width: Width of the synthetic pairs in pixels.
+        height: Height of the synthetic pairs in pixels.
+        pairs: Number of pairs per round, for both the bare loop and the job.
         workers: Number of plain processes, and of workers of the job; one per CPU by default.
         repeats: Number of rounds.
-        device: Where to compute.
+        device: Device to compute on.
         json_output: Print JSON instead of the table.
     """
     with terminal_progress() as progress:

@@ -1,4 +1,4 @@
-"""The processes of a run, seen from outside: how to start them and what they cost."""
+"""Starting the processes of a run and measuring their use of CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Role = Literal["driver", "workers", "ray"]
 ROLES: tuple[Role, ...] = ("driver", "workers", "ray")
 
 IRFUSE = (sys.executable, "-m", "irfuse")
-"""The command line, as it is installed."""
+"""Command line of this checkout."""
 _EVERY_S = 0.5
 _LONGEST_LOOK_S = 5.0
 
 
 def find_workers(root: int) -> list[psutil.Process]:
-    """Return the processes below `root` that hold a loaded method."""
+    """Return the worker processes below `root`."""
     return [process for process in _below(root) if _is_worker(process)]
 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the processes that are started meanwhile."""
+    """Set environment variables for the processes that are started in the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -48,7 +48,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def repeatedly(look: Callable[[], None]) -> Iterator[None]:
-    """Look at something twice a second, in a thread, for as long as the block lasts."""
+    """Call a function twice per second, in a thread, for the duration of the block."""
     done = threading.Event()
 
     def watch() -> None:
@@ -66,7 +66,7 @@ def repeatedly(look: Callable[[], None]) -> Iterator[None]:
 
 
 class CpuWatch:
-    """CPU seconds of a driver, of its workers and of all other processes below it."""
+    """Measures the CPU time of a driver, of its workers and of all other processes below it."""
 
     def __init__(self, driver: int) -> None:
         self._driver = driver
@@ -74,7 +74,7 @@ class CpuWatch:
         self._totals: list[tuple[float, dict[Role, float]]] = []
 
     def look(self) -> None:
-        """Note what each process has used so far."""
+        """Record the CPU time of each process so far."""
         for process in _below(self._driver):
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
@@ -101,7 +101,7 @@ class CpuWatch:
 
 
 class GpuWatch:
-    """Share of time in which the busiest GPUs compute, as the driver of NVIDIA's GPUs tells it."""
+    """Measures the share of time in which the busiest GPUs compute, as reported by nvidia-smi."""
 
     def __init__(self, gpus: int = 1) -> None:
         self._gpus = gpus
@@ -109,7 +109,7 @@ class GpuWatch:
         self._busy: list[tuple[float, float]] = []
 
     def look(self) -> None:
-        """Note how busy the GPUs were of late, on average; nothing where there is none."""
+        """Record the current mean utilisation of the GPUs, if there are any."""
         if self._program is None:
             return
         query = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
@@ -123,7 +123,7 @@ class GpuWatch:
                 self._busy.append((time.time(), sum(busiest) / len(busiest) / 100))
 
     def between(self, start: float, stop: float) -> float | None:
-        """Return the mean share between two moments; None if nothing was seen."""
+        """Return the mean share between two moments, or None if there are no samples."""
         seen = [share for moment, share in self._busy if start <= moment <= stop]
         return sum(seen) / len(seen) if seen else None
 

@@ -1,6 +1,6 @@
-"""A long run whose workers and drivers are killed at random, and a check of every row afterwards.
+"""Soak test: a long run whose workers and drivers are killed at random, and a check of every row.
 
-`python -m tests.acceptance.soak`, in a checkout; see the README beside it.
+Run `python -m tests.acceptance.soak` in a checkout; see the README in this folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from cluster.session import ClusterOptions, ray_session
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError, RunFailedError
 from jobs.bench.measuring import Report, describe_machine, versions
-from jobs.console.progress import Progress, SilentProgress, terminal_progress
+from jobs.console.progress import terminal_progress
+from jobs.progress import Progress, SilentProgress
 from tests.acceptance.console import JsonOutput, run_app, show
 from tests.acceptance.inspection import inspect_rows, write_collection
 from tests.acceptance.processes import IRFUSE, find_workers
@@ -38,29 +39,29 @@ _STUCK_S = 900.0
 
 
 class SoakReport(Report):
-    """What the measurement found."""
+    """Result of the soak test."""
 
     pairs: int
-    """Of the collection."""
+    """Number of pairs of the collection."""
     seconds: float
-    """Until the last driver had finished."""
+    """Time until the last driver finished."""
     workers_killed: int
-    """By SIGKILL."""
+    """Number of workers that were killed by SIGKILL."""
     drivers_killed: int
-    """By SIGKILL; each was started again."""
+    """Number of drivers that were killed by SIGKILL and started again."""
     lost: int
-    """Pairs without a row."""
+    """Number of pairs without a row."""
     doubled: int
-    """Rows of a pair that has one already."""
+    """Number of additional rows of pairs that already have one."""
     wrong: int
-    """Rows that are not what an undisturbed process computes, or not in the manifest's order."""
+    """Number of rows that differ from an undisturbed computation or from the manifest's order."""
     strays: list[str]
-    """Objects at the output location that belong to no run."""
+    """Objects at the output location that do not belong to the run."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def flawless(self) -> bool:
-        """Whether every pair has its one right row, and nothing else is there."""
+        """Whether every pair has exactly one correct row, and there are no other objects."""
         return not (self.lost or self.doubled or self.wrong or self.strays)
 
 
@@ -73,27 +74,27 @@ def measure_soak(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SoakReport:
-    """Fuse and score a made-up collection while workers and drivers are killed.
+    """Fuse and score a synthetic collection while workers and drivers are killed.
 
     Args:
-        pairs: Of the collection.
-        side: Of the images.
-        kill_every: Seconds between two kills, of any worker or the driver.
-        workers: Of the run.
-        seed: Of the choice of victims.
-        progress: Where to tell how far it is.
+        pairs: Number of pairs of the collection.
+        side: Side of the images in pixels.
+        kill_every: Seconds between two kills of a worker or the driver.
+        workers: Number of workers of the run.
+        seed: Seed of the choice of processes to kill.
+        progress: Receives the progress; silent by default.
 
     Raises:
         InvalidValueError: A number is out of its range.
-        RunFailedError: A driver ended by itself with an error, or nothing moved for a quarter of an
-            hour.
+        RunFailedError: A driver ended by itself with an error, or there was no progress for 15
+            minutes.
     """
     if min(pairs, side, workers) < 1 or not 0 < kill_every < math.inf:
         raise InvalidValueError("Expected at least one pair, pixel and worker, and some seconds")
     progress = progress or SilentProgress()
     with tempfile.TemporaryDirectory(prefix="irfuse-soak-") as name:
         source, out = Store(f"{name}/pairs"), Store(f"{name}/run")
-        progress.message("Making the collection")
+        progress.message("Writing the collection")
         write_collection(source, pairs, side)
         started = time.monotonic()
         with ray_session(ClusterOptions(address="local", workers=workers)) as address:
@@ -109,7 +110,7 @@ def measure_soak(
             )
             kills.run_until_done()
         seconds = time.monotonic() - started
-        progress.message("Looking at every row")
+        progress.message("Checking every row")
         found = inspect_rows(source, out, pairs)
     return SoakReport(
         machine=describe_machine("cpu"),
@@ -127,7 +128,7 @@ def measure_soak(
 
 @dataclass
 class _Killing:
-    """Runs drivers, one after the other, and kills them and their workers by turns."""
+    """Runs drivers one after another, and kills them and their workers alternately."""
 
     source: Store
     out: Store
@@ -136,12 +137,12 @@ class _Killing:
     every: float
     generator: random.Random
     errors: Path
-    """Where the driver writes what it has to say."""
+    """File with the output of the driver."""
     progress: Progress
     killed: Counter[str] = field(default_factory=Counter)
 
     def run_until_done(self) -> None:
-        """Start drivers until one comes to an end by itself."""
+        """Start drivers until one finishes by itself."""
         next_kill = time.monotonic() + self.every
         last_progress_at, done = time.monotonic(), -1
         driver = self._start()
@@ -178,7 +179,7 @@ class _Killing:
             return subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=errors)
 
     def _kill_one(self, driver: subprocess.Popen[bytes]) -> bool:
-        """Kill a worker or the driver; returns whether it was the driver."""
+        """Kill a worker or the driver, and return whether it was the driver."""
         victim = self.generator.choice([None, *find_workers(os.getpid())])
         if victim is None:
             driver.kill()
@@ -192,7 +193,7 @@ class _Killing:
 
 
 def print_report(console: Console, report: SoakReport) -> None:
-    """Print what was killed, and what is wrong with the rows."""
+    """Print the numbers of kills and of errors in the rows."""
     table = Table(title=report.machine, title_justify="left", show_header=False)
     table.add_column("what")
     table.add_column("count", justify="right")
@@ -225,11 +226,11 @@ def main(
     The exit status is 1 if a row is lost, doubled or wrong.
 
     Args:
-        pairs: Number of pairs of the generated collection.
+        pairs: Number of pairs of the synthetic collection.
         size: Side of the images in pixels.
         kill_every: Time between two kills, such as 15s or 2m.
         workers: Number of workers of the run.
-        seed: Seed of the choice of victims.
+        seed: Seed of the choice of processes to kill.
         json_output: Print JSON instead of the table.
     """
     with terminal_progress() as progress:
@@ -250,7 +251,7 @@ def parse_seconds(text: str) -> float:
     """Return the seconds of a time such as 15s, 2m or 1h.
 
     Raises:
-        InvalidValueError: The text is no time.
+        InvalidValueError: The text is not a time.
     """
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)

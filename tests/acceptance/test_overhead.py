@@ -53,7 +53,7 @@ def test_ratio_and_start_are_medians_of_the_rounds() -> None:
     output = io.StringIO()
     print_report(Console(file=output, width=160), report)
     assert "0.900" in output.getvalue()
-    assert "m; 64x48, 4 pairs a round, workers: 1" in output.getvalue()
+    assert "m; 64x48, 4 pairs per round, workers: 1" in output.getvalue()
     assert "Median ratio 0.700, median start 11.0 s." in output.getvalue()
 
 
@@ -63,7 +63,7 @@ def test_measurements_of_nothing_are_refused(setting: dict[str, int]) -> None:
         measure_overhead(**setting)  # type: ignore[arg-type]
 
 
-def test_time_of_a_drivers_processes_is_told_by_role() -> None:
+def test_time_of_a_drivers_processes_is_reported_by_role() -> None:
     started = time.time()
     nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}])\n{BUSY}"
     with subprocess.Popen([sys.executable, "-c", nested]) as driver:
@@ -77,7 +77,7 @@ def test_time_of_a_drivers_processes_is_told_by_role() -> None:
     assert watch.between(0.0, 1.0) == {"driver": 0.0, "workers": 0.0, "ray": 0.0}
 
 
-def test_a_gpus_share_is_the_mean_of_what_its_driver_tells(
+def test_a_gpus_share_is_the_mean_that_its_driver_reports(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = f"{tmp_path}/nvidia-smi"

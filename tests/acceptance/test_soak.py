@@ -99,7 +99,7 @@ def test_a_run_survives_the_soak() -> None:
     assert report.workers_killed + report.drivers_killed > 0
 
 
-def test_what_the_soak_found_is_printed() -> None:
+def test_result_of_the_soak_is_printed() -> None:
     report = SoakReport(
         machine="m", versions={}, pairs=12_345, seconds=67.8, workers_killed=9, drivers_killed=4,
         lost=1, doubled=2, wrong=3, strays=["x"],

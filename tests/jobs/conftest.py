@@ -1,4 +1,4 @@
-"""What the tests of whole runs share: collections, and runs that nothing happened to."""
+"""Fixtures of the tests of runs: collections, and undisturbed runs."""
 
 from pathlib import Path
 

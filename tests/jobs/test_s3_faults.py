@@ -90,7 +90,7 @@ def keys_at(url: str, s3: S3Server) -> list[str]:
 
 
 @pytest.mark.parametrize("server", ["s3_moto", pytest.param("s3_seaweed", marks=pytest.mark.slow)])
-def test_passing_faults_are_not_noticed_in_what_a_run_leaves(
+def test_transient_faults_do_not_change_the_results_of_a_run(
     server: str,
     request: pytest.FixtureRequest,
     collection: Path,

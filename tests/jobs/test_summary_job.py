@@ -114,7 +114,7 @@ def test_a_damaged_shard_is_named(out: Store) -> None:
         summarize(SummarizeOptions(outs=(out.url,)))
 
 
-def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
+def test_a_location_without_a_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="contains no run"):
         status(StatusOptions(out=str(tmp_path / "x")))
 

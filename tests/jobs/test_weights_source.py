@@ -19,7 +19,7 @@ from fusion_core.errors import WeightsError
 from fusion_core.methods import get_method
 from fusion_core.networks.weights import read_bundled_weights
 from irfuse import RunOptions
-from jobs.console.progress import SilentProgress
+from jobs.progress import SilentProgress
 from jobs.weights import find_stored_weights
 
 SECRET = "hushhush"

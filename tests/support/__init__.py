@@ -1,1 +1,1 @@
-"""Real processes for the tests: a Ray cluster, S3 servers and the command line."""
+"""Support for the tests: a Ray cluster, S3 servers, the command line, and references."""

@@ -1,4 +1,4 @@
-"""The `irfuse` command: in this process, or as one of its own, which a test may signal or kill."""
+"""The `irfuse` command, in this process or in a separate process that a test may signal or kill."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from support.processes import end_session
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a finished command left behind."""
+    """Exit code and output of a finished command."""
 
     returncode: int
     stdout: str
@@ -27,14 +27,14 @@ class CommandResult:
 
 
 def _heed_interrupts() -> None:
-    """Undo what a shell does to its background jobs, whose children ignore SIGINT."""
+    """Handle SIGINT, which background jobs of a shell ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class RunningCommand:
-    """A command that leads a session of its own; leaving the context ends the whole session.
+    """A command in its own session, all of whose processes are ended with the context.
 
-    Output goes to files: a pipe would stay open while children of a killed driver live on.
+    Output goes to files, because a pipe would stay open until the children of a killed driver end.
     """
 
     def __init__(self, command: Sequence[str], *, env: dict[str, str] | None = None) -> None:
@@ -65,12 +65,12 @@ class RunningCommand:
 
     @property
     def stdout(self) -> str:
-        """What it has written to standard output so far."""
+        """Standard output so far."""
         return self._outputs[0].read_text(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """What it has written to standard error so far."""
+        """Standard error so far."""
         return self._outputs[1].read_text(errors="replace")
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -85,7 +85,7 @@ class RunningCommand:
         """Wait for the driver alone and return its result.
 
         Raises:
-            TimeoutError: it still runs; the message holds what it has written.
+            TimeoutError: The driver is still running; the message contains its output.
         """
         try:
             code = self._process.wait(timeout)
@@ -132,7 +132,7 @@ def call_cli(*args: object, env: dict[str, str] | None = None) -> CommandResult:
     except SystemExit as ended:
         code = ended.code
     finally:
-        signal.signal(signal.SIGTERM, on_sigterm)  # the command has put its own in the place
+        signal.signal(signal.SIGTERM, on_sigterm)  # the command has replaced it
     return CommandResult(
         code if isinstance(code, int) else int(code is not None),
         stdout.getvalue(),

@@ -1,4 +1,4 @@
-"""Small collections of pairs, and the rows that runs leave behind."""
+"""Small collections of pairs, and the rows of runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from fusion_core.images.synthetic import synthetic_pair
 from jobs.options import RunOptions
 
 PAIRS = 60
-"""Of the collection of runs that something happens to."""
+"""Number of pairs in the collection of runs that are disturbed."""
 SMALL = 6
-"""Pairs of the collection of runs that tests only read."""
+"""Number of pairs in the collection of runs that tests only read."""
 SHARD_SIZE = 3
 SIZES = ((48, 64), (33, 57), (64, 48))
 _VOLATILE = ("attempt", "node", "read_ms", "decode_ms", "fuse_ms", "score_ms", "encode_ms")
@@ -34,7 +34,7 @@ def write_pairs(
 ) -> Store:
     """Write `ir/NNNN.png` and `vis/NNNN.png` in several sizes; every third visible is gray.
 
-    A larger `scale` makes larger images, for runs that must last until something happens to them.
+    A larger `scale` makes larger images, for runs that must last long enough to be disturbed.
     """
     store = Store(str(folder), storage_options)
     for number in range(count):
@@ -58,7 +58,7 @@ def read_rows(
 
 
 def stable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out what may differ between two computations of the same row."""
+    """Return rows without the columns that may differ between two computations."""
     return [{k: v for k, v in row.items() if k not in _VOLATILE} for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""What the developer's shell may not decide: credentials, clusters, proxies and threads."""
+"""Isolation from the developer's environment: credentials, clusters, proxies and threads."""
 
 import os
 import secrets
@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 POISON = Path(__file__).parent / "poison"
-"""On PYTHONPATH, makes marked images deadly for the worker that decodes them."""
+"""Folder for PYTHONPATH that makes workers die when they decode marked images."""
 
 
 def isolate(environ: MutableMapping[str, str]) -> None:
@@ -20,7 +20,7 @@ def isolate(environ: MutableMapping[str, str]) -> None:
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
-        # Without this, Ray on Linux replaces 127.0.0.1 by the machine's outward address.
+        # Without this, Ray on Linux replaces 127.0.0.1 with the external address of the machine.
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
         RAY_USAGE_STATS_ENABLED="0",
         OMP_NUM_THREADS="1",

@@ -1,6 +1,6 @@
-"""`python -m support.guard OWNER_PID COMMAND...`: run COMMAND no longer than the owner lives.
+"""Run a command until its owner ends: `python -m support.guard OWNER_PID COMMAND...`.
 
-A server must not outlive its test session, even one that was killed and could not clean up.
+A server must not outlive its test session, even if the session is killed.
 """
 
 import signal
@@ -14,7 +14,7 @@ from support.processes import end_session, is_alive
 
 
 def find_guard(pid: int) -> psutil.Process | None:
-    """Return the living guard with this id; None if it is gone and its id perhaps reused."""
+    """Return the running guard with this id, or None if it has ended, even if the id is reused."""
     try:
         process = psutil.Process(pid)
         return process if "support.guard" in process.cmdline() else None
@@ -23,7 +23,7 @@ def find_guard(pid: int) -> psutil.Process | None:
 
 
 def main(owner_pid: int, command: list[str]) -> int:
-    """Run the command until it ends, the owner is gone or this process is asked to end."""
+    """Run the command until it ends, its owner ends, or this process receives a signal."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     owner = psutil.Process(owner_pid)
     server = subprocess.Popen(command, start_new_session=True)

@@ -1,7 +1,7 @@
-"""Made-up weights of the networks that methods use, as their files hold them, and sources to fuse.
+"""Random weights of the networks of the methods in the format of their files, and sources.
 
-Each tensor is drawn once a process, whatever network and depth it is wanted for: torchvision's
-ResNets have the same shapes under the same names.
+Each tensor is drawn once per process for all networks and depths, because torchvision's ResNets
+have the same shapes under the same names.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ NOISE = 6.0
 
 @functools.cache
 def tensor_shapes(model: str) -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of torchvision's state dict, in its order, counters left out."""
+    """Return names and shapes of torchvision's state dict, in its order, without counters."""
     import torchvision  # type: ignore[import-untyped]
 
     with torch.device("meta"):
@@ -62,7 +62,7 @@ def tensor_shapes(model: str) -> dict[str, tuple[int, ...]]:
 
 
 def needed_names(backbone: BackboneName, layer: str) -> list[str]:
-    """Return the names of the tensors from the first as far as a layer."""
+    """Return the names of the tensors up to a layer."""
     names = list(tensor_shapes(backbone))
     module = _last_module(backbone, layer)
     last = max(index for index, name in enumerate(names) if name.startswith(f"{module}."))
@@ -70,7 +70,7 @@ def needed_names(backbone: BackboneName, layer: str) -> list[str]:
 
 
 def network_state(backbone: BackboneName, layer: str) -> State:
-    """Return random tensors of a network as far as a layer."""
+    """Return random tensors of a network up to a layer."""
     shapes = tensor_shapes(backbone)
     return {name: draw_tensor(name, shapes[name]) for name in needed_names(backbone, layer)}
 
@@ -90,7 +90,7 @@ def draw_tensor(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def whole_state(model: str, layer: str | None = None) -> dict[str, Tensor]:
-    """Return all of torchvision's state dict: what is not needed for the layer is 0 in float16."""
+    """Return torchvision's complete state dict, with float16 zeros after the layer."""
     needed = set(needed_names(model, layer)) if layer else set()  # type: ignore[arg-type]
     return {
         name: torch.from_numpy(draw_tensor(name, shape))
@@ -113,7 +113,7 @@ def feature_extractor(
     """Return a network with the random weights, on the CPU."""
     weights = network_weights(layers.backbone, layers.names[-1])
     device = torch.device("cpu")
-    with torch.inference_mode(False):  # for whoever comes next
+    with torch.inference_mode(False):  # for later users of the cached tensors
         return FeatureExtractor(layers, weights, device, input_scale=input_scale, detail=detail)
 
 
@@ -162,7 +162,7 @@ def gray_levels(found: Tensor, expected: NDArray[np.float64]) -> float:
 
 
 def _last_module(backbone: BackboneName, layer: str) -> str:
-    """Name the last module of a layer: `relu2_1`, `conv1`, `conv3` or `conv3_1` for example."""
+    """Return the name of the last module of a layer such as `relu2_1`, `conv3` or `conv3_1`."""
     if backbone == "vgg19":
         return f"features.{VGG19_BLOCKS[VGG_LAYERS.index(layer)][0]}"
     if layer == "conv1":

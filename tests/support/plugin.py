@@ -23,14 +23,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the shared servers with the session, that is in the controller of pytest-xdist."""
+    """End the shared servers at the end of the session, in the controller of pytest-xdist."""
     if not _is_xdist_worker(config):
         _services(config).end()
 
 
 @pytest.fixture(autouse=True)
 def isolated_test() -> Iterator[None]:
-    """Use one torch thread and undo what a test, or the code in it, does to the environment."""
+    """Use one torch thread, and restore the environment after the test."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     with patch.dict(os.environ):
@@ -74,7 +74,7 @@ def shared_reference() -> Path:
     """Folder of the published reference data: images, weights and scores."""
     folder = PROJECT_ROOT.parent / "shared" / "reference"
     if not folder.is_dir():
-        pytest.skip("the published reference data is not beside the project")
+        pytest.skip("the published reference data is not available next to the project")
     return folder
 
 
@@ -83,7 +83,7 @@ def _is_xdist_worker(config: pytest.Config) -> bool:
 
 
 def _services(config: pytest.Config) -> Services:
-    """Place the session's servers in the folder, and under the process, that all workers share."""
+    """Return the servers of the session, which all workers share."""
     base: Path = config._tmp_path_factory.getbasetemp()
     if _is_xdist_worker(config):
         return Services(base.parent, os.getppid())

@@ -16,10 +16,10 @@ T = TypeVar("T")
 def wait_until(
     condition: Callable[[], T | None], *, timeout: float, what: str, interval: float = 0.05
 ) -> T:
-    """Poll until `condition` returns something true and return that.
+    """Poll until `condition` returns a true value, and return it.
 
     Raises:
-        TimeoutError: `timeout` seconds passed first.
+        TimeoutError: The condition was not met within `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -30,7 +30,7 @@ def wait_until(
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether this very process still runs; neither a zombie nor a reused id counts."""
+    """Whether the process is still running; a zombie or a reused id does not count."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -38,9 +38,9 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def session_members(leader_pid: int) -> list[psutil.Process]:
-    """Return the living processes of a session, orphans of its leader included.
+    """Return the running processes of a session, including orphans of its leader.
 
-    Ray gives its workers process groups of their own, but all stay in the session.
+    Ray creates process groups for its workers, but they stay in the session.
     """
     return [
         process
@@ -50,7 +50,7 @@ def session_members(leader_pid: int) -> list[psutil.Process]:
 
 
 def end_session(leader_pid: int, *, patience: float = 15.0) -> None:
-    """Ask the leader of a session to end, then kill what is left of the session."""
+    """Terminate the leader of a session, then kill the remaining processes of the session."""
     with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
         leader = psutil.Process(leader_pid)
         leader.terminate()
@@ -59,7 +59,7 @@ def end_session(leader_pid: int, *, patience: float = 15.0) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on, below the range used for outgoing connections."""
+    """Return unused ports below the range of outgoing connections."""
     ports: set[int] = set()
     while len(ports) < count:
         port = random.randint(15_000, 32_000)

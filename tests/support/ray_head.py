@@ -1,7 +1,7 @@
-"""`python -m support.ray_head ADDRESS_FILE CPUS...`: hold a Ray cluster until SIGTERM.
+"""Run a Ray cluster until SIGTERM: `python -m support.ray_head ADDRESS_FILE CPUS...`.
 
-The first number is the head's CPUs, each further one makes a node of its own. Its workers die of
-images that are marked as poison.
+The first number is the CPUs of the head, each further one those of an additional node. Workers die
+when they decode images that are marked as poison.
 """
 
 import os
@@ -26,12 +26,12 @@ def prepare_ray(folder: Path) -> Launch:
 
 
 def prepare_nodes(folder: Path) -> Launch:
-    """Describe the process of a cluster whose head only watches over two nodes of one CPU."""
+    """Describe the process of a cluster of two nodes with one CPU, and a head without CPUs."""
     return _prepare(folder, [0, 1, 1])
 
 
 def add_node(folder: Path) -> None:
-    """Let a cluster grow by one node, and wait until it has."""
+    """Add a node to a cluster, and wait until it is ready."""
     request = folder / _ADD
     request.touch()
     wait_until(lambda: not request.exists(), timeout=60, what="another node")
@@ -50,7 +50,7 @@ def _prepare(folder: Path, cpus: list[int]) -> Launch:
 
 
 def main(address_file: Path, cpus: list[int]) -> None:
-    """Start the nodes, publish the address and wait to be ended."""
+    """Start the nodes, publish the address and wait for a signal."""
     _exit_on_sigterm()
     # Unix sockets live below this folder and their paths may not exceed 107 bytes.
     with TemporaryDirectory(prefix="irfuse-ray-", ignore_cleanup_errors=True) as folder:
@@ -67,7 +67,7 @@ def main(address_file: Path, cpus: list[int]) -> None:
         try:
             for count in cpus[1:]:
                 cluster.add_node(**node, num_cpus=count)
-            _exit_on_sigterm()  # in place of Ray's handler, which first drains for up to 30 s
+            _exit_on_sigterm()  # replaces Ray's handler, which drains for up to 30 s
             unfinished = address_file.with_suffix(".unfinished")
             unfinished.write_text(cluster.address)
             unfinished.rename(address_file)

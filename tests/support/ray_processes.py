@@ -1,4 +1,4 @@
-"""The processes behind a Ray cluster on this machine, for tests that end or stop them."""
+"""The processes of a Ray cluster on this machine, for tests that kill or stop them."""
 
 import signal
 from contextlib import suppress
@@ -38,7 +38,7 @@ def kill(process: psutil.Process) -> None:
 
 
 def kill_node(raylet: psutil.Process) -> None:
-    """End a node with all that runs on it at once, as a machine that loses power."""
+    """Kill all processes of a node at once, as in a loss of power."""
     processes = [raylet, *raylet.children(recursive=True)]
     for process in processes:
         with suppress(psutil.NoSuchProcess):

@@ -44,7 +44,7 @@ def run_record(info: FrozenInfo, **changed: Any) -> RunRecord:
 def worker_config(
     out: Store, info: FrozenInfo, *, weights: Weights | None = None, **changed: Any
 ) -> WorkerConfig:
-    """What the worker of such a run is told; random weights by default."""
+    """The settings of a worker of such a run, with random weights by default."""
     return WorkerConfig(run_record(info, **changed), out, weights or Weights.from_seed(0))
 
 

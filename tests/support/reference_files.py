@@ -1,4 +1,4 @@
-"""Image files of every readable format, as other programs write them."""
+"""Image files of every readable format, as written by other programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def noise(*shape: int, seed: int = 0, dtype: type = np.uint8) -> NDArray[Any]:
-    """Draw levels over the whole range of the type."""
+    """Draw levels over the full range of the type."""
     high = int(np.iinfo(dtype).max) + 1
     return np.random.default_rng(seed).integers(0, high, shape, dtype=dtype)
 
@@ -45,7 +45,7 @@ def tiff_file(image: NDArray[Any], **options: Any) -> bytes:
 
 
 def deep_png(image: NDArray[np.uint16]) -> bytes:
-    """Encode 16 bits a channel as PNG."""
+    """Encode an image with 16 bits per channel as PNG."""
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(image)))
 
 
@@ -66,7 +66,7 @@ def plain_pnm_file(image: NDArray[Any]) -> bytes:
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    """Return a valid one-bit PNG whose header says any size and whose data are almost nothing."""
+    """Return a valid one-bit PNG with any size in its header and almost no data."""
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     data = zlib.compress(bytes(1000))
     return (
@@ -78,7 +78,7 @@ def png_claiming(width: int, height: int) -> bytes:
 
 
 def tiff_of_tags(*tags: tuple[int, int, tuple[int, ...]], data: bytes = bytes(64)) -> bytes:
-    """Write a little-endian TIFF out of (code, 3 for short or 4 for long, values)."""
+    """Write a little-endian TIFF from tuples of code, type (3: short, 4: long) and values."""
     directory = 8 + len(data)
     extra = directory + 2 + 12 * len(tags) + 4
     entries, overflow = b"", b""

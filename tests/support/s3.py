@@ -1,4 +1,4 @@
-"""S3 servers as processes of their own: moto, and SeaweedFS, which checks credentials."""
+"""S3 servers as separate processes: moto, and SeaweedFS, which checks credentials."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from support.services import Connection, Launch
 
 @dataclass(frozen=True)
 class S3Server:
-    """How to reach one S3 server."""
+    """Address and credentials of an S3 server."""
 
     endpoint_url: str
     access_key: str = "test"
@@ -38,7 +38,7 @@ class S3Server:
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment variables for a process that shall use this server as its S3."""
+        """Environment variables for a process that uses this server as its S3."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -50,7 +50,7 @@ class S3Server:
 
     @property
     def read_only(self) -> "S3Server":
-        """The same server for someone who may read and list, where the server checks that."""
+        """The same server with credentials that permit only reading and listing."""
         return replace(self, access_key="reader", secret_key="readersecret")
 
     def client(self) -> Any:
@@ -70,13 +70,13 @@ class S3Server:
         )
 
     def new_bucket(self) -> str:
-        """Create an empty bucket with a name never used before and return the name."""
+        """Create an empty bucket with a new name, and return the name."""
         name = f"bucket-{uuid4().hex}"
         self.client().create_bucket(Bucket=name)
         return name
 
     def answers(self) -> bool:
-        """Tell whether the server takes a bucket and an object."""
+        """Whether the server accepts a bucket and an object."""
         try:
             self.client().put_object(Bucket=self.new_bucket(), Key="probe", Body=b"probe")
         except (BotoCoreError, ClientError):

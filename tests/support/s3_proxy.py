@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that brings faults about, each a counted number of times."""
+"""A proxy for an S3 server that injects faults, each a given number of times."""
 
 import math
 import os
@@ -22,7 +22,7 @@ _BETWEEN_TWO_PARTIES = ("connection", "expect", "keep-alive", "transfer-encoding
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request of a client, which goes to the S3 server unchanged unless a fault matches it."""
+    """One request of a client, which is forwarded to the S3 server unless a fault matches it."""
 
     protocol_version = "HTTP/1.1"
     server: "_Server"
@@ -39,7 +39,7 @@ class Exchange(BaseHTTPRequestHandler):
         return int(self.headers.get("Content-Length") or 0)
 
     def ask(self, body: bytes) -> HTTPConnection:
-        """Send the request to the S3 server, whose Host header is signed and stays."""
+        """Forward the request to the S3 server, with the original Host header, which is signed."""
         upstream = HTTPConnection(self.server.proxy.upstream, timeout=60)
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
@@ -49,7 +49,7 @@ class Exchange(BaseHTTPRequestHandler):
         return upstream
 
     def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Send an answer, or part of one if the headers announce more."""
+        """Send a response, or a part of it if the headers announce more."""
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in _BETWEEN_TWO_PARTIES:
@@ -60,7 +60,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def reset(self) -> None:
-        """Break the connection to the client with RST."""
+        """Reset the connection to the client."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())
@@ -74,20 +74,20 @@ class Exchange(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Discard log messages."""
 
 
 Strike = Callable[[Exchange], None]
 
 
 def passed_on(exchange: Exchange) -> None:
-    """Be a proxy."""
+    """Forward the request and the response."""
     response, body = _asked(exchange)
     exchange.answer(response.status, response.getheaders(), body)
 
 
 def refused(status: int, code: str) -> Strike:
-    """Answer with an error of S3, without asking the server."""
+    """Respond with an error of S3, without forwarding the request."""
 
     def strike(exchange: Exchange) -> None:
         exchange.rfile.read(exchange.length)
@@ -112,27 +112,27 @@ def cut_answer(exchange: Exchange) -> None:
 
 
 def cut_request(exchange: Exchange) -> None:
-    """Break the connections to both sides when the server has half of an object."""
+    """Reset the connections to both sides after the server has received half of an object."""
     upstream = exchange.ask(exchange.rfile.read(exchange.length // 2))
     upstream.close()
     exchange.reset()
 
 
 def reset(exchange: Exchange) -> None:
-    """Break the connection before the server hears of the request."""
+    """Reset the connection before the request is forwarded."""
     exchange.rfile.read(exchange.length)
     exchange.reset()
 
 
 def reset_after_taking(exchange: Exchange) -> None:
-    """Let the server take the request, and break the connection in place of an answer."""
+    """Forward the request, and reset the connection instead of sending a response."""
     response, _ = _asked(exchange)
     assert response.status == 200
     exchange.reset()
 
 
 def hang(exchange: Exchange) -> None:
-    """Take the request, and send nothing until the client gives up."""
+    """Accept the request, and send nothing until the client gives up."""
     exchange.close_connection = True
     exchange.rfile.read(exchange.length)
     exchange.connection.recv(1)
@@ -148,14 +148,14 @@ def _asked(exchange: Exchange) -> tuple[HTTPResponse, bytes]:
 
 @dataclass(eq=False)
 class Fault:
-    """What befalls requests of one method to matching addresses, as long as there is any left."""
+    """A fault for requests of one method to matching addresses, a limited number of times."""
 
     strike: Strike
     method: str
     pattern: str
     times: float
     met: int = 0
-    """How often it took place."""
+    """Number of times that the fault occurred."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -167,14 +167,14 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Exchange)
 
     def handle_error(self, *_: object) -> None:
-        """Keep what went wrong, except that a client gave up and is gone."""
+        """Record errors, except those of clients that have given up."""
         error = sys.exception()
         if isinstance(error, Exception) and not isinstance(error, OSError):
             self.proxy.errors.append(error)
 
 
 class S3Proxy:
-    """A proxy on 127.0.0.1; requests pass while no fault matches them."""
+    """A proxy on 127.0.0.1, which forwards requests that no fault matches."""
 
     def __init__(self, s3: S3Server) -> None:
         (self._port,) = free_ports(1)
@@ -182,20 +182,20 @@ class S3Proxy:
         self._faults: list[Fault] = []
         self.upstream = urlsplit(s3.endpoint_url).netloc
         self.s3 = replace(s3, endpoint_url=f"http://127.0.0.1:{self._port}")
-        """How to reach the S3 server through the proxy."""
+        """Address and credentials of the S3 server through the proxy."""
         self.requests: list[str] = []
-        """Method and address of each request that came."""
+        """Method and address of each received request."""
         self.errors: list[Exception] = []
-        """What the proxy itself did wrong."""
+        """Errors of the proxy itself."""
 
     def add(self, strike: Strike, method: str, pattern: str, times: float = 1) -> Fault:
-        """Add a fault; where several match, the one added first takes place first."""
+        """Add a fault; if several faults match, the one added first occurs first."""
         fault = Fault(strike, method, pattern, times)
         self._faults.append(fault)
         return fault
 
     def claim(self, method: str, address: str) -> Fault | None:
-        """Note a request, and take the fault that befalls it."""
+        """Record a request, and return the fault that matches it, if any."""
         with self._lock:
             self.requests.append(f"{method} {address}")
             for fault in self._faults:
@@ -206,7 +206,7 @@ class S3Proxy:
         return None
 
     def mend(self) -> None:
-        """Let every request pass from now on."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
@@ -219,7 +219,7 @@ class S3Proxy:
         self._thread.start()
 
     def down(self) -> None:
-        """End all connections, and refuse new ones."""
+        """Close all connections, and refuse new ones."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -232,7 +232,7 @@ class S3Proxy:
 
 @contextmanager
 def s3_proxy(s3: S3Server) -> Iterator[S3Proxy]:
-    """Stand before an S3 server for as long as the block lasts."""
+    """Run a proxy for an S3 server for the duration of the block."""
     proxy = S3Proxy(s3)
     proxy.up()
     try:
@@ -240,4 +240,4 @@ def s3_proxy(s3: S3Server) -> Iterator[S3Proxy]:
     finally:
         proxy.down()
     if proxy.errors:
-        raise ExceptionGroup("The proxy did not do what it should", proxy.errors)
+        raise ExceptionGroup("Errors of the proxy", proxy.errors)

@@ -1,4 +1,4 @@
-"""One server per test session: started by the first pytest-xdist worker that needs it."""
+"""Servers of a test session, started by the first pytest-xdist worker that needs them."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """A command, and a function that says how to connect once its server answers."""
+    """A command, and a function that returns the connection once its server responds."""
 
     command: list[str]
     connection: Callable[[], Connection | None]
@@ -42,10 +42,10 @@ class Services:
     owner_pid: int
 
     def get(self, name: str, prepare: Callable[[Path], Launch]) -> Connection:
-        """Return the connection of the session's server `name`, starting it when it must be.
+        """Return the connection of the session's server `name`, and start it if necessary.
 
         Raises:
-            ServiceError: it ended or stayed silent while starting; the message holds its log.
+            ServiceError: The server ended or did not respond; the message contains its log.
         """
         state = self.root / f"{name}.service.json"
         with FileLock(self.root / f"{name}.lock"):
@@ -60,7 +60,7 @@ class Services:
             return connection
 
     def end(self) -> None:
-        """End every server of the session and wait until they are gone."""
+        """End every server of the session, and wait until they have ended."""
         pids = [json.loads(path.read_text())["pid"] for path in self.root.glob("*.service.json")]
         guards = [guard for pid in pids if (guard := find_guard(pid))]
         for guard in guards:

@@ -1,4 +1,4 @@
-"""A local HTTP server of one weight file, which may also answer as servers should not."""
+"""A local HTTP server of one weight file, which can also return faulty responses."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Answer = Callable[[BaseHTTPRequestHandler, threading.Event], None]
-"""Answers one request; the event is set when the server ends."""
+"""Responds to one request; the event is set when the server ends."""
 
 
 class WeightServer:
@@ -14,7 +14,7 @@ class WeightServer:
 
     def __init__(self, port: int) -> None:
         self.requests: list[str] = []
-        """The paths that were asked for."""
+        """The requested paths."""
         self._root = f"http://127.0.0.1:{port}"
 
     def url(self, file_name: str) -> str:
@@ -64,7 +64,7 @@ def truncated_in_a_chunk(body: bytes) -> Answer:
 
 
 def stalled(body: bytes) -> Answer:
-    """Send the first half of a file, and then nothing for ever."""
+    """Send the first half of a file, and nothing afterwards."""
 
     def answer(handler: BaseHTTPRequestHandler, ended: threading.Event) -> None:
         _send_head(handler, len(body))
@@ -75,22 +75,22 @@ def stalled(body: bytes) -> Answer:
 
 
 def silent(handler: BaseHTTPRequestHandler, ended: threading.Event) -> None:
-    """Take the request, and send nothing for ever."""
+    """Accept the request, and send nothing."""
     ended.wait()
 
 
 def hung_up(handler: BaseHTTPRequestHandler, ended: threading.Event) -> None:
-    """Close the connection without an answer."""
+    """Close the connection without a response."""
 
 
 def not_http(handler: BaseHTTPRequestHandler, ended: threading.Event) -> None:
-    """Answer in another protocol."""
+    """Respond in another protocol."""
     handler.wfile.write(b"220 ready\r\n")
 
 
 @contextmanager
 def weight_server(answer: Answer) -> Iterator[WeightServer]:
-    """Serve for as long as the block lasts; afterwards connections are refused."""
+    """Serve for the duration of the block; afterwards connections are refused."""
     ended = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -102,7 +102,7 @@ def weight_server(answer: Answer) -> Iterator[WeightServer]:
             answer(self, ended)
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Discard log messages."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found = WeightServer(server.server_port)

@@ -1,1 +1,1 @@
-"""Metrics of edges: what a fused image keeps of the gradients of its sources, and what it adds."""
+"""Metrics of edges: the gradients that a fused image preserves and the artefacts that it adds."""

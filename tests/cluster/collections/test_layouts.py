@@ -90,7 +90,7 @@ def test_roadscene_pairs_the_cropped_folders_and_never_the_high_resolution_one()
     }
 
 
-def test_vifb_input_folder_stays_in_the_id_and_out_of_the_group() -> None:
+def test_vifb_input_folder_is_part_of_the_id_but_not_of_the_subset() -> None:
     found = find_pairs(["input/IR/carLight.jpg", "input/VI/carLight.jpg"])
     assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [("input/carLight", "")]
 
@@ -331,7 +331,7 @@ def test_numbered_files_without_partner_are_never_paired_with_each_other() -> No
     assert (ids(found), found.single) == (["1"], ["IR2.png", "VIS3.png"])
 
 
-def test_trailing_letters_that_tell_views_apart_are_not_removed() -> None:
+def test_trailing_letters_that_distinguish_views_are_not_removed() -> None:
     found = find_pairs([f"{name}.png" for name in ("IR_s_a", "IR_s_b", "VIS_s_a", "VIS_s_c")])
     assert (ids(found), found.single) == (["s_a"], ["IR_s_b.png", "VIS_s_c.png"])
 
@@ -559,7 +559,7 @@ def test_number_for_a_shared_id_never_takes_the_id_of_another_pair() -> None:
     }
 
 
-def test_suffixed_folder_beside_plain_folders_keeps_its_own_partner() -> None:
+def test_suffixed_folder_next_to_plain_folders_keeps_its_own_partner() -> None:
     keys = [f"a{mark}{m}/1.png" for mark in "_/" for m in ("ir", "vis")]
     assert halves(find_pairs(keys)) == [
         ("a/ir/1.png", "a/vis/1.png"),

@@ -151,12 +151,12 @@ def test_an_empty_location_stays_a_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\x00\x01\x02", "ir_uri,vis_uri\n/a\n"])
-def test_what_is_not_csv_is_a_clear_error(tmp_path: Path, text: str) -> None:
+def test_an_invalid_csv_file_is_a_clear_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(ManifestError):
         read(write_csv(tmp_path, text))
 
 
-def test_what_is_not_parquet_is_a_clear_error(tmp_path: Path) -> None:
+def test_an_invalid_parquet_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "list.parquet").write_bytes(b"not parquet at all")
     with pytest.raises(ManifestError, match="not a Parquet manifest"):
         read(Store(str(tmp_path)), "list.parquet")
@@ -172,7 +172,7 @@ def test_a_remote_manifest_may_not_name_local_files(uri: str) -> None:
     assert next(allowed).column("ir_uri").to_pylist() == [uri]
 
 
-def test_a_remote_manifest_may_not_point_above_itself() -> None:
+def test_a_remote_manifest_may_not_refer_to_parent_folders() -> None:
     store = Store("memory://manifests/inner")
     store.write("list.csv", b"ir_uri,vis_uri\na/../../x.png,b.png\n")
     with pytest.raises(ManifestError, match="outside of its folder"):

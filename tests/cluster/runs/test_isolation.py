@@ -19,7 +19,7 @@ class FakeMethod:
 
 
 class FakeWorker:
-    """Answers every actor call with a made-up reference and remembers it."""
+    """Returns a fake reference for every actor call and records the call."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -47,7 +47,7 @@ def test_rows_are_computed_in_order_and_then_committed() -> None:
     ]  # fmt: skip
 
 
-def test_one_death_is_not_enough_to_blame_a_pair() -> None:
+def test_one_death_does_not_mark_a_pair_as_failed() -> None:
     shard, worker = started([0, 1])
     shard.start_step(worker)
     assert shard.worker_died("killed")
@@ -80,7 +80,7 @@ def test_a_commit_that_keeps_killing_is_given_up() -> None:
     assert survived == [True] * (CRASHES_TO_GIVE_UP - 1) + [False]
 
 
-def test_a_lost_node_costs_the_rows_but_not_what_is_known_of_killers() -> None:
+def test_a_lost_node_discards_the_rows_but_not_the_known_failures() -> None:
     shard, worker = started([0, 1])
     for _ in range(CRASHES_TO_BLAME):
         shard.start_step(worker)

@@ -224,7 +224,7 @@ def test_without_pictures_the_scores_are_kept(tmp_path: Path) -> None:
 
 def test_another_manifest_is_refused(tmp_path: Path) -> None:
     put(tmp_path, "a.png", encode_png(IR), encode_png(VIS))
-    with pytest.raises(RunConflictError, match="not the one"):
+    with pytest.raises(RunConflictError, match="differs from the manifest"):
         processor(tmp_path, manifest_digest="0" * 64)
 
 

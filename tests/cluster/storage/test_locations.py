@@ -1,4 +1,4 @@
-"""What a manifest may name, and secrets in URLs: refused, or left out of what is shown."""
+"""Locations that a manifest may refer to, and secrets in URLs, which are rejected or redacted."""
 
 import json
 import threading
@@ -81,7 +81,7 @@ def test_relative_locations_stay_below_a_remote_manifest() -> None:
             read(Store("memory://m/inner"), uri)
 
 
-def test_names_that_only_look_like_a_way_out_are_names() -> None:
+def test_names_that_resemble_parent_folders_are_names() -> None:
     for uri in [
         "%2e%2e/x",
         "..\\x",
@@ -115,7 +115,7 @@ def test_a_secret_in_a_root_is_refused_and_not_repeated() -> None:
         assert SECRET not in str(caught.value)
 
 
-def test_a_location_is_shown_without_what_may_be_secret() -> None:
+def test_a_location_is_shown_without_secrets() -> None:
     for location, shown in [
         ("https://host/a.png?X-Amz-Signature=s/g", "https://host/a.png?..."),
         ("https://host:8080/a@b.png#token", "https://host:8080/a@b.png?..."),
@@ -136,7 +136,7 @@ def test_a_location_is_shown_without_what_may_be_secret() -> None:
         assert redact(location) == shown
 
 
-def test_every_url_in_a_message_is_shown_without_what_may_be_secret() -> None:
+def test_every_url_in_a_message_is_shown_without_secrets() -> None:
     message = "403, url='https://h/x?sig=1&b=2', then https://u:p@h/y failed"
     assert redact_text(message) == "403, url='https://h/x?...', then https://...@h/y failed"
 

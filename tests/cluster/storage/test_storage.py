@@ -38,7 +38,7 @@ def test_a_range_is_read(store: Store) -> None:
     assert store.read("a.bin", 2, 5) == b"234"
 
 
-def test_a_write_replaces_what_was_there(store: Store) -> None:
+def test_a_write_replaces_an_existing_object(store: Store) -> None:
     store.write("a.bin", b"old and longer")
     store.write("a.bin", b"new")
     assert store.read("a.bin") == b"new"
@@ -72,7 +72,7 @@ def test_an_absent_object_is_not_found(store: Store) -> None:
         store.read("absent.bin")
 
 
-def test_deleting_what_is_not_there_does_nothing(store: Store) -> None:
+def test_deleting_a_missing_object_does_nothing(store: Store) -> None:
     store.delete("absent.bin")
     store.write("a.bin", b"1")
     store.delete("a.bin")
@@ -101,7 +101,7 @@ def test_local_paths_and_file_urls_name_the_same_object(tmp_path: Path, form: st
     assert Reader().read(form.format(tmp_path / "a b.bin")) == b"content"
 
 
-def test_a_web_address_is_read_beside_the_options_of_an_object_store(tmp_path: Path) -> None:
+def test_a_web_address_is_read_in_addition_to_an_object_store(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"content")
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -123,7 +123,7 @@ def test_an_absent_bucket_is_not_found(s3: S3Server) -> None:
         Store("s3://no-such-bucket-here/x", s3.storage_options).entries()
 
 
-def test_passing_faults_are_retried_in_random_reads(
+def test_transient_faults_are_retried_in_random_reads(
     s3_moto: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(f"s3://{s3_moto.new_bucket()}", s3_moto.storage_options)
@@ -142,9 +142,7 @@ def test_passing_faults_are_retried_in_random_reads(
     assert not faults
 
 
-def test_create_works_where_there_are_no_hard_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_create_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
 

@@ -76,7 +76,7 @@ def test_a_given_time_limit_leaves_the_other_settings_of_the_client_alone(
     assert settings["retries"]["total_max_attempts"] == 1
 
 
-def test_faults_in_a_row_of_a_read_are_not_noticed(
+def test_repeated_faults_of_a_read_are_transparent(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     direct.write("a.bin", CONTENT)
@@ -85,7 +85,7 @@ def test_faults_in_a_row_of_a_read_are_not_noticed(
     assert all(fault.met for fault in faults)
 
 
-def test_faults_in_a_row_of_a_random_read_are_not_noticed(
+def test_repeated_faults_of_a_random_read_are_transparent(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     direct.write("a.bin", CONTENT)
@@ -96,7 +96,7 @@ def test_faults_in_a_row_of_a_random_read_are_not_noticed(
     assert all(fault.met for fault in faults)
 
 
-def test_faults_in_a_row_of_a_listing_are_not_noticed(
+def test_repeated_faults_of_a_listing_are_transparent(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     direct.write("a.bin", CONTENT)
@@ -105,7 +105,7 @@ def test_faults_in_a_row_of_a_listing_are_not_noticed(
     assert all(fault.met for fault in faults)
 
 
-def test_faults_in_a_row_of_a_look_at_an_object_are_not_noticed(
+def test_repeated_faults_of_an_inspection_of_an_object_are_transparent(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     direct.write("a.bin", CONTENT)
@@ -114,7 +114,7 @@ def test_faults_in_a_row_of_a_look_at_an_object_are_not_noticed(
     assert all(fault.met for fault in faults)
 
 
-def test_a_server_that_hangs_for_once_is_not_noticed(
+def test_a_server_that_hangs_once_is_transparent(
     proxy: S3Proxy, direct: Store, impatient: Store
 ) -> None:
     faults = [proxy.add(hang, method, r"/root/a\.bin") for method in ("PUT", "GET")]
@@ -133,7 +133,7 @@ def test_a_bucket_that_cannot_be_looked_at_for_a_moment_is_not_taken_for_absent(
     assert fault.met
 
 
-def test_a_bucket_that_nobody_may_look_at_is_not_taken_for_absent(
+def test_a_bucket_without_permission_to_inspect_is_not_considered_absent(
     proxy: S3Proxy, store: Store
 ) -> None:
     fault = proxy.add(refused(403, "AccessDenied"), "HEAD", r"^/bucket-\w+/?$", FOR_EVER)
@@ -142,7 +142,7 @@ def test_a_bucket_that_nobody_may_look_at_is_not_taken_for_absent(
     assert fault.met
 
 
-def test_faults_in_a_row_of_a_write_are_not_noticed(
+def test_repeated_faults_of_a_write_are_transparent(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     direct.write("a.bin", b"old")
@@ -153,7 +153,7 @@ def test_faults_in_a_row_of_a_write_are_not_noticed(
     assert all(fault.met for fault in faults)
 
 
-def test_faults_in_a_row_of_a_creation_are_not_noticed(
+def test_repeated_faults_of_a_creation_are_transparent(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     faults = add_all(proxy, WRITE_FAULTS, "PUT", r"/root/run\.json")
@@ -162,7 +162,7 @@ def test_faults_in_a_row_of_a_creation_are_not_noticed(
     assert all(fault.met for fault in faults)
 
 
-def test_a_creation_that_was_taken_unheard_still_tells_a_second_creator_that_it_is_late(
+def test_a_creation_with_a_lost_response_still_fails_for_a_second_creator(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     faults = [
@@ -175,7 +175,7 @@ def test_a_creation_that_was_taken_unheard_still_tells_a_second_creator_that_it_
     assert [fault.met for fault in faults] == [1, 1]
 
 
-def test_a_large_object_is_one_put_so_that_a_lost_answer_to_it_is_not_noticed(
+def test_a_large_object_is_one_put_so_that_a_lost_response_is_transparent(
     s3_moto: S3Server,
 ) -> None:
     size = 100 * 1024**2
@@ -188,7 +188,7 @@ def test_a_large_object_is_one_put_so_that_a_lost_answer_to_it_is_not_noticed(
     assert fault.met
 
 
-def test_a_write_that_always_breaks_half_way_leaves_nothing(
+def test_a_write_that_always_fails_halfway_leaves_nothing(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     fault = proxy.add(cut_request, "PUT", r"/root/a\.bin", FOR_EVER)
@@ -198,7 +198,7 @@ def test_a_write_that_always_breaks_half_way_leaves_nothing(
     assert fault.met >= ATTEMPTS
 
 
-def test_a_write_that_always_breaks_half_way_leaves_what_was_there(
+def test_a_write_that_always_fails_halfway_keeps_the_existing_object(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     direct.write("a.bin", b"old")
@@ -219,7 +219,7 @@ def test_a_server_that_stays_busy_is_named_with_the_location_after_a_few_attempt
     assert fault.met >= ATTEMPTS
 
 
-def test_a_server_that_comes_back_is_not_noticed(
+def test_a_server_that_comes_back_is_transparent(
     proxy: S3Proxy, direct: Store, store: Store
 ) -> None:
     direct.write("a.bin", CONTENT)

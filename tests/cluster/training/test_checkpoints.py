@@ -42,7 +42,7 @@ def test_a_checkpoint_is_read_as_it_was_written(out: Store) -> None:
     assert found.unreadable == ("a/ü.png",)
 
 
-def test_there_is_none_before_the_first(out: Store) -> None:
+def test_there_is_no_checkpoint_before_the_first_one(out: Store) -> None:
     assert find_checkpoint(out, "mine") is None
 
 

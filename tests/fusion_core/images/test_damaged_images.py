@@ -237,8 +237,8 @@ def test_bomb_is_refused_by_its_header(data: bytes) -> None:
 def test_image_just_over_the_limit_is_refused_with_the_remedy() -> None:
     message = refusal(png_claiming(8193, 8192))
     assert message == (
-        "The image says it is 8193x8192, over the limit of 67108864 pixels; "
-        "raise --max-pixels if it is meant to be that large"
+        "The size of the image is 8193x8192, over the limit of 67108864 pixels; "
+        "increase --max-pixels to accept it"
     )
 
 

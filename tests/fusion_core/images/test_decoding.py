@@ -278,7 +278,7 @@ def test_exif_rotation_is_not_applied() -> None:
     ids=["float", "float RGB", "double", "32-bit", "signed"],
 )
 def test_tiff_of_another_type_is_refused_by_name(image: Pixels, found: str) -> None:
-    with pytest.raises(ImageDecodeError, match=f"8 or 16 bits a pixel, but got .*{found}"):
+    with pytest.raises(ImageDecodeError, match=f"8 or 16 bits per pixel, but got .*{found}"):
         decode_image(tiff_file(image))
 
 

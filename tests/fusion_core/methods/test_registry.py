@@ -76,7 +76,7 @@ def test_no_method_without_weights_is_built_with_some(weightless: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, spec in METHODS.items() if spec.has_network])
-def test_a_network_without_weights_says_what_to_give(name: str) -> None:
+def test_error_for_missing_weights_contains_the_remedy(name: str) -> None:
     message = rf"^{name} needs weights: give .* with --weights FILE .*, or --weights random:0 for"
     with pytest.raises(WeightsError, match=message):
         build_method(name, METHODS[name].parameters(), None)

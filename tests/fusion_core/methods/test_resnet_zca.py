@@ -189,7 +189,7 @@ def test_whitening_some_channels_at_a_time_changes_nothing(norm: Norm) -> None:
     assert deviation(parts, whole.double().numpy()) < WEIGHT_TOLERANCE
 
 
-def test_activity_that_resizing_makes_negative_counts_as_nothing(
+def test_activity_that_resizing_makes_negative_counts_as_zero(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     features = torch.zeros(2, 1, 3, 4)
@@ -250,5 +250,5 @@ def test_layer_of_another_network_is_refused(backbone: str, layer: str) -> None:
         ResnetZcaParameters.parse({"backbone": backbone, "layer": layer})
 
 
-def test_blocks_of_the_reference_tell_the_networks_apart() -> None:
+def test_blocks_of_the_reference_distinguish_the_networks() -> None:
     assert len({sum(RESNET_BLOCKS[name]) for name in ("resnet50", "resnet101")}) == 2

@@ -341,17 +341,17 @@ def test_a_file_that_was_put_where_the_error_says_is_taken(nowhere: str) -> None
 
 WRONG = CONTENT[:-1] + b"\1"
 BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
-    "not found": (refused(404), "the server says 404 Not Found"),
-    "server error": (refused(503), "the server says 503 Service Unavailable"),
-    "another file": (whole(WRONG), "cut off, or not what torchvision published"),
-    "nothing": (whole(b""), "cut off, or not what torchvision published"),
+    "not found": (refused(404), "the server responded 404 Not Found"),
+    "server error": (refused(503), "the server responded 503 Service Unavailable"),
+    "another file": (whole(WRONG), "truncated, or not what torchvision published"),
+    "nothing": (whole(b""), "truncated, or not what torchvision published"),
     "web page": (whole(b"<html>Log in</html>"), "not what torchvision published"),
     "truncated": (truncated(CONTENT), ""),
     "truncated in a chunk": (truncated_in_a_chunk(CONTENT), ""),
     "connection closed": (hung_up, ""),
     "not HTTP": (not_http, ""),
-    "silent": (silent, "the server did not answer for 1 s"),
-    "silent from the middle on": (stalled(CONTENT), "the server did not answer for 1 s"),
+    "silent": (silent, "the server did not respond for 1 s"),
+    "silent from the middle on": (stalled(CONTENT), "the server did not respond for 1 s"),
 }
 
 
@@ -443,7 +443,7 @@ def test_a_method_with_a_network_of_its_own_has_weights_that_come_with_irfuse(me
     assert (weights.source, weights.trained) == (f"irfuse:{method}", True)
 
 
-def test_a_network_without_weights_says_what_to_give() -> None:
+def test_error_for_missing_weights_contains_the_remedy() -> None:
     parameters = METHODS["res2netfuse"].parameters.parse({"convolutions": "separate"})
     weights = find_weights("res2netfuse", parameters, None, lambda source: b"")
     assert weights is None

@@ -1,4 +1,4 @@
-"""`irfuse bench metrics`: what it measures and prints, not how fast this machine is."""
+"""`irfuse bench metrics`: measurements and output, independent of the speed of this machine."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What other people named cannot move a cursor, hide, or break a table."""
+"""Names from untrusted sources cannot move the cursor, hide, or break a table."""
 
 import csv
 import io

@@ -1,0 +1,40 @@
+"""Progress of a job, as the job reports it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cluster.runs import Snapshot
+
+
+class Progress(Protocol):
+    """Receives the progress of a job."""
+
+    def message(self, text: str) -> None:
+        """Show a message about the current activity."""
+
+    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
+        """Show the number of pairs and shards, and how many remain."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the latest counts."""
+
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Show the progress of a job in steps, with a text such as the losses."""
+
+
+class SilentProgress:
+    """Discards all progress."""
+
+    def message(self, text: str) -> None:
+        """Discard the message."""
+
+    def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
+        """Discard the plan."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Discard the counts."""
+
+    def steps(self, done: int, total: int, text: str) -> None:
+        """Discard the step."""
