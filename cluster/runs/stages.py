@@ -220,11 +220,12 @@ class PairStages:
                 yield from self._batch_step([state], stage, compute)
 
     def _encode(self, state: _PairState) -> None:
-        fused = state.fused
+        fused, origin = state.fused, self._origin
         if state.failure is None and fused is not None:
-            state.cell = self._step(
-                [state], "encode", lambda: self._origin.to_cell(state.row, fused)
-            )
+            if origin.encodes:
+                state.cell = self._step([state], "encode", lambda: origin.to_cell(state.row, fused))
+            else:
+                state.cell = origin.to_cell(state.row, fused)
         state.ir = state.vis = state.fused = None
 
     def _step(

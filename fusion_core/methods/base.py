@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusion_core.networks import Layers
 from fusion_core.papers import Paper
-from fusion_core.parameters import MethodParameters, NetworkParameters
+from fusion_core.parameters import MethodParameters
 
 FuseBatch = Callable[[Tensor], Tensor]
 """A loaded method: `(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)` float32.
@@ -66,4 +66,4 @@ class MethodSpec:
     @property
     def has_network(self) -> bool:
         """Whether the method has a network, and with it weights and a precision."""
-        return issubclass(self.parameters, NetworkParameters)
+        return not isinstance(self.weights, NoWeights)

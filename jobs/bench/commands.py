@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from cyclopts import App, Parameter
 from pydantic import BaseModel
 
+from fusion_core.choices import Autoencoder, Precision
 from fusion_core.errors import InvalidValueError
 from jobs.options import parse_key_values
 
@@ -113,10 +114,10 @@ def bench_methods(
 @bench.command(name="train")
 def bench_train(
     *,
-    method: Literal["densefuse", "res2netfuse"] | None = None,
+    method: Autoencoder | None = None,
     iterations: int = 60,
     crop: int = 256,
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Precision = "fp32",
     workers: int = 1,
     batch: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",

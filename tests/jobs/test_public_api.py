@@ -20,7 +20,6 @@ def write_foreign_files(folder: Path) -> None:
     (folder / "jobs").mkdir()
     (folder / "jobs" / "__init__.py").write_text("raise SystemExit('foreign jobs')\n")
     (folder / "fusion_core").mkdir()
-    (folder / "irfuse.py").write_text("raise SystemExit('a foreign irfuse.py was imported')\n")
     (folder / "ray.yaml").write_text("cluster_name: mine\n")
 
 
@@ -58,7 +57,7 @@ def test_a_foreign_package_that_was_imported_before_is_named(tmp_path: Path) -> 
     found = run_python(tmp_path, "import sys; sys.path.insert(0, ''); import cluster, irfuse")
     assert found.returncode == 1
     last = found.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: irfuse needs its own package 'cluster'")
+    assert last.startswith("ImportError: irfuse requires its own package 'cluster'")
     assert f"{tmp_path}/cluster.py" in last
     assert "rename that file" in last
 
@@ -68,8 +67,27 @@ def test_a_run_from_a_folder_with_foreign_files_of_the_same_names(
 ) -> None:
     store = write_pairs(tmp_path / "in", 2)
     write_foreign_files(tmp_path)
+    (tmp_path / "irfuse.py").write_text("raise SystemExit('a foreign irfuse.py was imported')\n")
     monkeypatch.chdir(tmp_path)
-    with start_cli(*run_command(store.url, tmp_path / "out", ray_address)) as command:
+    # The working directory is not on the path of the installed command, nor here. Ray's workers
+    # have it on theirs.
+    safe = {"PYTHONSAFEPATH": "1"}
+    with start_cli(*run_command(store.url, tmp_path / "out", ray_address), env=safe) as command:
         result = command.wait(timeout=120)
     assert result.returncode == 0, result.stderr
     assert [row["status"] for row in read_rows(tmp_path / "out")] == ["ok", "ok"]
+
+
+@pytest.mark.slow
+def test_a_training_from_a_folder_with_foreign_files_of_the_same_names(
+    ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_pairs(tmp_path / "in", 2)
+    write_foreign_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options = ["--iterations", "2", "--crop", "16", "--batch", "1", "--address", ray_address]
+    out = tmp_path / "out"
+    with start_cli("train", "densefuse", "--images", store.url, "--out", out, *options) as command:
+        result = command.wait(timeout=200)
+    assert result.returncode == 0, result.stderr
+    assert (out / "densefuse.safetensors").exists()

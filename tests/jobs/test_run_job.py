@@ -84,7 +84,7 @@ def test_other_settings_in_the_same_place_are_refused_by_name(small: FinishedRun
     changed = {"params": {"strategy": "l1_norm"}, "metrics": ("EN", "SCD")}
     with pytest.raises(
         RunConflictError,
-        match=r"name: .*parameters\.strategy: 'addition' there, 'l1_norm' now.*metrics: ",
+        match=r"name: .*parameters\.strategy: existing 'addition', requested 'l1_norm'.*metrics: ",
     ):
         irfuse.run(run_options(small.source, small.out, **changed))
 

@@ -206,7 +206,7 @@ def test_a_place_that_may_only_be_read_is_told_before_anything_starts(
 ) -> None:
     bucket = copy_to(s3_seaweed, collection)
     reader = s3_seaweed.read_only
-    reason = rf"Cannot write {bucket}/out/run\.json: access denied .*rights"
+    reason = rf"Cannot write {bucket}/out/run\.json: access denied .*permissions"
     with pytest.raises(AccessDeniedError, match=reason) as caught:
         irfuse.run(options(f"{bucket}/in", f"{bucket}/out", reader.storage_options))
     assert reader.secret_key not in str(caught.value)

@@ -46,7 +46,7 @@ def test_a_conflict_names_only_what_differs(tmp_path: Path) -> None:
     other = WORK.model_copy(update={"options": {"a": {"b": 5}, "c": 3}})
     with pytest.raises(RunConflictError) as caught:
         claim_location(Store(str(tmp_path)), other, WORK)
-    assert "(options.a.b: 2 there, 5 now)" in str(caught.value)
+    assert "(options.a.b: existing 2, requested 5)" in str(caught.value)
 
 
 def test_missing_and_foreign_records_are_clear_errors(tmp_path: Path) -> None:

@@ -135,8 +135,8 @@ def test_the_number_of_threads_is_restored() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 0}, "numbers of at least 1, but got 0"),
-        ({"device": "tpu"}, "Expected cpu, or cuda where there is a GPU, but got tpu"),
+        ({"width": 0}, "counts of at least 1, but got 0"),
+        ({"device": "tpu"}, "Expected cpu, or cuda if there is a GPU, but got tpu"),
         ({"variants": []}, "Expected at least one method and one precision"),
         ({"precisions": []}, "Expected at least one method and one precision"),
         ({"variants": [("nope", {})]}, "Unknown method 'nope'"),

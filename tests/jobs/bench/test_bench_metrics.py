@@ -119,12 +119,12 @@ def test_the_number_of_threads_is_put_back(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 0}, "numbers of at least 1, but got 0"),
+        ({"width": 0}, "counts of at least 1, but got 0"),
         ({"height": -1}, "of at least 1, but got -1"),
         ({"repeats": 0}, "of at least 1, but got 0"),
         ({"batch": 0}, "of at least 1, but got 0"),
         ({"metrics": []}, "Expected at least one metric"),
-        ({"device": "tpu"}, "Expected cpu, or cuda where there is a GPU, but got tpu"),
+        ({"device": "tpu"}, "Expected cpu, or cuda if there is a GPU, but got tpu"),
         ({"metrics": ["EN", "nope"]}, "Unknown metric 'nope'"),
     ],
 )
@@ -175,7 +175,7 @@ def test_the_command_prints_the_table(
         (["--size", "48x-4"], "Error: Expected a size such as 640x480, but got 48x-4"),
         (["--metrics", ","], "Error: Expected at least one metric"),
         (["--metrics", "EN,nope"], "Error: Unknown metric 'nope'; the metrics are: "),
-        (["--device", "cuda"], "Error: Expected cpu, or cuda where there is a GPU, but got cuda"),
+        (["--device", "cuda"], "Error: Expected cpu, or cuda if there is a GPU, but got cuda"),
     ],
 )
 def test_wrong_options_are_usage_errors_in_one_line(

@@ -136,3 +136,18 @@ def test_malformed_options_are_not_repeated_in_the_error() -> None:
         with pytest.raises(InvalidValueError, match="Expected") as caught:
             parse_key_values([text])
         assert "hidden" not in str(caught.value)
+
+
+def test_storage_options_are_json_objects_too_and_never_repeated(tmp_path: Path) -> None:
+    found = call_cli("status", tmp_path, "--storage-options", '{"auto_mkdir": true}')
+    assert "contains no run" in found.stderr
+    for texts in (
+        ('{"secret": "hidden",}',),
+        ('["secret=hidden"]',),
+        ("hidden",),
+        ("key=x", "secret=hidden"),
+    ):
+        found = call_cli("status", tmp_path, "--storage-options", *texts)
+        assert found.returncode == 2
+        assert "hidden" not in found.stderr
+        assert len(found.stderr.strip().splitlines()) == 1
