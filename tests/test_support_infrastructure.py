@@ -115,7 +115,8 @@ def test_the_ray_cluster_has_two_cpus_per_node(ray_nodes: list[str]) -> None:
     assert [node["Resources"]["CPU"] for node in ray.nodes()] == [2, 2]
 
 
-@pytest.mark.parametrize("ending", ["killed", pytest.param("finished", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["killed", "finished"])
 def test_workers_share_servers_that_end_with_the_controller(tmp_path: Path, ending: str) -> None:
     with start_nested_session(tmp_path) as controller:
         wait_until(
