@@ -146,13 +146,8 @@ def test_nodes_that_are_lost_with_shards_in_work_cost_no_pair(
     assert_same(out, undisturbed)
 
 
-@pytest.mark.parametrize(
-    "own_ray",
-    [
-        pytest.param(False, id="cluster"),
-        pytest.param(True, id="own ray", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow  # a killed driver is in the default run
+@pytest.mark.parametrize("own_ray", [False, True], ids=["cluster", "own ray"])
 def test_a_driver_that_is_terminated_says_how_to_go_on_and_leaves_no_worker(
     collection: Path, ray_address: str, tmp_path: Path, own_ray: bool
 ) -> None:

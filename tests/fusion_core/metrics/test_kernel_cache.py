@@ -153,6 +153,7 @@ def test_the_next_process_leaves_the_kept_kernels_as_they_are(
     assert second.kept == first.kept
 
 
+@pytest.mark.slow
 def test_prepared_metrics_compile_nothing_whatever_images_come(tmp_path: Path) -> None:
     found = python(COMPUTE_AFTER_PREPARING, tmp_path)
     assert (found["compiled_again"], len(found["used"]) > 8) == ({}, True)
