@@ -33,7 +33,7 @@ Batches = Iterator[pa.RecordBatch]
 
 _ROWS_BEFORE_STOPPING = 200
 """Minimum number of rows until a run stops early because too many pairs fail."""
-_INFORMATIVE = ("numpy", "pillow", "pyarrow", "ray")
+_RECORDED_PACKAGES = ("numpy", "pillow", "pyarrow", "ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         torch_version=version("torch"),
         environment={
             "python": platform.python_version(),
-            **{name: version(name) for name in _INFORMATIVE},
+            **{name: version(name) for name in _RECORDED_PACKAGES},
         },
     )
     record = claim_location(out, requested, found)

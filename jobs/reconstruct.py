@@ -78,7 +78,7 @@ def reconstruct(
 ) -> ReconstructionReport:
     """Measure how well the autoencoder of METHOD reconstructs images: SSIM, PSNR and MSE.
 
-    Writes one row per image, in the order of the names, and prints the means.
+    Writes one row per image, in the order of the names.
 
     Args:
         options: Options of the job.

@@ -169,16 +169,14 @@ def encode_shard(
     return buffer.getvalue()
 
 
-def _row_groups(
-    records: Sequence[Mapping[str, Any]], limit: int = ROW_GROUP_BYTES
-) -> Iterator[list[Mapping[str, Any]]]:
-    """Split rows into groups with at most `limit` bytes of images, or one larger image."""
+def _row_groups(records: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Split rows into groups of at most `ROW_GROUP_BYTES` of images, or one larger image."""
     part: list[Mapping[str, Any]] = []
     size = 0
     for record in records:
         cell = record["fused"] or {}
         picture = len(cell.get("bytes") or b"")
-        if part and size + picture > limit:
+        if part and size + picture > ROW_GROUP_BYTES:
             yield part
             part, size = [], 0
         part.append(record)

@@ -106,7 +106,7 @@ def _caller(command: Command) -> Callable[[LocationOptions], None]:
 
 @contextmanager
 def _quiet_stdout() -> Iterator[None]:
-    """Redirect Ray's messages about dead workers, whose reasons are in the rows, to stderr."""
+    """Discard what Ray prints about dead workers to standard output; rows contain the reasons."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield
 

@@ -37,13 +37,22 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)
     except Exception as error:  # noqa: BLE001
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(EXIT_FAILED)
         if debug:
             _show_traceback()
         _fail(error)
+
+
+def _output_is_closed() -> bool:
+    """Whether the reader of standard output, such as `head`, has ended."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _end_on_sigterm() -> None:

@@ -1,6 +1,7 @@
 """The command line: messages in this process, claims about a process in one of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.cli import call_cli, run_cli
 from support.collections import read_rows, run_command, write_pairs
+from support.environment import child_environment
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS
@@ -136,6 +138,17 @@ def test_malformed_options_are_not_repeated_in_the_error() -> None:
         with pytest.raises(InvalidValueError, match="Expected") as caught:
             parse_key_values([text])
         assert "hidden" not in str(caught.value)
+
+
+def test_a_reader_that_ends_early_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "irfuse", "metrics"]
+    with open(writer, "wb") as output:
+        ended = subprocess.run(
+            command, stdout=output, stderr=subprocess.PIPE, env=child_environment(), check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 def test_storage_options_are_json_objects_too_and_never_repeated(tmp_path: Path) -> None:
