@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from fusion_core.choices import Colour, OutputRange, Precision, SixteenBit
 from fusion_core.errors import InvalidValueError
+from fusion_core.suggestions import unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,7 @@ class MethodParameters(BaseModel):
             if not name:  # a check of several parameters, whose message is complete
                 raise InvalidValueError(message) from None
             if first["type"] == "extra_forbidden":
-                known = ", ".join(cls.model_fields)
-                raise InvalidValueError(
-                    f"Unknown parameter {name!r}; the parameters are: {known}"
-                ) from None
+                raise InvalidValueError(unknown_name("parameter", name, cls.model_fields)) from None
             raise InvalidValueError(
                 f"Parameter {name}: {message}, but got {first['input']!r}"
             ) from None

@@ -21,6 +21,7 @@ from fusion_core.methods.vgg_multilayer import (
 )
 from fusion_core.papers import Paper
 from fusion_core.parameters import MethodParameters
+from fusion_core.suggestions import unknown_name
 
 METHODS: dict[str, MethodSpec] = {
     "densefuse": MethodSpec(
@@ -128,11 +129,11 @@ def get_method(name: str) -> MethodSpec:
     """Return the description of a fusion method.
 
     Raises:
-        InvalidValueError: The method is unknown; the message lists all methods.
+        InvalidValueError: The method is unknown; the message suggests similar names.
 
     >>> get_method("densefuse").paper.link
     'https://doi.org/10.1109/TIP.2018.2887342'
     """
     if name not in METHODS:
-        raise InvalidValueError(f"Unknown method {name!r}; the methods are: {', '.join(METHODS)}")
+        raise InvalidValueError(unknown_name("method", name, METHODS))
     return METHODS[name]

@@ -18,6 +18,7 @@ from fusion_core.metrics.information import (
 )
 from fusion_core.metrics.structural.mef_ssim import MS_SSIM
 from fusion_core.metrics.structural.ssim import SSIM_A
+from fusion_core.suggestions import unknown_name
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -54,7 +55,5 @@ def select_metrics(names: Sequence[str] | None = None) -> list[str]:
         return list(METRICS)
     unknown = [name for name in names if name not in METRICS]
     if unknown:
-        raise InvalidValueError(
-            f"Unknown metric {unknown[0]!r}; the metrics are: {', '.join(METRICS)}"
-        )
+        raise InvalidValueError(unknown_name("metric", unknown[0], METRICS))
     return [name for name in METRICS if name in names]
