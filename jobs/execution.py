@@ -27,7 +27,8 @@ from fusion_core.metrics import select_metrics
 from fusion_core.networks import Weights
 from jobs.options import JobOptions
 from jobs.progress import Progress, SilentProgress
-from jobs.summarize import SUMMARY_KEY, Summary, find_summary, summarize_run, write_summary
+from jobs.summarize import SUMMARY_KEY, find_summary, summarize_run, write_summary
+from jobs.summary import Summary
 
 Batches = Iterator[pa.RecordBatch]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jobs.pairs import PairsResult
     from jobs.reconstruct import ReconstructionReport
     from jobs.status import Status
-    from jobs.summarize import Summary
+    from jobs.summary import Summary
     from jobs.train import TrainResult
 
 _MOST_SINGLES = 5
@@ -92,7 +92,7 @@ def print_summaries(
     if options.json_output:
         print(json.dumps([summary.model_dump() for summary in summaries], indent=2))
     elif options.csv_output:
-        from jobs.summarize import summary_csv
+        from jobs.summary import summary_csv
 
         print(summary_csv(summaries), end="")
     else:

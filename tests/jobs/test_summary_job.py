@@ -21,7 +21,8 @@ from fusion_core.statistics.bootstrap import bootstrap_intervals
 from fusion_core.statistics.description import describe
 from jobs.options import StatusOptions, SummarizeOptions
 from jobs.status import status
-from jobs.summarize import ALL_SUBSETS, summarize
+from jobs.summarize import summarize
+from jobs.summary import ALL_SUBSETS
 
 METRICS = ["EN", "SCD"]
 RECORD = run_record(

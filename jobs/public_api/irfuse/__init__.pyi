@@ -19,8 +19,8 @@ from jobs.run import run as run
 from jobs.score import score_collection as score_collection
 from jobs.status import Status as Status
 from jobs.status import status as status
-from jobs.summarize import Summary as Summary
 from jobs.summarize import summarize as summarize
+from jobs.summary import Summary as Summary
 from jobs.train import TrainResult as TrainResult
 from jobs.train import train as train
 

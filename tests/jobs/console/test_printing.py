@@ -24,7 +24,8 @@ from jobs.console.tables import print_pairs, print_status, print_summaries
 from jobs.options import PairsOptions, StatusOptions, SummarizeOptions
 from jobs.pairs import PairsResult
 from jobs.status import status
-from jobs.summarize import Summary, summarize_run, summary_csv, write_summary
+from jobs.summarize import summarize_run, write_summary
+from jobs.summary import Summary, summary_csv
 
 NASTY = [
     "../escape", "/etc/irfuse-escape", "a\0b", "a\nb", "\x1b]0;owned\x07", "\x1b[2J", "\x9b31m",
