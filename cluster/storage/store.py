@@ -11,19 +11,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-import fsspec
-
+from cluster.storage.filesystems import filesystem_at
 from cluster.storage.locations import (
     LOCAL_PROTOCOLS,
-    WEB_PROTOCOLS,
     check_no_secret,
     protocol_of,
     redact,
@@ -31,6 +29,7 @@ from cluster.storage.locations import (
     split_query,
 )
 from cluster.storage.publishing import TEMPORARY_MARK, link_new, publish_file
+from cluster.storage.ranges import RangeReader
 from cluster.storage.retries import (
     STORE_ERRORS,
     is_access_denied,
@@ -41,8 +40,6 @@ from cluster.storage.retries import (
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 T = TypeVar("T")
-_CONNECT_TIMEOUT_S = 10
-_READ_TIMEOUT_S = 30
 _STALE_TEMPORARY_S = 3600.0
 _PART_BYTES = 8 * 1024 * 1024
 _LARGEST_PUT = 5 * 1024**3
@@ -82,7 +79,7 @@ class Store:
             raise StorageError(
                 f"{redact(url)} has a query, which only the URL of a single file may have"
             )
-        self._fs = _filesystem(url, self.storage_options)
+        self._fs = filesystem_at(url, self.storage_options)
         protocol = protocol_of(url)
         self.is_local = protocol in LOCAL_PROTOCOLS
         self._put_options = {"chunksize": _LARGEST_PUT} if protocol in ("s3", "s3a") else {}
@@ -159,7 +156,8 @@ class Store:
             opened: BinaryIO = self._call("read", key, lambda: self._fs.open(self.path(key), "rb"))
             return opened
         info = self._call("read", key, lambda: self._fs.info(self.path(key)))
-        return cast(BinaryIO, _RangeReader(self, key, int(info["size"])))
+        reader = RangeReader(partial(self.read, key), int(info["size"]))
+        return cast(BinaryIO, reader)
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of an object, which is read in chunks.
@@ -265,63 +263,3 @@ class Store:
             )
         remedy = _REMEDIES.get(getattr(error, "errno", None), "")
         return StorageError(f"{what}: {reason}{remedy}")
-
-
-def _filesystem(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    protocol = protocol_of(url) or "file"
-    options = dict(storage_options)
-    if protocol in (*LOCAL_PROTOCOLS, *WEB_PROTOCOLS):
-        options = {}  # they belong to the object store of the other locations
-    elif protocol in ("s3", "s3a"):
-        config = {
-            "connect_timeout": _CONNECT_TIMEOUT_S,
-            "read_timeout": _READ_TIMEOUT_S,
-            "retries": {"mode": "standard", "total_max_attempts": 1},
-        }
-        given = options.pop("config_kwargs", {})
-        if not isinstance(given, Mapping):
-            raise StorageError("Storage option config_kwargs must be a JSON object")
-        options = {"use_listings_cache": False, "skip_instance_cache": True, **options}
-        options["config_kwargs"] = {**config, **given}
-    try:
-        filesystem = fsspec.filesystem(protocol, **options)
-    except (ImportError, ValueError) as error:
-        raise StorageError(f"Cannot use {protocol}:// locations: {error}") from None
-    except TypeError as error:
-        raise StorageError(f"Storage options do not fit {protocol}://: {error}") from None
-    if protocol in ("s3", "s3a"):
-        filesystem.retries = 1  # with_retries is the only place that retries
-    return filesystem
-
-
-class _RangeReader(io.RawIOBase):
-    """A remote object as a seekable file; every read is one request with retries."""
-
-    def __init__(self, store: Store, key: str, size: int) -> None:
-        self._store, self._key, self._size, self._at = store, key, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        end = self._size if size < 0 else min(self._size, self._at + size)
-        if end <= self._at:
-            return b""
-        data = self._store.read(self._key, self._at, end)
-        self._at += len(data)
-        return data
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

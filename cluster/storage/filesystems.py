@@ -1,0 +1,46 @@
+"""The fsspec file system of a location, with the time limits that irfuse needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+
+from cluster.storage.locations import LOCAL_PROTOCOLS, WEB_PROTOCOLS, protocol_of
+from fusion_core.errors import StorageError
+
+_CONNECT_TIMEOUT_S = 10
+_READ_TIMEOUT_S = 30
+
+
+def filesystem_at(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return the file system of a URL.
+
+    Raises:
+        StorageError: The protocol is unknown, or the options do not fit it.
+    """
+    protocol = protocol_of(url) or "file"
+    options = dict(storage_options)
+    if protocol in (*LOCAL_PROTOCOLS, *WEB_PROTOCOLS):
+        options = {}  # they belong to the object store of the other locations
+    elif protocol in ("s3", "s3a"):
+        config = {
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "read_timeout": _READ_TIMEOUT_S,
+            "retries": {"mode": "standard", "total_max_attempts": 1},
+        }
+        given = options.pop("config_kwargs", {})
+        if not isinstance(given, Mapping):
+            raise StorageError("Storage option config_kwargs must be a JSON object")
+        options = {"use_listings_cache": False, "skip_instance_cache": True, **options}
+        options["config_kwargs"] = {**config, **given}
+    try:
+        filesystem = fsspec.filesystem(protocol, **options)
+    except (ImportError, ValueError) as error:
+        raise StorageError(f"Cannot use {protocol}:// locations: {error}") from None
+    except TypeError as error:
+        raise StorageError(f"Storage options do not fit {protocol}://: {error}") from None
+    if protocol in ("s3", "s3a"):
+        filesystem.retries = 1  # with_retries is the only place that retries
+    return filesystem
