@@ -38,10 +38,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 def similar_names(name: str, known: Iterable[str]) -> list[str]:
     """Return up to three names that a user may have meant, the most similar first.
 
-    Upper case, hyphens and a missing ending are no difference.
+    Names that differ only by case, or by hyphens for underscores, are the only suggestions.
 
     >>> similar_names("ms-ssim", ["EN", "SSIM_a", "MS_SSIM"])
-    ['MS_SSIM', 'SSIM_a']
+    ['MS_SSIM']
     >>> similar_names("fmi", ["EN", "FMI_w", "FMI_dct"])
     ['FMI_w', 'FMI_dct']
     """
@@ -51,6 +51,8 @@ def similar_names(name: str, known: Iterable[str]) -> list[str]:
     by_plain: dict[str, list[str]] = {}
     for candidate in known:
         by_plain.setdefault(_plain(candidate), []).append(candidate)
+    if plain in by_plain:
+        return by_plain[plain][:_MOST_SUGGESTIONS]
     close = get_close_matches(plain, by_plain, n=_MOST_SUGGESTIONS, cutoff=_LEAST_SIMILARITY)
     starting = [
         candidate
