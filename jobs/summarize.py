@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +13,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from cluster.collections import MANIFEST_KEY, FrozenManifest
 from cluster.runs import Ledger, RunRecord, in_stage_order
 from cluster.storage import Store, read_record
 from fusion_core.errors import NotFoundError
 from fusion_core.statistics import bootstrap_intervals, describe
 from jobs.options import SummarizeOptions
 from jobs.progress import Progress
-from jobs.score_table import ScoreTable, StoredColumn
+from jobs.score_table import ScoreTable
 from jobs.summary import ALL_SUBSETS, SubsetSummary, Summary, summary_csv
 
 SUMMARY_KEY = "summary.json"
@@ -61,13 +64,12 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
             scores.append(
                 len(table), {m: table[m].to_numpy().astype(np.float64) for m in record.metrics}
             )
-        parts = [
-            _summarize_subset(
-                record.origin.method, ALL_SUBSETS, scores.columns(), len(scores), sum(counts.failed)
-            )
-        ]
-        if list(counts.subsets) not in ([], [""]):
-            parts += _summarize_subsets(record.origin.method, scores, counts)
+        method, totals = record.origin.method, _count_pairs(out, record, counts)
+        whole = _Part(ALL_SUBSETS, record.rows, sum(counts.failed.values()), 0, len(scores))
+        parts = [_summarize_part(method, whole, scores)]
+        if list(totals) not in ([], [""]):
+            scores.reorder(np.argsort(counts.members(), kind="stable"))
+            parts += [_summarize_part(method, part, scores) for part in counts.parts(totals)]
     return Summary(
         run=record.name,
         method=record.origin.method,
@@ -81,39 +83,59 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The rows of a subset."""
+
+    subset: str
+    total: int
+    """Number of pairs in the manifest."""
+    failed: int
+    start: int
+    """First `ok` row, in the order of the subsets."""
+    stop: int
+    """The row after the last `ok` row."""
+
+
 class _Counts:
     """Counts of a run's rows, which are added shard by shard."""
 
     def __init__(self) -> None:
-        self.subsets: dict[str, int] = {}
-        """Number of each subset, in order of appearance."""
-        self.failed: list[int] = []
+        self.ok: Counter[str] = Counter()
+        """`ok` rows of each subset."""
+        self.failed: Counter[str] = Counter()
         """Failed rows of each subset."""
         self.stages: Counter[str] = Counter()
-        self._members: list[NDArray[np.int32]] = []
+        """Failed rows of each stage."""
+        self._numbers: dict[str, int] = {}
+        self._members: list[NDArray[np.int32]] = [np.empty(0, dtype=np.int32)]
 
     def add(self, table: pa.Table) -> pa.ChunkedArray:
         """Count the rows of a shard, and return a mask of the `ok` rows."""
         good = pc.equal(table["status"], "ok")
-        names = table["subset"].combine_chunks().dictionary_encode()
-        numbers = np.array([self._number(n) for n in names.dictionary.to_pylist()], dtype=np.int32)
-        members = numbers[names.indices.to_numpy()]
+        encoded = table["subset"].combine_chunks().dictionary_encode()
+        names, places = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
         kept = good.to_numpy()
-        self._members.append(members[kept])
-        for number in members[~kept]:
-            self.failed[number] += 1
+        for rows, mask in ((self.ok, kept), (self.failed, ~kept)):
+            counts = np.bincount(places[mask], minlength=len(names))
+            rows.update(dict(zip(names, map(int, counts), strict=True)))
+        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in names]
+        self._members.append(np.array(numbers, dtype=np.int32)[places[kept]])
         self.stages.update(stage for stage in table["error_stage"].to_pylist() if stage)
         return good
 
     def members(self) -> NDArray[np.int32]:
-        """Return the subset number of each `ok` row."""
+        """Return the number of the subset of each `ok` row."""
         return np.concatenate(self._members)
 
-    def _number(self, subset: str) -> int:
-        if subset not in self.subsets:
-            self.subsets[subset] = len(self.subsets)
-            self.failed.append(0)
-        return self.subsets[subset]
+    def parts(self, totals: Mapping[str, int]) -> list[_Part]:
+        """Return the subsets by name, with their `ok` rows in the order of `members`."""
+        ends = accumulate(self.ok[name] for name in self._numbers)
+        stops = {**dict.fromkeys(totals, 0), **dict(zip(self._numbers, ends, strict=True))}
+        return [
+            _Part(name, total, self.failed[name], stops[name] - self.ok[name], stops[name])
+            for name, total in sorted(totals.items())
+        ]
 
 
 def find_summary(out: Store, record: RunRecord) -> Summary | None:
@@ -132,32 +154,23 @@ def write_summary(out: Store, summary: Summary) -> None:
     out.write(SUMMARY_KEY, summary.model_dump_json(indent=2).encode())
 
 
-def _summarize_subsets(method: str, scores: ScoreTable, counts: _Counts) -> list[SubsetSummary]:
-    members = counts.members()
-    ends = np.cumsum(np.bincount(members, minlength=len(counts.subsets)))
-    scores.reorder(np.argsort(members, kind="stable"))
-    starts = ends - np.diff(ends, prepend=0)
-    return [
-        _summarize_subset(
-            method,
-            name,
-            scores.columns(int(starts[number]), int(ends[number])),
-            int(ends[number] - starts[number]),
-            counts.failed[number],
-        )
-        for name, number in sorted(counts.subsets.items())
-    ]
+def _count_pairs(out: Store, record: RunRecord, counts: _Counts) -> dict[str, int]:
+    """Return the number of pairs of each subset: those of a finished run have a row."""
+    rows = counts.ok + counts.failed
+    if rows.total() == record.rows or not out.exists(MANIFEST_KEY):
+        return rows
+    return FrozenManifest(out).subset_sizes()
 
 
-def _summarize_subset(
-    method: str, subset: str, columns: Mapping[str, StoredColumn], good: int, failed: int
-) -> SubsetSummary:
+def _summarize_part(method: str, part: _Part, scores: ScoreTable) -> SubsetSummary:
+    columns = scores.columns(part.start, part.stop)
     intervals = bootstrap_intervals(list(columns.values()))
     return SubsetSummary(
         method=method,
-        subset=subset,
-        count=good + failed,
-        failed=failed,
+        subset=part.subset,
+        total=part.total,
+        count=part.stop - part.start + part.failed,
+        failed=part.failed,
         metrics={
             name: describe(column[:], interval)
             for (name, column), interval in zip(columns.items(), intervals, strict=True)

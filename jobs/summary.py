@@ -20,7 +20,10 @@ class SubsetSummary(BaseModel):
 
     method: str
     subset: str
+    total: int
+    """Number of pairs in the manifest."""
     count: int
+    """Number of committed rows."""
     failed: int
     metrics: dict[str, Statistics]
 
@@ -49,13 +52,18 @@ class Summary(BaseModel):
 
 
 def summary_csv(summaries: Iterable[Summary]) -> str:
-    """Return one line per run, subset and metric."""
+    """Return one line per run, subset and metric.
+
+    Of the `total_pairs` in the manifest, `pairs` have a row.
+    """
     names = list(Statistics.model_fields)
-    lines = [_csv_line(["run", "method", "trained", "subset", "pairs", "failed", "metric", *names])]
+    header = ["run", "method", "trained", "subset", "total_pairs", "pairs", "failed", "metric"]
+    lines = [_csv_line([*header, *names])]
     for summary in summaries:
         trained = "" if summary.trained is None else str(summary.trained).lower()
         for part in summary.subsets:
-            head = [summary.run, part.method, trained, part.subset, part.count, part.failed]
+            head: list[object] = [summary.run, part.method, trained, part.subset]
+            head += [part.total, part.count, part.failed]
             for metric, statistics in part.metrics.items():
                 values = statistics.model_dump()
                 lines.append(_csv_line([*head, metric, *(values[name] for name in names)]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -180,6 +181,14 @@ class FrozenManifest:
             part = table.slice(max(0, start - first), stop - max(start, first))
             rows += [PairRow(**values) for values in part.to_pylist()]
         return rows
+
+    def subset_sizes(self) -> dict[str, int]:
+        """Return the number of pairs of each subset, in order of appearance."""
+        sizes: Counter[str] = Counter()
+        for batch in self._file.iter_batches(columns=["subset"], use_threads=False):
+            for entry in batch.column("subset").value_counts().to_pylist():
+                sizes[entry["values"]] += entry["counts"]
+        return dict(sizes)
 
     def _row_group(self, group: int) -> pa.Table:
         with self._lock:

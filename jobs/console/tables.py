@@ -103,9 +103,8 @@ def print_summaries(
 def _print_summary(console: Console, summary: Summary) -> None:
     """Print the counts of every subset and, metric by metric, the statistics."""
     for part in summary.subsets:
-        title = (
-            f"{summary.run}, {part.subset or 'no subset'}: {part.count} pairs, {part.failed} failed"
-        )
+        pairs = part.count if part.count == part.total else f"{part.count} of {part.total}"
+        title = f"{summary.run}, {part.subset or 'no subset'}: {pairs} pairs, {part.failed} failed"
         table = Table(
             title=Text(printable(title)), title_justify="left", box=HEAVY_HEAD, show_edge=False,
             padding=0, collapse_padding=True, pad_edge=False,
@@ -118,6 +117,11 @@ def _print_summary(console: Console, summary: Summary) -> None:
             some = "" if statistics.count == good else f" (n={statistics.count})"
             table.add_row(f"{name}{_arrow(name)}{some}", *_cells(statistics))
         console.print(table)
+    if not summary.complete:
+        _print_lines(
+            console,
+            f"{summary.run} is unfinished: {summary.rows} of {summary.total_rows} pairs have a row",
+        )
 
 
 def _print_lines(console: Console, *lines: str) -> None:

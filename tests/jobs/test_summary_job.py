@@ -8,17 +8,20 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from rich.console import Console
 from scipy import stats
 from support.records import method_origin, result_row, run_record
 
-from cluster.collections.frozen_manifest import FrozenInfo
+from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenInfo, freeze
 from cluster.runs.plan import shard_key
 from cluster.runs.rows import ResultRow, encode_shard
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
 from fusion_core.statistics.description import describe
+from jobs.console.tables import print_summaries
 from jobs.options import StatusOptions, SummarizeOptions
 from jobs.status import status
 from jobs.summarize import summarize
@@ -99,6 +102,28 @@ def test_the_summary_is_written_as_json_and_csv(out: Store) -> None:
     lines = list(csv.DictReader(io.StringIO(out.read("summary.csv").decode())))
     assert len(lines) == 6
     assert float(lines[0]["mean"]) == summary.subsets[0].metrics["EN"].mean
+
+
+def test_the_summary_of_an_unfinished_run_says_how_many_pairs_of_which_it_has(
+    out: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"pair_id": f"p{n}", "ir_uri": "i", "vis_uri": "v"} for n in range(6)]
+    subsets = ["day", "day", "day", "dusk", "night", "day"]
+    batch = pa.RecordBatch.from_pylist(
+        [{**row, "subset": subset} for row, subset in zip(rows, subsets, strict=True)]
+    )
+    out.write(MANIFEST_KEY, freeze([batch])[1])
+    options = SummarizeOptions(outs=(out.url,))
+    (summary,) = summarize(options)
+    expected = [(ALL_SUBSETS, 4, 6), ("day", 3, 4), ("dusk", 0, 1), ("night", 1, 1)]
+    assert [(part.subset, part.count, part.total) for part in summary.subsets] == expected
+    lines = list(csv.DictReader(io.StringIO(out.read("summary.csv").decode())))
+    assert (lines[0]["pairs"], lines[0]["total_pairs"]) == ("4", "6")
+    console = Console(width=100)
+    print_summaries(console, [summary], options)
+    shown = capsys.readouterr().out
+    assert "m, dusk: 0 of 1 pairs" in shown
+    assert "m is unfinished: 4 of 6 pairs have a row" in shown
 
 
 def test_a_shard_of_another_run_is_refused(out: Store) -> None:
