@@ -21,6 +21,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 from fsspec.exceptions import FSTimeoutError
+from s3fs.utils import FileExpired
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ def with_retries(action: Callable[[], T]) -> T:
 
 def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed when it is retried."""
-    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
+    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, FileExpired)):
         return False
     if isinstance(error, aiohttp.ClientResponseError):
         return (

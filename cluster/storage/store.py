@@ -14,8 +14,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -28,7 +27,15 @@ from cluster.storage.locations import (
     redact_text,
     split_query,
 )
-from cluster.storage.publishing import TEMPORARY_MARK, link_new, publish_file
+from cluster.storage.publishing import (
+    TEMPORARY_MARK,
+    ReplacedError,
+    link_new,
+    publish_file,
+    replace_version,
+    version_in,
+    version_of,
+)
 from cluster.storage.ranges import RangeReader
 from cluster.storage.retries import (
     STORE_ERRORS,
@@ -60,6 +67,9 @@ class Entry:
     """Path relative to the store's root, with `/` between folders."""
     size: int
     """Size in bytes."""
+    version: str = field(default="", compare=False)
+    """Mark of the object's content, which changes when it is replaced: its ETag on object stores,
+    its time of change and size on file systems. Empty if the store has none."""
 
 
 class Store:
@@ -82,7 +92,8 @@ class Store:
         self._fs = filesystem_at(url, self.storage_options)
         protocol = protocol_of(url)
         self.is_local = protocol in LOCAL_PROTOCOLS
-        self._put_options = {"chunksize": _LARGEST_PUT} if protocol in ("s3", "s3a") else {}
+        self._is_s3 = protocol in ("s3", "s3a")
+        self._put_options = {"chunksize": _LARGEST_PUT} if self._is_s3 else {}
         root = self._fs._strip_protocol(url)
         self._root = os.path.abspath(root).rstrip("/") if self.is_local else root.rstrip("/")
         whole = self.is_local or "://" in self._root
@@ -108,7 +119,7 @@ class Store:
         found = self._call("list", prefix, lambda: self._find(prefix))
         start = len(self._root) + 1
         entries = [
-            Entry(path[start:], int(info.get("size") or 0))
+            Entry(path[start:], int(info.get("size") or 0), version_in(info))
             for path, info in found.items()
             if info.get("type") != "directory" and TEMPORARY_MARK not in path
         ]
@@ -151,13 +162,40 @@ class Store:
         return bytes(self._call("read", key, lambda: self._fs.cat_file(path, start=start, end=end)))
 
     def open(self, key: str) -> BinaryIO:
-        """Open an object for random access; each read is retried like any other call."""
+        """Open an object for random access; see `open_version`."""
+        return self.open_version(key)[0]
+
+    def open_version(self, key: str) -> tuple[BinaryIO, str]:
+        """Open an object for random access, and return its version, as in its `Entry`, too.
+
+        Each read is retried like any other call. On file systems and S3 all reads return the
+        content of this version, or fail if it has been replaced.
+
+        Raises:
+            NotFoundError: The object does not exist.
+            StorageError: The object cannot be read.
+        """
+        path = self.path(key)
         if self.is_local:
-            opened: BinaryIO = self._call("read", key, lambda: self._fs.open(self.path(key), "rb"))
-            return opened
-        info = self._call("read", key, lambda: self._fs.info(self.path(key)))
-        reader = RangeReader(partial(self.read, key), int(info["size"]))
-        return cast(BinaryIO, reader)
+            opened: BinaryIO = self._call("read", key, lambda: self._fs.open(path, "rb"))
+            return opened, version_of(os.fstat(opened.fileno()))
+        if self._is_s3:
+            # Without a cache each read of this file is one request for the version that it opened.
+            file = self._call("read", key, lambda: self._fs.open(path, "rb", cache_type="none"))
+            size, version = file.size, version_in(file.details)
+
+            def fetch(start: int, end: int) -> bytes:
+                file.seek(start)
+                return bytes(file.read(end - start))
+        else:
+            info = self._call("read", key, lambda: self._fs.info(path))
+            size, version = info["size"], version_in(info)
+
+            def fetch(start: int, end: int) -> bytes:
+                return bytes(self._fs.cat_file(path, start=start, end=end))
+
+        reader = RangeReader(lambda a, b: self._call("read", key, lambda: fetch(a, b)), int(size))
+        return cast(BinaryIO, reader), version
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of an object, which is read in chunks.
@@ -201,8 +239,58 @@ class Store:
             return self.read(key) == data
         return True
 
-    def _put(self, key: str, data: bytes, **mode: str) -> None:
-        self._fs.pipe_file(self.path(key), data, **mode, **self._put_options)
+    def replace(self, key: str, data: bytes, version: str) -> bool:
+        """Publish an object only in place of a version; return False if that is not there any more.
+
+        On stores other than file systems and S3 the check and the write are two steps, between
+        which another writer may replace the object.
+
+        Args:
+            key: Key of the object.
+            data: The new content.
+            version: The version that is replaced, as `entries` or `open_version` return it.
+
+        Raises:
+            StorageError: The object cannot be written.
+        """
+        try:
+            if self.is_local:
+                path = Path(self.path(key))
+                self._call("write", key, lambda: publish_file(path, data, replace_version(version)))
+            else:
+                self._call("write", key, lambda: self._replace_remote(key, data, version))
+        except ReplacedError:
+            # A repeated PUT may have found the object of its own first attempt.
+            return self._holds(key, data)
+        return True
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            return self.read(key) == data
+        except NotFoundError:
+            return False
+
+    def _put(self, key: str, data: bytes, **options: str) -> None:
+        self._fs.pipe_file(self.path(key), data, **options, **self._put_options)
+
+    def _replace_remote(self, key: str, data: bytes, version: str) -> None:
+        # Checked first for stores that ignore the condition of the request.
+        if self._current_version(key) != version:
+            raise ReplacedError(key)
+        try:
+            self._put(key, data, **({"IfMatch": version} if self._is_s3 else {}))
+        except OSError as error:
+            # s3fs translates a failed precondition to EINVAL, or to FileNotFoundError.
+            conflict = isinstance(error, FileNotFoundError) or error.errno == errno.EINVAL
+            if conflict and self._current_version(key) != version:
+                raise ReplacedError(key) from error
+            raise
+
+    def _current_version(self, key: str) -> str | None:
+        try:
+            return version_in(self._fs.info(self.path(key)))
+        except FileNotFoundError:
+            return None
 
     def _create_remote(self, key: str, data: bytes) -> None:
         try:
@@ -235,7 +323,7 @@ class Store:
         """Run one storage action with retries, and translate its errors."""
         try:
             return with_retries(action)
-        except FileExistsError:
+        except (FileExistsError, ReplacedError):
             raise
         except STORE_ERRORS as error:
             raise self._explain(verb, key, error) from error

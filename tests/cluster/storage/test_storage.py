@@ -1,16 +1,20 @@
 """The storage type, on the local file system, in memory and on real S3 servers."""
 
 import errno
+import fcntl
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import s3fs
 from support.s3 import S3Server
 
+from cluster.storage import publishing
 from cluster.storage.reader import Reader
 from cluster.storage.store import Entry, Store
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
@@ -65,6 +69,108 @@ def test_create_does_not_replace(store: Store) -> None:
 def test_create_twice_with_equal_content_counts_as_created(store: Store) -> None:
     assert store.create("run.json", b"same")
     assert store.create("run.json", b"same")
+
+
+def test_an_entry_has_the_version_that_is_opened(store: Store) -> None:
+    store.write("a.bin", b"content")
+    (entry,) = store.entries()
+    assert entry.version
+    assert store.open_version("a.bin")[1] == entry.version
+
+
+def test_a_replaced_object_has_another_version(store: Store) -> None:
+    store.write("a.bin", b"content")
+    (old,) = store.entries()
+    store.write("a.bin", b"Content, with other words")
+    (new,) = store.entries()
+    assert new.version != old.version
+
+
+def test_a_version_that_is_there_is_replaced(store: Store) -> None:
+    store.write("a.bin", b"old")
+    assert store.replace("a.bin", b"new", store.open_version("a.bin")[1])
+    assert store.read("a.bin") == b"new"
+
+
+def test_a_version_that_has_been_replaced_is_not_replaced_again(store: Store) -> None:
+    store.write("a.bin", b"old")
+    version = store.open_version("a.bin")[1]
+    store.write("a.bin", b"newer")
+    assert not store.replace("a.bin", b"new", version)
+    assert store.read("a.bin") == b"newer"
+
+
+def test_a_version_that_has_been_removed_is_not_replaced(store: Store) -> None:
+    store.write("a.bin", b"old")
+    version = store.open_version("a.bin")[1]
+    store.delete("a.bin")
+    assert not store.replace("a.bin", b"new", version)
+    assert store.entries() == []
+
+
+def test_a_repeated_replacement_counts_as_done(store: Store) -> None:
+    store.write("a.bin", b"old")
+    version = store.open_version("a.bin")[1]
+    assert store.replace("a.bin", b"newer", version)
+    assert store.replace("a.bin", b"newer", version)
+
+
+@pytest.mark.parametrize("server", ["moto", "seaweed"])
+def test_s3_itself_refuses_to_replace_another_version(
+    server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3: S3Server = request.getfixturevalue(f"s3_{server}")
+    store = Store(f"s3://{s3.new_bucket()}", s3.storage_options)
+    store.write("a.bin", b"old")
+    version = store.open_version("a.bin")[1]
+    real = store._put
+
+    def put_after_another_writer(key: str, data: bytes, **options: str) -> None:
+        monkeypatch.setattr(store, "_put", real)
+        store.write("a.bin", b"newer")
+        real(key, data, **options)
+
+    monkeypatch.setattr(store, "_put", put_after_another_writer)
+    assert not store.replace("a.bin", b"new", version)
+    assert store.read("a.bin") == b"newer"
+
+
+@pytest.mark.parametrize("server", ["moto", "seaweed"])
+def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(
+    server: str, request: pytest.FixtureRequest
+) -> None:
+    s3: S3Server = request.getfixturevalue(f"s3_{server}")
+    store = Store(f"s3://{s3.new_bucket()}", s3.storage_options)
+    store.write("a.bin", b"old" * 100)
+    with store.open("a.bin") as file:
+        assert file.read(3) == b"old"
+        store.write("a.bin", b"new" * 100)
+        with pytest.raises(StorageError, match="no longer exists"):
+            file.read(3)
+
+
+def test_writers_that_replace_one_version_at_the_same_time_do_so_once(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("a.bin", b"old")
+    version = store.open_version("a.bin")[1]
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda n: store.replace("a.bin", b"new %d" % n, version), range(32)))
+    assert sum(done) == 1
+    assert store.read("a.bin") == b"new %d" % done.index(True)
+
+
+def test_a_writer_does_not_wait_for_ever_for_a_suspended_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "_LOCK_WAIT_S", 0.1)
+    store = Store(str(tmp_path))
+    store.write("a.bin", b"old")
+    version = store.open_version("a.bin")[1]
+    with (tmp_path / "a.bin").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="another process is replacing it"):
+            store.replace("a.bin", b"new", version)
+    assert store.replace("a.bin", b"new", version)
 
 
 def test_an_absent_object_is_not_found(store: Store) -> None:
@@ -129,14 +235,14 @@ def test_transient_faults_are_retried_in_random_reads(
     store = Store(f"s3://{s3_moto.new_bucket()}", s3_moto.storage_options)
     store.write("a.bin", bytes(range(100)))
     with store.open("a.bin") as file:
-        real, faults = store._fs.cat_file, [ConnectionResetError("reset"), TimeoutError("slow")]
+        real, faults = s3fs.core._fetch_range, [ConnectionResetError("reset"), TimeoutError("slow")]
 
         def faulty(*arguments: object, **options: object) -> bytes:
             if faults:
                 raise faults.pop()
             return bytes(real(*arguments, **options))
 
-        monkeypatch.setattr(store._fs, "cat_file", faulty)
+        monkeypatch.setattr(s3fs.core, "_fetch_range", faulty)
         file.seek(-10, os.SEEK_END)
         assert file.read() == bytes(range(90, 100))
     assert not faults
