@@ -107,7 +107,7 @@ def _open_locked(path: Path) -> Iterator[IO[bytes]]:
         OSError: Another process holds the lock for too long.
     """
     try:
-        file = path.open("r+b")  # NFS locks only files that are open for writing
+        file: IO[bytes] = path.open("r+b")  # NFS locks only files that are open for writing
     except PermissionError:
         file = path.open("rb")
     with file:
