@@ -1,5 +1,5 @@
-from .base import Metric as Metric
 from .base import ScoredBatch as ScoredBatch
+from .metric import Metric as Metric
 from .registry import METRICS as METRICS
 from .registry import list_metrics as list_metrics
 from .registry import select_metrics as select_metrics

@@ -1,9 +1,8 @@
-"""The description of a metric, and the batch of images that the metrics of one call share."""
+"""The batch of images that the metrics of one call share, and the evaluation of one metric."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.papers import Paper
 
 T = TypeVar("T")
 
@@ -69,31 +67,6 @@ class ScoredBatch:
         return torch.full(
             (self.gray.shape[1],), torch.nan, dtype=torch.float64, device=self.gray.device
         )
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A quality metric of fused images, with all that a reader of its column must know.
-
-    A metric is called with the images A, B and F; see `evaluate`.
-    """
-
-    name: str
-    """The name of its column."""
-    title: str
-    score_batch: Callable[[ScoredBatch], Tensor]
-    """Computes `(B,)` float64, NaN where the metric is undefined."""
-    higher_is_better: bool
-    range: str
-    unit: str
-    paper: Paper
-    """The publication that defines the metric."""
-    undefined: str = ""
-    """When the definition gives no value; stated in the row where the value is null."""
-
-    def __call__(self, ir: Image, vis: Image, fused: Image) -> Tensor:
-        """Compute the metric; see `evaluate`."""
-        return evaluate(self.score_batch, ir, vis, fused)
 
 
 def evaluate(

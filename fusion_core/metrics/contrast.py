@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
-from fusion_core.papers import Paper
+from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 
 
 def standard_deviation(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -31,27 +30,11 @@ def standard_deviation(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> standard_deviation(fused, fused, fused).item()
         127.5
     """
-    return evaluate(_score_standard_deviation, ir, vis, fused)
+    return evaluate(score_standard_deviation, ir, vis, fused)
 
 
-def _score_standard_deviation(batch: ScoredBatch) -> Tensor:
+def score_standard_deviation(batch: ScoredBatch) -> Tensor:
+    """Compute SD of a batch, `(B,)`."""
     gray = batch.gray[2].flatten(1).to(torch.float64)
     # Two passes: the one of `torch.std` loses three digits on a whole picture.
     return (gray - gray.mean(dim=1, keepdim=True)).square().mean(dim=1).sqrt()
-
-
-STANDARD_DEVIATION = Metric(
-    name="SD",
-    title="Standard deviation of the gray levels",
-    score_batch=_score_standard_deviation,
-    higher_is_better=True,
-    range="0..127.5",
-    unit="gray level",
-    paper=Paper(
-        authors="Rao",
-        title="In-fibre Bragg grating sensors",
-        venue="Measurement Science and Technology",
-        year=1997,
-        link="https://doi.org/10.1088/0957-0233/8/4/002",
-    ),
-)

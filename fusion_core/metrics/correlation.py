@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
-from fusion_core.papers import Paper
+from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 
 
 def sum_of_correlations_of_differences(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -36,7 +35,7 @@ def sum_of_correlations_of_differences(ir: Image, vis: Image, fused: Image) -> T
         >>> round(sum_of_correlations_of_differences(ir, vis, fused=ir + vis).item(), 12)
         2.0
     """
-    return evaluate(_score_scd, ir, vis, fused)
+    return evaluate(score_scd, ir, vis, fused)
 
 
 def edge_preservation_index(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -61,15 +60,17 @@ def edge_preservation_index(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> round(edge_preservation_index(image, image, fused=image).item(), 12)
         1.0
     """
-    return evaluate(_score_edge_preservation, ir, vis, fused)
+    return evaluate(score_edge_preservation, ir, vis, fused)
 
 
-def _score_scd(batch: ScoredBatch) -> Tensor:
+def score_scd(batch: ScoredBatch) -> Tensor:
+    """Compute SCD of a batch, `(B,)`."""
     a, b, f = batch.gray.flatten(2).to(torch.int16)
     return pearson(f - b, a) + pearson(f - a, b)
 
 
-def _score_edge_preservation(batch: ScoredBatch) -> Tensor:
+def score_edge_preservation(batch: ScoredBatch) -> Tensor:
+    """Compute EPI_a of a batch, `(B,)`."""
     a, b, f = (_laplacian(gray).flatten(1) for gray in batch.gray)
     return 0.5 * (pearson(f, a) + pearson(f, b))
 
@@ -107,40 +108,3 @@ def _near_zero(x: Tensor) -> Tensor:
     """Subtract the mean to the next whole number: the sums stay exact and nothing cancels."""
     values = x.to(torch.float64)
     return values.sub_(values.mean(dim=1, keepdim=True).round_())
-
-
-SCD = Metric(
-    name="SCD",
-    title="Sum of the correlations of differences",
-    score_batch=_score_scd,
-    higher_is_better=True,
-    range="-2..2",
-    unit="1",
-    paper=Paper(
-        authors="Aslantas & Bendes",
-        title=(
-            "A new image quality metric for image fusion: The sum of the "
-            "correlations of differences"
-        ),
-        venue="AEU",
-        year=2015,
-        link="https://doi.org/10.1016/j.aeue.2015.09.004",
-    ),
-    undefined="a source, or its difference from the fused image, is flat",
-)
-EDGE_PRESERVATION = Metric(
-    name="EPI_a",
-    title="Mean edge preservation index",
-    score_batch=_score_edge_preservation,
-    higher_is_better=True,
-    range="-1..1",
-    unit="1",
-    paper=Paper(
-        authors="Sattar, Floreby, Salomonsson & Lovstrom",
-        title="Image enhancement based on a nonlinear multiscale method",
-        venue="IEEE TIP",
-        year=1997,
-        link="https://doi.org/10.1109/83.585239",
-    ),
-    undefined="the Laplacian of a source or of the fused image is flat",
-)

@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
-from fusion_core.papers import Paper
 
 _LEVELS = 256
 
@@ -34,7 +33,7 @@ def entropy(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> entropy(fused, fused, fused).item()
         8.0
     """
-    return evaluate(_score_entropy, ir, vis, fused)
+    return evaluate(score_entropy, ir, vis, fused)
 
 
 def mutual_information(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -59,7 +58,7 @@ def mutual_information(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> mutual_information(ir, vis, fused=ir).item()
         4.0
     """
-    return evaluate(_score_mutual_information, ir, vis, fused)
+    return evaluate(score_mutual_information, ir, vis, fused)
 
 
 def mutual_information_as_published(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -83,14 +82,16 @@ def mutual_information_as_published(ir: Image, vis: Image, fused: Image) -> Tens
         >>> mutual_information_as_published(fused, fused, fused).item()
         16.0
     """
-    return evaluate(_score_mutual_information_as_published, ir, vis, fused)
+    return evaluate(score_mutual_information_as_published, ir, vis, fused)
 
 
-def _score_entropy(batch: ScoredBatch) -> Tensor:
+def score_entropy(batch: ScoredBatch) -> Tensor:
+    """Compute EN of a batch, `(B,)`."""
     return batch.cached(_fused_entropy)
 
 
-def _score_mutual_information(batch: ScoredBatch) -> Tensor:
+def score_mutual_information(batch: ScoredBatch) -> Tensor:
+    """Compute MI of a batch, `(B,)`."""
     total = 2.0 * batch.cached(_fused_entropy)
     for source in batch.gray[:2]:
         joint = _histogram(source.int() * _LEVELS + batch.gray[2].int(), _LEVELS * _LEVELS)
@@ -99,7 +100,8 @@ def _score_mutual_information(batch: ScoredBatch) -> Tensor:
     return total.clamp_min(0.0)  # the sum of entropies may end an ulp below
 
 
-def _score_mutual_information_as_published(batch: ScoredBatch) -> Tensor:
+def score_mutual_information_as_published(batch: ScoredBatch) -> Tensor:
+    """Compute MI_as_published of a batch, `(B,)`."""
     return 2.0 * batch.cached(_fused_entropy)
 
 
@@ -123,53 +125,3 @@ def _entropy(histogram: Tensor) -> Tensor:
     p = histogram / histogram.sum(dim=1, keepdim=True)
     nats: Tensor = torch.special.xlogy(p, p).sum(dim=1)
     return 0.0 - nats / math.log(2.0)  # not `-nats`: one full bin gives 0 and not -0
-
-
-ENTROPY = Metric(
-    name="EN",
-    title="Entropy",
-    score_batch=_score_entropy,
-    higher_is_better=True,
-    range="0..8",
-    unit="bit",
-    paper=Paper(
-        authors="Roberts, van Aardt & Ahmed",
-        title=(
-            "Assessment of image fusion procedures using entropy, image quality, "
-            "and multispectral classification"
-        ),
-        venue="Journal of Applied Remote Sensing",
-        year=2008,
-        link="https://doi.org/10.1117/1.2945910",
-    ),
-)
-MUTUAL_INFORMATION = Metric(
-    name="MI",
-    title="Mutual information",
-    score_batch=_score_mutual_information,
-    higher_is_better=True,
-    range="0..16",
-    unit="bit",
-    paper=Paper(
-        authors="Qu, Zhang & Yan",
-        title="Information measure for performance of image fusion",
-        venue="Electronics Letters",
-        year=2002,
-        link="https://doi.org/10.1049/el:20020212",
-    ),
-)
-MUTUAL_INFORMATION_AS_PUBLISHED = Metric(
-    name="MI_as_published",
-    title="Twice the entropy, printed as MI in the papers' tables",
-    score_batch=_score_mutual_information_as_published,
-    higher_is_better=True,
-    range="0..16",
-    unit="bit",
-    paper=Paper(
-        authors="Song et al.",
-        title="Res2NetFuse: A Fusion Method for Infrared and Visible Images",
-        venue="arXiv",
-        year=2021,
-        link="https://arxiv.org/abs/2112.14540",
-    ),
-)

@@ -5,37 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.metrics.base import Metric
-from fusion_core.metrics.contrast import STANDARD_DEVIATION
-from fusion_core.metrics.correlation import EDGE_PRESERVATION, SCD
-from fusion_core.metrics.edges.nabf import NABF
-from fusion_core.metrics.edges.qabf import QABF
-from fusion_core.metrics.feature_mi.fmi import FMI_DCT, FMI_PIXEL, FMI_WAVELET
-from fusion_core.metrics.information import (
-    ENTROPY,
-    MUTUAL_INFORMATION,
-    MUTUAL_INFORMATION_AS_PUBLISHED,
+from fusion_core.metrics.metric import Metric
+from fusion_core.metrics.specs import (
+    contrast,
+    correlation,
+    edges,
+    feature_mi,
+    information,
+    structural,
 )
-from fusion_core.metrics.structural.mef_ssim import MS_SSIM
-from fusion_core.metrics.structural.ssim import SSIM_A
 from fusion_core.suggestions import unknown_name
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        ENTROPY,
-        MUTUAL_INFORMATION,
-        MUTUAL_INFORMATION_AS_PUBLISHED,
-        QABF,
-        FMI_PIXEL,
-        FMI_DCT,
-        FMI_WAVELET,
-        NABF,
-        SCD,
-        SSIM_A,
-        MS_SSIM,
-        EDGE_PRESERVATION,
-        STANDARD_DEVIATION,
+        information.ENTROPY,
+        information.MUTUAL_INFORMATION,
+        information.MUTUAL_INFORMATION_AS_PUBLISHED,
+        edges.QABF,
+        feature_mi.FMI_PIXEL,
+        feature_mi.FMI_DCT,
+        feature_mi.FMI_WAVELET,
+        edges.NABF,
+        correlation.SCD,
+        structural.SSIM_A,
+        structural.MS_SSIM,
+        correlation.EDGE_PRESERVATION,
+        contrast.STANDARD_DEVIATION,
     )
 }
 

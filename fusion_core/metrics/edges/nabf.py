@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import neighbours
-from fusion_core.papers import Paper
 
 _HALF_PI = math.pi / 2.0
 
@@ -47,10 +46,11 @@ def nabf(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> round(nabf(ir, ir, fused=2 * ir).item(), 4)
         0.0733
     """
-    return evaluate(_score_nabf, ir, vis, fused)
+    return evaluate(score_nabf, ir, vis, fused)
 
 
-def _score_nabf(batch: ScoredBatch) -> Tensor:
+def score_nabf(batch: ScoredBatch) -> Tensor:
+    """Compute Nabf of a batch, `(B,)`."""
     if min(batch.height, batch.width) < 2:
         return batch.undefined()
     padded = functional.pad(batch.unit, (1, 1, 1, 1), mode="reflect")
@@ -85,24 +85,3 @@ def _quality(source: Tensor, angle: Tensor, fused: Tensor, fused_angle: Tensor) 
     orientation = ((angle - fused_angle).abs() - _HALF_PI).abs() / _HALF_PI
     strength = 0.9999 / (1.0 + torch.exp(-19.0 * (ratio - 0.5)))
     return (strength * (0.9995 / (1.0 + torch.exp(-22.0 * (orientation - 0.5))))).sqrt()
-
-
-NABF = Metric(
-    name="Nabf",
-    title="Fusion artefacts, modified",
-    score_batch=_score_nabf,
-    higher_is_better=False,
-    range="0..1",
-    unit="1",
-    paper=Paper(
-        authors="Shreyamsha Kumar",
-        title=(
-            "Multifocus and multispectral image fusion based on pixel significance "
-            "using discrete cosine harmonic wavelet transform"
-        ),
-        venue="Signal, Image and Video Processing",
-        year=2013,
-        link="https://doi.org/10.1007/s11760-012-0361-x",
-    ),
-    undefined="the image is one pixel wide or high",
-)

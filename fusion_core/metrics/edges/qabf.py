@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import neighbours
-from fusion_core.papers import Paper
 
 _HALF_PI = math.pi / 2.0
 
@@ -44,10 +43,11 @@ def qabf(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> round(qabf(ir, ir.T, fused=np.maximum(ir, ir.T)).item(), 4)
         0.6467
     """
-    return evaluate(_score_qabf, ir, vis, fused)
+    return evaluate(score_qabf, ir, vis, fused)
 
 
-def _score_qabf(batch: ScoredBatch) -> Tensor:
+def score_qabf(batch: ScoredBatch) -> Tensor:
+    """Compute Qabf of a batch, `(B,)`."""
     padded = functional.pad(batch.unit, (1, 1, 1, 1))
     if dispatch.use_kernels(padded):
         from fusion_core.metrics.edges.kernels import qabf_sums
@@ -75,21 +75,3 @@ def _quality(source: Tensor, angle: Tensor, fused: Tensor, fused_angle: Tensor) 
     alignment = 1.0 - (angle - fused_angle).abs() / _HALF_PI
     strength = 0.9994 / (1.0 + torch.exp(-15.0 * (ratio - 0.5)))
     return strength * (0.9879 / (1.0 + torch.exp(-22.0 * (alignment - 0.8))))
-
-
-QABF = Metric(
-    name="Qabf",
-    title="Edge information kept from the sources",
-    score_batch=_score_qabf,
-    higher_is_better=True,
-    range="0..1",
-    unit="1",
-    paper=Paper(
-        authors="Xydeas & Petrovic",
-        title="Objective image fusion performance measure",
-        venue="Electronics Letters",
-        year=2000,
-        link="https://doi.org/10.1049/el:20000267",
-    ),
-    undefined="neither source has an edge",
-)

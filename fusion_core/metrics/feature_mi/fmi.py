@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.feature_mi.distributions import describe_windows, window_information
 from fusion_core.metrics.feature_mi.features import cosine_transform, edge_map, meyer_transform
-from fusion_core.papers import Paper
 
 _PATTERNS = 512
 _NOISE = 2.0**-46
@@ -56,7 +55,7 @@ def fmi_pixel(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> round(fmi_pixel(ir, vis, fused=vis).item(), 4)
         0.8023
     """
-    return evaluate(_score_fmi_pixel, ir, vis, fused)
+    return evaluate(score_fmi_pixel, ir, vis, fused)
 
 
 def fmi_dct(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -81,7 +80,7 @@ def fmi_dct(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> round(fmi_dct(ir, vis, fused=vis).item(), 4)
         0.6715
     """
-    return evaluate(_score_fmi_dct, ir, vis, fused)
+    return evaluate(score_fmi_dct, ir, vis, fused)
 
 
 def fmi_wavelet(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -106,10 +105,11 @@ def fmi_wavelet(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> round(fmi_wavelet(ir, vis, fused=vis).item(), 4)
         0.6976
     """
-    return evaluate(_score_fmi_wavelet, ir, vis, fused)
+    return evaluate(score_fmi_wavelet, ir, vis, fused)
 
 
-def _score_fmi_pixel(batch: ScoredBatch) -> Tensor:
+def score_fmi_pixel(batch: ScoredBatch) -> Tensor:
+    """Compute FMI_pixel of a batch, `(B,)`."""
     if _too_small(batch):
         return batch.undefined()
     edges = edge_map(batch.unit.flatten(0, 1)).unflatten(0, batch.gray.shape[:2])
@@ -123,11 +123,13 @@ def _score_fmi_pixel(batch: ScoredBatch) -> Tensor:
     return 0.5 * (first.mean(dim=(1, 2)) + second.mean(dim=(1, 2)))
 
 
-def _score_fmi_dct(batch: ScoredBatch) -> Tensor:
+def score_fmi_dct(batch: ScoredBatch) -> Tensor:
+    """Compute FMI_dct of a batch, `(B,)`."""
     return batch.undefined() if _too_small(batch) else _fmi(batch, _cosine_map)
 
 
-def _score_fmi_wavelet(batch: ScoredBatch) -> Tensor:
+def score_fmi_wavelet(batch: ScoredBatch) -> Tensor:
+    """Compute FMI_w of a batch, `(B,)`."""
     return batch.undefined() if _too_small(batch) else _fmi(batch, _wavelet_map)
 
 
@@ -213,42 +215,3 @@ def _pattern_table(device: torch.device) -> Tensor:
     sources = describe_windows(patterns.repeat_interleave(_PATTERNS, dim=1))
     fused = describe_windows(patterns.repeat(1, _PATTERNS))
     return window_information(sources, fused).view(_PATTERNS, _PATTERNS).fill_diagonal_(1.0)
-
-
-_HAGHIGHAT_2014 = Paper(
-    authors="Haghighat & Razian",
-    title="Fast-FMI: Non-reference image fusion metric",
-    venue="AICT",
-    year=2014,
-    link="https://doi.org/10.1109/ICAICT.2014.7036000",
-)
-FMI_PIXEL = Metric(
-    name="FMI_pixel",
-    title="Feature mutual information of edges",
-    score_batch=_score_fmi_pixel,
-    higher_is_better=True,
-    range="about 0..1",
-    unit="1",
-    paper=_HAGHIGHAT_2014,
-    undefined="the image is smaller than 3x3 pixels",
-)
-FMI_DCT = Metric(
-    name="FMI_dct",
-    title="Feature mutual information of the cosine transform",
-    score_batch=_score_fmi_dct,
-    higher_is_better=True,
-    range="about 0..1",
-    unit="1",
-    paper=_HAGHIGHAT_2014,
-    undefined="the image is smaller than 3x3 pixels",
-)
-FMI_WAVELET = Metric(
-    name="FMI_w",
-    title="Feature mutual information of the wavelet transform",
-    score_batch=_score_fmi_wavelet,
-    higher_is_better=True,
-    range="about 0..1",
-    unit="1",
-    paper=_HAGHIGHAT_2014,
-    undefined="the image is smaller than 3x3 pixels",
-)

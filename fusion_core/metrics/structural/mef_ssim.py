@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.structural.windows import WINDOW, box_sums, gaussian_means, gaussian_taps
-from fusion_core.papers import Paper
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001)
 _PIXELS = WINDOW * WINDOW
@@ -51,10 +50,11 @@ def mef_ssim(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> round(mef_ssim(ir, vis, fused=vis).item(), 4)
         0.3905
     """
-    return evaluate(_score_mef_ssim, ir, vis, fused)
+    return evaluate(score_mef_ssim, ir, vis, fused)
 
 
-def _score_mef_ssim(batch: ScoredBatch) -> Tensor:
+def score_mef_ssim(batch: ScoredBatch) -> Tensor:
+    """Compute MS_SSIM of a batch, `(B,)`."""
     if min(_halve_length(batch.height, 2), _halve_length(batch.width, 2)) < WINDOW:
         return batch.undefined()
     planes = batch.gray.to(torch.float64)
@@ -125,21 +125,3 @@ def _halve(planes: Tensor) -> Tensor:
 
 def _halve_length(length: int, times: int) -> int:
     return math.ceil(length / (1 << times))
-
-
-MS_SSIM = Metric(
-    name="MS_SSIM",
-    title="Structural similarity for multi-exposure fusion, three scales",
-    score_batch=_score_mef_ssim,
-    higher_is_better=True,
-    range="0..1",
-    unit="1",
-    paper=Paper(
-        authors="Ma, Zeng & Wang",
-        title="Perceptual quality assessment for multi-exposure image fusion",
-        venue="IEEE TIP",
-        year=2015,
-        link="https://doi.org/10.1109/TIP.2015.2442920",
-    ),
-    undefined="the image is smaller than 41x41 pixels, or F opposes its sources at a scale",
-)

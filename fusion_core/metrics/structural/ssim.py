@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.base import Image, Metric, ScoredBatch, evaluate
+from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.structural.windows import gaussian_means, gaussian_taps, repeat_border
-from fusion_core.papers import Paper
 
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -38,10 +37,11 @@ def ssim_a(ir: Image, vis: Image, fused: Image) -> Tensor:
         >>> round(ssim_a(ir, vis, fused=vis).item(), 4)
         0.368
     """
-    return evaluate(_score_ssim_a, ir, vis, fused)
+    return evaluate(score_ssim_a, ir, vis, fused)
 
 
-def _score_ssim_a(batch: ScoredBatch) -> Tensor:
+def score_ssim_a(batch: ScoredBatch) -> Tensor:
+    """Compute SSIM_a of a batch, `(B,)`."""
     return ssim_with_both(batch.unit).mean(dim=0)
 
 
@@ -79,20 +79,3 @@ def _mean_ssim(
     numerator = (2.0 * means + _C1) * (2.0 * (product - means) + _C2)
     denominator = (squares + _C1) * (square_x + square_y - squares + _C2)
     return (numerator / denominator).mean(dim=(1, 2))
-
-
-SSIM_A = Metric(
-    name="SSIM_a",
-    title="Mean structural similarity to both sources",
-    score_batch=_score_ssim_a,
-    higher_is_better=True,
-    range="-1..1",
-    unit="1",
-    paper=Paper(
-        authors="Li & Wu",
-        title="DenseFuse: A Fusion Approach to Infrared and Visible Images",
-        venue="IEEE TIP",
-        year=2019,
-        link="https://doi.org/10.1109/TIP.2018.2887342",
-    ),
-)

@@ -1,0 +1,45 @@
+"""The description of a metric, which does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fusion_core.papers import Paper
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fusion_core.metrics.base import Image, ScoredBatch
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quality metric of fused images, with all that a reader of its column must know.
+
+    A metric is called with the images A, B and F; see `fusion_core.metrics.base.evaluate`.
+    """
+
+    name: str
+    """Name of the column."""
+    title: str
+    """Meaning in a few words."""
+    score_batch: Callable[[ScoredBatch], Tensor]
+    """Computes `(B,)` float64, NaN where the metric is undefined."""
+    higher_is_better: bool
+    """Whether a better fused image has a higher value."""
+    range: str
+    """Range of the values, such as `0..1`."""
+    unit: str
+    """Unit of the values; `1` if they have none."""
+    paper: Paper
+    """The publication that defines the metric."""
+    undefined: str = ""
+    """When the definition gives no value; the reason in rows where the value is null."""
+
+    def __call__(self, ir: Image, vis: Image, fused: Image) -> Tensor:
+        """Compute the metric; see `evaluate`."""
+        from fusion_core.metrics.base import evaluate
+
+        return evaluate(self.score_batch, ir, vis, fused)

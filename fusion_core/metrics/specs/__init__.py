@@ -1,0 +1,1 @@
+"""The descriptions of the metrics, one module per family, without their implementations."""
