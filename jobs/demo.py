@@ -40,6 +40,9 @@ def demo(options: DemoOptions, progress: Progress | None = None) -> RunResult:
     if not source.entries():
         write_demo_collection(source)
     run_options = RunOptions(
-        source=source.url, out=f"{folder}/run", storage_options=options.storage_options
+        source=source.url,
+        out=f"{folder}/run",
+        collection="demo",
+        storage_options=options.storage_options,
     )
     return run(run_options, progress)

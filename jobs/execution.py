@@ -9,7 +9,14 @@ from importlib.metadata import version
 
 import pyarrow as pa
 
-from cluster.collections import MANIFEST_KEY, FrozenInfo, freeze, is_manifest, manifest_batches
+from cluster.collections import (
+    MANIFEST_KEY,
+    FrozenInfo,
+    collection_name,
+    freeze,
+    is_manifest,
+    manifest_batches,
+)
 from cluster.runs import (
     SHARDS_PREFIX,
     AnyOrigin,
@@ -107,6 +114,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     )
     requested = RunRecord(
         name=job.name,
+        collection=_name_collection(options, source, found),
         source=source,
         source_sha256=sha256,
         origin=job.origin,
@@ -127,6 +135,11 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     if manifest is not None and not out.exists(MANIFEST_KEY):
         out.write(MANIFEST_KEY, manifest)
     return record
+
+
+def _name_collection(options: JobOptions, source: str, found: RunRecord | None) -> str:
+    """Return the requested name, that of the run to resume, or the source's own name."""
+    return options.collection or (found.collection if found else collection_name(source))
 
 
 def _is_frozen(job: Job, source: str, sha256: str | None, found: RunRecord, out: Store) -> bool:

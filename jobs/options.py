@@ -155,6 +155,9 @@ class JobOptions(RayOptions):
     """Folder of pairs (local path, s3://, gs://), or a manifest (.csv, .parquet)."""
     out: Annotated[str, Parameter(name=("--out", "-o"))]
     """Output location of the run: a folder or s3://bucket/prefix."""
+    collection: str | None = Field(default=None, min_length=1)
+    """Name of the collection in rows and tables; by default that of the source folder or manifest,
+    without its extension."""
     metrics: Names | None = None
     """Names of the metrics to compute, separated by commas; all by default."""
     layout: Layout = "auto"

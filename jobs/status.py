@@ -26,6 +26,7 @@ class Status(BaseModel):
     """The progress of a run."""
 
     out: str
+    collection: str
     run: str
     method: str
     trained: bool | None
@@ -86,6 +87,7 @@ def status(options: StatusOptions, progress: Progress | None = None) -> Status:
     busy = _covered_seconds(spans)
     return Status(
         out=store.url,
+        collection=record.collection,
         run=record.name,
         method=record.origin.method,
         trained=record.origin.trained,

@@ -71,6 +71,7 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
             scores.reorder(np.argsort(counts.members(), kind="stable"))
             parts += [_summarize_part(method, part, scores) for part in counts.parts(totals)]
     return Summary(
+        collection=record.collection,
         run=record.name,
         method=record.origin.method,
         fingerprint=record.fingerprint,

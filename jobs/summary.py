@@ -33,6 +33,7 @@ class Summary(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    collection: str
     run: str
     method: str
     fingerprint: str
@@ -57,12 +58,18 @@ def summary_csv(summaries: Iterable[Summary]) -> str:
     Of the `total_pairs` in the manifest, `pairs` have a row.
     """
     names = list(Statistics.model_fields)
-    header = ["run", "method", "trained", "subset", "total_pairs", "pairs", "failed", "metric"]
-    lines = [_csv_line([*header, *names])]
+    heads = ["collection", "run", "method", "trained", "subset", "total_pairs", "pairs", "failed"]
+    lines = [_csv_line([*heads, "metric", *names])]
     for summary in summaries:
         trained = "" if summary.trained is None else str(summary.trained).lower()
         for part in summary.subsets:
-            head: list[object] = [summary.run, part.method, trained, part.subset]
+            head: list[object] = [
+                summary.collection,
+                summary.run,
+                part.method,
+                trained,
+                part.subset,
+            ]
             head += [part.total, part.count, part.failed]
             for metric, statistics in part.metrics.items():
                 values = statistics.model_dump()

@@ -10,4 +10,5 @@ from .fused_images import require_fused as require_fused
 from .layouts import Discovery as Discovery
 from .layouts import Layout as Layout
 from .names import is_image as is_image
+from .user_manifest import collection_name as collection_name
 from .user_manifest import is_manifest as is_manifest

@@ -38,6 +38,18 @@ def is_manifest(url: str) -> bool:
     return url.lower().endswith((".csv", ".parquet", ".pq"))
 
 
+def collection_name(url: str) -> str:
+    """Return the name of a collection: that of its folder, or of its manifest without extension.
+
+    >>> collection_name("s3://bucket/data/TNO")
+    'TNO'
+    >>> collection_name("/data/msrs.v2.parquet")
+    'msrs.v2'
+    """
+    name = posixpath.basename(split_query(url)[0].rstrip("/"))
+    return (posixpath.splitext(name)[0] if is_manifest(name) else name) or url
+
+
 def read_user_manifest(
     store: Store, name: str, *, allow_local_files: bool = False
 ) -> Iterator[pa.RecordBatch]:

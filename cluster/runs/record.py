@@ -26,6 +26,8 @@ class RunRecord(SettingsRecord):
 
     name: str
     """Name of the run, the value of the `run` column."""
+    collection: str
+    """Name of the collection, the value of the `collection` column."""
     source: str
     """Folder of the pairs, or manifest file."""
     source_sha256: str | None = None

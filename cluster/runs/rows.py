@@ -32,7 +32,9 @@ _ARROW_TYPES: dict[object, pa.DataType] = {
     Status: pa.string(),
     FusedCell: pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
 }
-_REPEATING = ["run", "subset", "method", "status", "error_stage", "error_type", "node"]
+_REPEATING = [
+    "subset", "collection", "run", "method", "status", "error_stage", "error_type", "node",
+]  # fmt: skip
 _METADATA_PREFIX = "irfuse."
 
 
@@ -53,6 +55,8 @@ class ResultRow(BaseModel):
     """Width of the sources in pixels; null if they could not be decoded."""
     height: int | None = None
     """Height of the sources in pixels; null if they could not be decoded."""
+    collection: str
+    """Name of the collection (`--collection`)."""
     run: str
     """Name of the run (`--name`)."""
     method: str

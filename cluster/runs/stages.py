@@ -255,6 +255,7 @@ class PairStages:
             subset=state.row.subset,
             ir_uri=redact(state.row.ir_uri),
             vis_uri=redact(state.row.vis_uri),
+            collection=self._record.collection,
             run=self._record.name,
             method=self._origin.method,
             width=state.size[0] if state.size else None,

@@ -150,6 +150,7 @@ def print_status(console: Console, status: Status, options: StatusOptions) -> No
     rate = status.pairs_per_second
     lines = {
         "out": status.out,
+        "collection": status.collection,
         "run": status.run,
         "shards": f"{status.shards_done} of {status.shards} done",
         "pairs": f"{status.ok} ok, {status.failed} failed, "

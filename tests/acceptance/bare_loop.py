@@ -78,6 +78,7 @@ def _work_alone(
                 subset="",
                 ir_uri=uris[0],
                 vis_uri=uris[1],
+                collection="bare",
                 run=_METHOD,
                 method=_METHOD,
                 fused={"bytes": encode_png(fused[0]), "path": None},

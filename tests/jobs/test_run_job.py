@@ -89,6 +89,31 @@ def test_other_settings_in_the_same_place_are_refused_by_name(small: FinishedRun
         irfuse.run(run_options(small.source, small.out, **changed))
 
 
+def test_a_collection_has_the_name_of_its_source_unless_it_is_given(
+    small: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid_ray(monkeypatch)
+    assert {row["collection"] for row in read_rows(small.out)} == {"in"}
+    named = run_options(small.source, small.out, collection="in")
+    assert irfuse.run(named).summary.collection == "in"
+    with pytest.raises(RunConflictError, match="collection: existing 'in', requested 'TNO'"):
+        irfuse.run(run_options(small.source, small.out, collection="TNO"))
+
+
+def test_a_run_whose_manifest_was_renamed_keeps_the_name_of_its_collection(
+    small: FinishedRun, ray_address: str, tmp_path: Path
+) -> None:
+    folder = small.source
+    lines = ["ir_uri,vis_uri", f"{folder}/ir/0000.png,{folder}/vis/0000.png"]
+    (tmp_path / "tno.csv").write_text("\n".join(lines))
+    wanted = run_options(tmp_path / "tno.csv", tmp_path / "out", address=ray_address)
+    irfuse.run(wanted)
+    (tmp_path / "tno.csv").rename(tmp_path / "other.csv")
+    renamed = wanted.model_copy(update={"source": str(tmp_path / "other.csv")})
+    assert irfuse.run(renamed).summary.collection == "tno"
+    assert [row["collection"] for row in read_rows(tmp_path / "out")] == ["tno"]
+
+
 def test_another_source_in_the_same_place_is_refused(small: FinishedRun, tmp_path: Path) -> None:
     write_pairs(tmp_path, SMALL)
     with pytest.raises(RunConflictError, match="manifest_digest"):

@@ -27,6 +27,7 @@ def run_record(info: FrozenInfo, **changed: Any) -> RunRecord:
     """The record of a run of a manifest, with other fields where given."""
     settings: dict[str, Any] = {
         "name": "densefuse",
+        "collection": "pairs",
         "source": "/in",
         "origin": method_origin(),
         "metrics": ["EN"],
@@ -55,6 +56,7 @@ def result_row(pair_id: str = "p", **changed: Any) -> ResultRow:
         "subset": "s",
         "ir_uri": "i",
         "vis_uri": "v",
+        "collection": "c",
         "run": "r",
         "method": "m",
     }
