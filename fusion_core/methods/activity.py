@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.methods.box_filter import box_mean
+
 Norm = Literal["l1", "l2", "nuclear"]
 
 _BLOCK_ELEMENTS = 512 * 1024
@@ -46,7 +48,7 @@ def activity_norm(
     `l1` and `l2` average the norm of each pixel's channels over the block (Li, Wu & Durrani,
     "Infrared and Visible Image Fusion with ResNet and zero-phase component analysis", 2019, Eq. 5,
     which for l2 is what the released code does); `nuclear` is that of Eq. 8. Pixels beyond the
-    border count as 0.
+    border count as 0, as in the released code; the paper does not say.
 
     Args:
         norm: `l1`, `l2` or `nuclear`.
@@ -59,24 +61,11 @@ def activity_norm(
         return ActivityNorm(partial(shifted_products, radius=radius), finish)
     if norm == "l2":
         collect = partial(sum_of_squares, block_elements=block_elements)
-        return ActivityNorm(collect, lambda sums: block_mean(sums[:, 0].sqrt(), radius))
+        return ActivityNorm(
+            collect, lambda sums: box_mean(sums[:, 0].sqrt(), radius, border="zero")
+        )
     collect = partial(l1_norm, block_elements=block_elements)
-    return ActivityNorm(collect, lambda sums: block_mean(sums[:, 0], radius))
-
-
-def block_mean(maps: Tensor, radius: int) -> Tensor:
-    """Average `(..., H, W)` over blocks of `(2 radius + 1)` squared pixels.
-
-    Pixels beyond the border count as 0, as in the code that Li et al. released for both papers
-    whose methods use it; the papers do not say.
-    """
-    if radius == 0:
-        return maps
-    size = 2 * radius + 1
-    flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    padded = functional.pad(flat, (radius,) * 4)
-    averaged = functional.avg_pool2d(functional.avg_pool2d(padded, (size, 1), 1), (1, size), 1)
-    return averaged.reshape(maps.shape)
+    return ActivityNorm(collect, lambda sums: box_mean(sums[:, 0], radius, border="zero"))
 
 
 def l1_norm(features: Tensor, *, block_elements: int = _BLOCK_ELEMENTS) -> Tensor:

@@ -6,8 +6,8 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from fusion_core.methods.box_filter import box_mean
 from fusion_core.methods.resizing import mirrored_indices
 
 
@@ -52,12 +52,10 @@ def mean_filter(images: Tensor, *, size: int = 31) -> Tensor:
     The paper does not specify the treatment of the border.
 
     Args:
-        images: `(K, B, H, W)` float32, any H and W.
+        images: `(..., H, W)` float32, any H and W.
         size: Side of the block, odd.
 
     Returns:
-        `(K, B, H, W)` float32.
+        `(..., H, W)` float32.
     """
-    radius = size // 2
-    padded = functional.pad(images, (radius,) * 4, mode="replicate")
-    return functional.avg_pool2d(functional.avg_pool2d(padded, (size, 1), 1), (1, size), 1)
+    return box_mean(images, size // 2, border="replicate")

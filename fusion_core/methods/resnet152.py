@@ -83,7 +83,7 @@ def resnet152(
     """
     if len(sources) != 2:
         raise InvalidValueError(f"resnet152 is defined for 2 sources, but got {len(sources)}")
-    base = mean_filter(sources.squeeze(2), size=filter_size).unsqueeze(2)
+    base = mean_filter(sources, size=filter_size)
     detail = sources - base
     weights = resnet152_weights(detail, extractor)
     fused_base = infrared_weight * base[0] + (1.0 - infrared_weight) * base[1]

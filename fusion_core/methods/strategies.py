@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusion_core.methods import activity
+from fusion_core.methods.box_filter import box_mean
 from fusion_core.networks import weighted_sum
 
 _EPSILON = 1e-5
@@ -65,7 +65,7 @@ def l1_weights(features: Tensor, *, radius: int = 1) -> Tensor:
         `(K, B, 1, H, W)`, at least float32, with sum 1 over K.
     """
     norms = activity.l1_norm(features.flatten(0, 1)).view(*features.shape[:2], *features.shape[3:])
-    return normalise(block_average(norms, radius).unsqueeze(2))
+    return normalise(box_mean(norms, radius, border="replicate").unsqueeze(2))
 
 
 def attend_to_mean(features: Tensor, limits: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -107,19 +107,3 @@ def normalise(activities: Tensor) -> Tensor:
     total = activities.sum(dim=0, keepdim=True)
     even = torch.full_like(activities, 1.0 / activities.shape[0])
     return torch.where(total > 0, activities / total.clamp_min(torch.finfo(total.dtype).tiny), even)
-
-
-def block_average(maps: Tensor, radius: int) -> Tensor:
-    """Average over square blocks of side `2 radius + 1`, with the border pixels repeated.
-
-    Args:
-        maps: `(K, B, H, W)`.
-        radius: Radius of the blocks.
-
-    Returns:
-        `(K, B, H, W)`.
-    """
-    if radius == 0:
-        return maps
-    padded = functional.pad(maps, (radius,) * 4, mode="replicate")
-    return functional.avg_pool2d(padded, 2 * radius + 1, stride=1)

@@ -12,7 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fusion_core.methods.activity import block_mean, l1_norm
+from fusion_core.methods.activity import l1_norm
+from fusion_core.methods.box_filter import box_mean
 from fusion_core.methods.decomposition import tikhonov
 from fusion_core.methods.resizing import nearest
 from fusion_core.methods.strategies import normalise
@@ -87,7 +88,7 @@ def vgg_weights(detail: Tensor, extractor: FeatureExtractor, *, radius: int = 1)
     norms = extractor.reduce(detail.flatten(0, 1), l1_norm)
     maps = []
     for norm, stride in zip(norms, extractor.strides, strict=True):
-        activity = block_mean(norm.unflatten(0, (count, batch)), radius)
+        activity = box_mean(norm.unflatten(0, (count, batch)), radius, border="zero")
         maps.append(nearest(normalise(activity), stride, size))
     return maps
 

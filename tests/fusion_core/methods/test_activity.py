@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from support.networks import deviation
 from support.reference_fusion import window_norm
 
-from fusion_core.methods.activity import Norm, activity_norm, block_mean, l1_norm, sum_of_squares
+from fusion_core.methods.activity import Norm, activity_norm, l1_norm, sum_of_squares
 
 NORMS: tuple[Norm, ...] = get_args(Norm)
 norms = pytest.mark.parametrize("norm", NORMS)
@@ -76,8 +76,9 @@ def test_bf16_features_are_summed_in_float32_or_better(norm: Norm) -> None:
     assert deviation(measure(maps, norm, 1)[0], expected) < TOLERANCE
 
 
-def test_pixels_beyond_the_border_count_as_zero() -> None:
-    found = block_mean(torch.ones(1, 3, 4), 1)[0] * 9
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_pixels_beyond_the_border_count_as_zero(norm: Norm) -> None:
+    found = measure(torch.ones(1, 1, 3, 4), norm, 1)[0] * 9
     expected = [[4.0, 6.0, 6.0, 4.0], [6.0, 9.0, 9.0, 6.0], [4.0, 6.0, 6.0, 4.0]]
     assert torch.allclose(found, torch.tensor(expected), rtol=0, atol=1e-5)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusion_core.methods.strategies import addition, block_average, l1_norm, l1_weights, mean
+from fusion_core.methods.strategies import addition, l1_norm, l1_weights, mean
 
 
 def maps(*shape: int, seed: int = 0) -> Tensor:
@@ -27,18 +27,6 @@ def test_mean_is_addition_over_the_number_of_sources() -> None:
 def test_l1_weights_sum_to_one_over_the_sources(radius: int) -> None:
     total = l1_weights(maps(3, 2, 4, 5, 6), radius=radius).sum(dim=0)
     assert torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-14)
-
-
-@pytest.mark.parametrize("radius", [0, 1, 3, 9])
-def test_block_average_equals_a_loop_over_pixels_with_repeated_border(radius: int) -> None:
-    activity = maps(2, 1, 5, 7)
-    expected = torch.empty_like(activity)
-    for y in range(5):
-        for x in range(7):
-            rows = [min(max(y + dy, 0), 4) for dy in range(-radius, radius + 1)]
-            columns = [min(max(x + dx, 0), 6) for dx in range(-radius, radius + 1)]
-            expected[..., y, x] = activity[..., rows, :][..., columns].mean(dim=(-2, -1))
-    assert torch.allclose(block_average(activity, radius), expected, rtol=0, atol=1e-14)
 
 
 def test_l1_norm_weighs_by_the_share_of_the_activity() -> None:

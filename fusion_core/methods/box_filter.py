@@ -1,0 +1,63 @@
+"""The mean over a square window around each pixel."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional
+
+Border = Literal["zero", "replicate"]
+"""What lies beyond the border: zeros, or the border pixel repeated."""
+
+
+def box_mean(maps: Tensor, radius: int, *, border: Border) -> Tensor:
+    """Average over square windows of side `2 radius + 1`.
+
+    The number of additions grows with the logarithm of the radius. Those of one window follow one
+    order wherever the window lies, so that the mean does not depend on the batch or the tile, and
+    nothing is subtracted, so that small values next to large ones keep their precision.
+
+    Args:
+        maps: `(..., H, W)`, floating point.
+        radius: Radius of the windows in pixels.
+        border: `zero` or `replicate`.
+
+    Returns:
+        `(..., H, W)`.
+
+    >>> box_mean(torch.tensor([[0.0, 0.0, 9.0]]), 1, border="replicate").tolist()
+    [[0.0, 3.0, 6.0]]
+    >>> box_mean(torch.tensor([[0.0, 0.0, 9.0]]), 1, border="zero").tolist()
+    [[0.0, 1.0, 1.0]]
+    """
+    if radius == 0:
+        return maps
+    mode = "constant" if border == "zero" else border
+    size = 2 * radius + 1
+    sums = maps.reshape(-1, 1, *maps.shape[-2:])
+    for dim, margins in ((-2, (0, 0, radius, radius)), (-1, (radius, radius, 0, 0))):
+        sums = _sliding_sums(functional.pad(sums, margins, mode=mode), size, dim)
+    return (sums / size**2).view(maps.shape)
+
+
+def _sliding_sums(maps: Tensor, size: int, dim: int) -> Tensor:
+    """Sum `size` neighbours along a dimension, which becomes `size - 1` shorter.
+
+    A window is the sum of blocks whose lengths are powers of two, one for each binary digit 1 of
+    the size, and each block is the sum of two of half its length.
+    """
+    length = maps.shape[dim] - size + 1
+    total: Tensor | None = None
+    blocks, block, offset = maps, 1, 0
+    while True:
+        if size & block:
+            part = blocks.narrow(dim, offset, length)
+            total = part if total is None else total + part
+            offset += block
+        if 2 * block > size:
+            assert total is not None
+            return total
+        fewer = blocks.shape[dim] - block
+        blocks = blocks.narrow(dim, 0, fewer) + blocks.narrow(dim, block, fewer)
+        block *= 2
