@@ -24,6 +24,8 @@ PixelNorm = Literal["euclidean", "mse"]
 """Pixel loss of a training."""
 ResidualConvolutions = Literal["shared", "separate"]
 """Whether the Res2Net block of Res2NetFuse has one 3x3 convolution or six."""
+Norm = Literal["l1", "l2", "nuclear"]
+"""Norm of the features in the block around each pixel."""
 
 DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
 """Largest image, width times height, that is decoded by default."""

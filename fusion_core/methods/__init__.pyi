@@ -2,10 +2,10 @@ from .base import FuseBatch as FuseBatch
 from .base import ImageNetWeights as ImageNetWeights
 from .base import MethodSpec as MethodSpec
 from .densefuse import DenseFuseNetwork as DenseFuseNetwork
+from .describing import describe_weights as describe_weights
 from .fusion import check_registered as check_registered
 from .fusion import fuse_images as fuse_images
 from .loading import build_method as build_method
-from .loading import describe_weights as describe_weights
 from .loading import find_weights as find_weights
 from .loading import require_weights as require_weights
 from .registry import METHODS as METHODS

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.choices import Norm
 from fusion_core.methods.box_filter import box_mean
-
-Norm = Literal["l1", "l2", "nuclear"]
 
 _BLOCK_ELEMENTS = 512 * 1024
 """Feature elements that are reduced at a time, so that they stay in the cache."""

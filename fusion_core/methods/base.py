@@ -1,19 +1,20 @@
-"""The description of a fusion method: its paper, parameters, weights and variants."""
+"""The description of a fusion method, which does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusion_core.networks import Layers
 from fusion_core.papers import Paper
 from fusion_core.parameters import MethodParameters
 
-FuseBatch = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+FuseBatch: TypeAlias = "Callable[[Tensor], Tensor]"
 """A loaded method: `(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)` float32.
 
 Each of the B sets of K sources is fused independently of the others.

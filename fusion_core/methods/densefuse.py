@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from fusion_core.choices import OutputRange
 from fusion_core.methods import strategies
+from fusion_core.methods.specs.densefuse import DenseFuseParameters
 from fusion_core.networks import (
     Weights,
     load_weights,
@@ -24,21 +23,8 @@ from fusion_core.networks import (
     weighted_sum,
     without_initial_values,
 )
-from fusion_core.parameters import NetworkParameters
 
 _CONVOLUTIONS_DEEP = 8
-
-
-class DenseFuseParameters(NetworkParameters):
-    """Parameters of DenseFuse."""
-
-    strategy: Literal["addition", "mean", "l1_norm"] = "addition"
-    """Fusion layer: `addition` (Eq. 4), `mean` (the same over K), `l1_norm` (Eq. 5-7)."""
-    radius: int = Field(default=1, ge=0, le=64)
-    """Block radius r of the l1-norm strategy (Eq. 6)."""
-    output_range: OutputRange = "minmax"
-    """Conversion of the result to 8 bits: `clip` at 0 and 255, or scale each image by `minmax`, as
-    in the published code."""
 
 
 class DenseFuseNetwork(nn.Module):

@@ -12,20 +12,18 @@ from fusion_core.methods.base import (
     AutoencoderWeights,
     FuseBatch,
     ImageNetWeights,
-    MethodSpec,
     NoWeights,
 )
 from fusion_core.methods.registry import get_method
 from fusion_core.networks import (
-    DEFAULT_VARIANT,
     Layers,
     Weights,
     full_precision,
     imagenet_variant,
+    pack_layers,
     parse_random_weights,
     read_bundled_weights,
     read_imagenet_weights,
-    read_weights_card,
 )
 from fusion_core.parameters import MethodParameters
 
@@ -83,9 +81,9 @@ def _imagenet_weights(
 ) -> Weights:
     variant = imagenet_variant(layers.backbone, source)
     if variant is not None:
-        return layers.pack(read_imagenet_weights(layers.backbone, variant, notify))
+        return pack_layers(layers, read_imagenet_weights(layers.backbone, variant, notify))
     assert source is not None  # no source is a variant
-    return layers.pack(Weights.from_file(read(source), source))
+    return pack_layers(layers, Weights.from_file(read(source), source))
 
 
 def build_method(
@@ -128,27 +126,6 @@ def build_method(
             return fuse_batch(sources)
 
     return fuse
-
-
-def describe_weights(spec: MethodSpec) -> str:
-    """Return a sentence about the weights of a method and the licence of the default ones.
-
-    >>> describe_weights(get_method("densefuse"))
-    'Default weights: densefuse, included in irfuse (Apache-2.0)'
-    """
-    if isinstance(spec.weights, NoWeights):
-        return "No network, no weights"
-    if isinstance(spec.weights, ImageNetWeights):
-        backbone = spec.weights.layers(spec.parameters()).backbone
-        return (
-            f"Default weights: torchvision's {DEFAULT_VARIANT} for {backbone} (subject to the "
-            "terms of torchvision and ImageNet)"
-        )
-    bundled = spec.weights.bundled(spec.parameters())
-    if bundled is None:
-        return "No default weights"
-    licence = read_weights_card(bundled)["licence"]
-    return f"Default weights: {bundled}, included in irfuse ({licence})"
 
 
 def require_weights(name: str, weights: Weights | None) -> Weights:

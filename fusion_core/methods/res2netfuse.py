@@ -7,13 +7,13 @@ https://arxiv.org/abs/2112.14540.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from fusion_core.choices import OutputRange, ResidualConvolutions
+from fusion_core.choices import ResidualConvolutions
 from fusion_core.methods import strategies
+from fusion_core.methods.specs.res2netfuse import MeanWeights, Res2NetFuseParameters, Strategy
 from fusion_core.networks import (
     Weights,
     load_weights,
@@ -21,7 +21,6 @@ from fusion_core.networks import (
     tiles,
     without_initial_values,
 )
-from fusion_core.parameters import NetworkParameters
 
 _GROUPS = 4
 _RECEPTIVE_RADIUS = 8 + 4
@@ -29,26 +28,6 @@ _RECEPTIVE_RADIUS = 8 + 4
 in a row) and of the decoder."""
 _KEPT_ELEMENTS = 64 * 1024 * 1024
 """Feature elements of an image that are kept rather than computed again."""
-
-Strategy = Literal["l1_norm", "mean"]
-MeanWeights = Literal["softmax", "ratio"]
-
-
-class Res2NetFuseParameters(NetworkParameters):
-    """Parameters of Res2NetFuse."""
-
-    strategy: Strategy = "mean"
-    """Spatial attention by `l1_norm` (Eq. 5-6) or `mean` (Eq. 7-8)."""
-    mean_weights: MeanWeights = "softmax"
-    """Weights of the strategy `mean`: with `softmax` each mean map is scaled to 0..1 by its minimum
-    and maximum, and a soft-max is applied, as in the released code (the default, which reproduces
-    the published scores); `ratio` is the formula of Eq. 7."""
-    convolutions: ResidualConvolutions = "shared"
-    """Convolutions of the Res2Net block: one 3x3 convolution for all six positions (`shared`, the
-    default, as in the released code), or six (`separate`, another reading of Table I)."""
-    output_range: OutputRange = "minmax"
-    """Conversion of the result to 8 bits: `clip` at 0 and 255, or scale each image by `minmax`, as
-    in the published code."""
 
 
 class Res2NetFuseNetwork(nn.Module):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,39 +16,12 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.methods.activity import l1_norm
 from fusion_core.methods.decomposition import mean_filter
 from fusion_core.methods.resizing import bilinear
+from fusion_core.methods.specs.resnet152 import Resnet152Parameters, resnet152_layers
 from fusion_core.methods.strategies import normalise
-from fusion_core.networks import FeatureExtractor, InputScale, Layers, Weights, constant
-from fusion_core.parameters import NetworkParameters
+from fusion_core.networks import FeatureExtractor, Weights, constant
 
-_LAYERS = Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"))
 _KERNEL = (1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0)
 """A of Eq. 6."""
-
-
-class Resnet152Parameters(NetworkParameters):
-    """Parameters of the ResNet-152 method."""
-
-    filter_size: int = Field(default=31, ge=1, le=255)
-    """Side of the mean filter Z (Eq. 1), odd."""
-    infrared_weight: float = Field(default=0.6, ge=0.0, le=1.0)
-    """Weight of the infrared base (Eq. 3); the visible base has the rest."""
-    input_scale: InputScale = "published"
-    """Scale of the network's input, which the paper does not specify: `published` is 0..1, as in
-    the released code of related methods; `imagenet` is the normalisation that the network was
-    trained with."""
-
-    @field_validator("filter_size")
-    @classmethod
-    def _check_odd(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise ValueError("Input should be an odd number")
-        return size
-
-
-def resnet152_layers(parameters: Resnet152Parameters) -> Layers:
-    """Return the layers that the method reads."""
-    del parameters
-    return _LAYERS
 
 
 def resnet152(
@@ -122,7 +94,7 @@ def build_resnet152(
         WeightsError: The weights are damaged, or of another network.
     """
     extractor = FeatureExtractor(
-        _LAYERS,
+        resnet152_layers(parameters),
         weights,
         device,
         precision=parameters.precision,

@@ -9,39 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from fusion_core.methods.activity import l1_norm
 from fusion_core.methods.box_filter import box_mean
 from fusion_core.methods.decomposition import tikhonov
 from fusion_core.methods.resizing import nearest
+from fusion_core.methods.specs.vgg_multilayer import VggMultilayerParameters, vgg_layers
 from fusion_core.methods.strategies import normalise
-from fusion_core.networks import FeatureExtractor, InputScale, Layers, VggOutput, Weights
-from fusion_core.parameters import NetworkParameters
-
-_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
-
-
-class VggMultilayerParameters(NetworkParameters):
-    """Parameters of the VGG-19 multi-layer method."""
-
-    smoothness: float = Field(default=5.0, ge=0.0, le=1e6)
-    """Lambda of the base's smoothness (Eq. 1)."""
-    radius: int = Field(default=1, ge=0, le=64)
-    """Block radius r of the activity maps (Eq. 6)."""
-    features: VggOutput = "convolution"
-    """Features of relu1_1 to relu4_1: the convolutions before these activations (`convolution`, the
-    default, as in the released code and the published scores), or the activations (`relu`, as in
-    the paper's text)."""
-    input_scale: InputScale = "published"
-    """Scale of the network's input: `published` is 0..1, as in the released code; `imagenet` is the
-    normalisation that the network was trained with."""
-
-
-def vgg_layers(parameters: VggMultilayerParameters) -> Layers:
-    """Return the layers that the method reads."""
-    return Layers("vgg19", _LAYERS, parameters.features)
+from fusion_core.networks import FeatureExtractor, Weights
 
 
 def vgg_multilayer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,9 @@ from fusion_core.choices import Precision
 from fusion_core.errors import InvalidValueError
 from fusion_core.networks.convolution import speed_up_pointwise
 from fusion_core.networks.devices import constant
+from fusion_core.networks.layers import BackboneName, InputScale, Layers, VggOutput
 from fusion_core.networks.tiling import tiles
 from fusion_core.networks.weights import Weights, check_tensors, pack_tensors, read_tensors
-
-BackboneName = Literal["vgg19", "resnet50", "resnet101", "resnet152"]
-InputScale = Literal["published", "imagenet"]
-VggOutput = Literal["convolution", "relu"]
 
 _MEAN = (0.485, 0.456, 0.406)
 _STANDARD_DEVIATION = (0.229, 0.224, 0.225)
@@ -46,29 +43,17 @@ _SPREAD = 0.1
 """Random weights: standard deviation of biases and means."""
 
 
-@dataclass(frozen=True)
-class Layers:
-    """Layers of a network, which determine the required weights.
+def pack_layers(layers: Layers, weights: Weights) -> Weights:
+    """Return weights reduced to the tensors that the layers need.
 
-    Names: `relu1_1` to `relu4_1` of VGG-19; of the ResNets `conv1` (with its activation), `conv2`
-    to `conv5` (a whole stage) and `conv2_1` to `conv5_1` (its first block).
+    Raises:
+        WeightsError: The file is damaged, or of another network.
     """
-
-    backbone: BackboneName
-    names: tuple[str, ...]
-    vgg_output: VggOutput = "convolution"
-
-    def pack(self, weights: Weights) -> Weights:
-        """Return the weights reduced to the tensors that these layers need.
-
-        Raises:
-            WeightsError: The file is damaged, or of another network.
-        """
-        if weights.data is None:
-            return weights
-        network = _empty_network(self.backbone)
-        needed = _needed_names(network, _stages(network, self))
-        return pack_tensors(weights, _read(network, needed, weights))
+    if weights.data is None:
+        return weights
+    network = _empty_network(layers.backbone)
+    needed = _needed_names(network, _stages(network, layers))
+    return pack_tensors(weights, _read(network, needed, weights))
 
 
 class FeatureExtractor:

@@ -9,22 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError, URLError
 
 import torch
 
 from fusion_core.errors import WeightsError
-from fusion_core.networks.backbones import BackboneName
+from fusion_core.networks.imagenet_files import DEFAULT_VARIANT, ImageNetFile, imagenet_file
+from fusion_core.networks.layers import BackboneName
 from fusion_core.networks.weights import Weights
-
-DEFAULT_VARIANT = "IMAGENET1K_V1"
-"""Torchvision's first weights, whose training is closest to that of the papers'."""
 
 _VARIANT = re.compile(
     r"(?:(?P<enum>[A-Za-z0-9]+_Weights)\.)?(?P<name>IMAGENET[A-Z0-9_]+|DEFAULT)", re.IGNORECASE
 )
-_DIGEST = re.compile(r"-([0-9a-f]{8,})\.pth$")
 
 
 def imagenet_variant(backbone: BackboneName, source: str | None) -> str | None:
@@ -42,12 +38,12 @@ def imagenet_variant(backbone: BackboneName, source: str | None) -> str | None:
     match = _VARIANT.fullmatch(source)
     if match is None:
         return None
-    known = _enum(backbone)
-    name = match["name"].upper()
-    if name not in known.__members__ or match["enum"] not in (None, known.__name__):
-        others = ", ".join(name for name in known.__members__ if name != "DEFAULT")
-        raise WeightsError(f"torchvision has no weights {source} for {backbone}, but: {others}")
-    return str(known[name].name)
+    try:
+        return imagenet_file(backbone, match["name"].upper(), match["enum"] or "").variant
+    except LookupError as error:
+        raise WeightsError(
+            f"torchvision has no weights {source} for {backbone}, but: {error}"
+        ) from None
 
 
 def read_imagenet_weights(
@@ -69,30 +65,29 @@ def read_imagenet_weights(
         WeightsError: The weights are missing and cannot be downloaded, or differ from those that
             torchvision published.
     """
-    member = _enum(backbone)[variant]
-    name = f"{type(member).__name__}.{member.name}"
-    file_name = member.url.rpartition("/")[2]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
-    published = _DIGEST.search(file_name)
-    prefix = published[1] if published else ""
-    data = _read(path, name)
+    file = imagenet_file(backbone, variant)
+    data = _read(file.path, file.name)
     if data is None:
-        notify(f"Downloading {name} from {member.url} to {path}")
-        _download(member.url, path, prefix, name, timeout_s)
-        data = _read(path, name) or b""
-    found = hashlib.sha256(data).hexdigest()
-    if not found.startswith(prefix):
+        notify(f"Downloading {file.name} from {file.url} to {file.path}")
+        _download(file, timeout_s)
+        data = _read(file.path, file.name) or b""
+    check_imagenet_digest(file, hashlib.sha256(data).hexdigest())
+    return Weights.from_file(data, file.name)
+
+
+def check_imagenet_digest(file: ImageNetFile, sha256: str) -> None:
+    """Check that a file on this machine is the one that torchvision published.
+
+    Raises:
+        WeightsError: The digest is another one.
+    """
+    prefix = file.sha256_prefix
+    if not sha256.startswith(prefix):
         raise WeightsError(
-            f"{path} is damaged or was changed: its SHA-256 begins with {found[: len(prefix)]}, "
-            f"not with {prefix}; delete it, and it is downloaded again from {member.url}"
+            f"{file.path} is damaged or was changed: its SHA-256 begins with "
+            f"{sha256[: len(prefix)]}, not with {prefix}; delete it, and it is downloaded again "
+            f"from {file.url}"
         )
-    return Weights.from_file(data, name)
-
-
-def _enum(backbone: BackboneName) -> Any:  # noqa: ANN401
-    from torchvision.models import get_model_weights  # type: ignore[import-untyped]
-
-    return get_model_weights(backbone)
 
 
 def _read(path: Path, name: str) -> bytes | None:
@@ -104,11 +99,14 @@ def _read(path: Path, name: str) -> bytes | None:
         raise WeightsError(f"Cannot read {name} at {path}: {error.strerror}") from None
 
 
-def _download(url: str, path: Path, prefix: str, name: str, timeout_s: float) -> None:
+def _download(file: ImageNetFile, timeout_s: float) -> None:
+    folder = file.path.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with _socket_timeout(timeout_s):
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+            torch.hub.download_url_to_file(
+                file.url, str(file.path), hash_prefix=file.sha256_prefix, progress=False
+            )
     except HTTPError as error:
         reason = f"the server responded {error.code} {error.reason}".splitlines()[0]
     except URLError as error:
@@ -120,13 +118,13 @@ def _download(url: str, path: Path, prefix: str, name: str, timeout_s: float) ->
     except ConnectionError:
         reason = "the server closed the connection"
     except OSError as error:
-        reason = f"{path.parent}: {error.strerror or type(error).__name__}"
+        reason = f"{folder}: {error.strerror or type(error).__name__}"
     else:
         return
     raise WeightsError(
-        f"{name} is not on this machine and cannot be downloaded ({reason}): fetch {url} elsewhere "
-        f"and put it at {path}, or give the file with --weights FILE, or --weights random:0 for an "
-        "untrained dry run"
+        f"{file.name} is not on this machine and cannot be downloaded ({reason}): fetch {file.url} "
+        f"elsewhere and put it at {file.path}, or give the file with --weights FILE, or --weights "
+        "random:0 for an untrained dry run"
     )
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import pickle
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from importlib import resources
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +17,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from fusion_core.errors import WeightsError
+from fusion_core.networks.bundled import read_bundled_file
 
 _RANDOM = re.compile(r"random:(\d+)")
 _LARGEST_SEED = 2**64 - 1
@@ -66,21 +64,7 @@ class Weights:
 
 def read_bundled_weights(name: str) -> Weights:
     """Read weights that irfuse includes, such as `densefuse`."""
-    return Weights.from_file(_bundled(f"{name}.safetensors"), f"irfuse:{name}")
-
-
-def read_weights_card(name: str) -> dict[str, Any]:
-    """Read the card of weights that irfuse includes, with their training and licence.
-
-    >>> read_weights_card("densefuse")["licence"]
-    'Apache-2.0'
-    """
-    card: dict[str, Any] = json.loads(_bundled(f"{name}.json"))
-    return card
-
-
-def _bundled(file_name: str) -> bytes:
-    return resources.files("fusion_core").joinpath("pretrained", file_name).read_bytes()
+    return Weights.from_file(read_bundled_file(f"{name}.safetensors"), f"irfuse:{name}")
 
 
 def parse_random_weights(source: str) -> Weights | None:

@@ -284,9 +284,10 @@ def test_import_of_the_package_and_its_errors_is_free_of_torch_and_numpy() -> No
     assert python(code) == "set()"
 
 
-def test_the_registry_of_metrics_is_free_of_torch_and_numpy() -> None:
+def test_the_registries_are_free_of_torch_and_numpy() -> None:
     code = (
-        "import sys; from fusion_core import METRICS; print({'torch', 'numpy'} & set(sys.modules))"
+        "import sys; from fusion_core import METHODS, METRICS; "
+        "print({'torch', 'numpy'} & set(sys.modules))"
     )
     assert python(code) == "set()"
 

@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods import METHODS, get_method
-from fusion_core.methods.densefuse import DenseFuseParameters
-from fusion_core.methods.resnet_zca import ResnetZcaParameters
+from fusion_core.methods.specs.densefuse import DenseFuseParameters
+from fusion_core.methods.specs.resnet_zca import ResnetZcaParameters
 from fusion_core.parameters import MethodParameters
 
 

@@ -17,7 +17,8 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.networks.backbones import BackboneName, FeatureExtractor, InputScale, Layers
+from fusion_core.networks.backbones import FeatureExtractor
+from fusion_core.networks.layers import BackboneName, InputScale, Layers
 from fusion_core.networks.weights import Weights
 from support.reference_backbones import RESNET_BLOCKS, VGG19_BLOCKS
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from support.networks import deviation
 from support.reference_fusion import window_norm
 
-from fusion_core.methods.activity import Norm, activity_norm, l1_norm, sum_of_squares
+from fusion_core.choices import Norm
+from fusion_core.methods.activity import activity_norm, l1_norm, sum_of_squares
 
 NORMS: tuple[Norm, ...] = get_args(Norm)
 norms = pytest.mark.parametrize("norm", NORMS)

@@ -11,7 +11,7 @@ import torch
 from fusion_core.errors import WeightsError
 from fusion_core.methods import METHODS, build_method, describe_weights, find_weights
 from fusion_core.methods.base import AutoencoderWeights, MethodSpec, NoWeights
-from fusion_core.networks.weights import Weights, read_bundled_weights, read_weights_card
+from fusion_core.networks import Weights, read_bundled_weights, read_weights_card
 from fusion_core.parameters import MethodParameters
 
 LINK = re.compile(r"https://(doi\.org/10\.\d{4,}/\S+|arxiv\.org/abs/\d{4}\.\d{5})")

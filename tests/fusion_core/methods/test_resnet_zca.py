@@ -21,9 +21,9 @@ from support.networks import (
 )
 from support.reference_backbones import RESNET_BLOCKS, Maps, State
 
+from fusion_core.choices import Norm
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods import build_method
-from fusion_core.methods.activity import Norm
 from fusion_core.methods.resnet_zca import ResnetZcaParameters, resnet_zca, zca_weights
 from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
 

@@ -31,13 +31,8 @@ from torch import Tensor
 
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.methods.activity import l1_norm, nuclear_norm, shifted_products
-from fusion_core.networks.backbones import (
-    BackboneName,
-    FeatureExtractor,
-    Layers,
-    VggOutput,
-    scale_input,
-)
+from fusion_core.networks.backbones import FeatureExtractor, pack_layers, scale_input
+from fusion_core.networks.layers import BackboneName, Layers, VggOutput
 from fusion_core.networks.weights import Weights, read_tensors
 
 CPU = torch.device("cpu")
@@ -291,7 +286,7 @@ def refusal(data: bytes, layers: Layers = SHALLOW) -> str:
     with pytest.raises(WeightsError) as caught:
         FeatureExtractor(layers, weights, CPU)
     with pytest.raises(WeightsError) as packing:
-        layers.pack(weights)
+        pack_layers(layers, weights)
     message = str(caught.value)
     assert message == str(packing.value)
     assert message.startswith("given.weights ")
@@ -307,7 +302,7 @@ def test_whole_vgg19_file_is_packed_to_what_is_needed() -> None:
     data = save(whole_state("vgg19", "relu2_1"))
     layers = Layers("vgg19", VGG_LAYERS[:2])
     whole = Weights.from_file(data, "vgg19.safetensors")
-    packed = layers.pack(whole)
+    packed = pack_layers(layers, whole)
     assert packed.data is not None
     assert len(packed.data) < len(data) / 500
     assert sorted(read_tensors(packed)) == sorted(needed_names("vgg19", "relu2_1"))
@@ -323,8 +318,8 @@ def test_whole_resnet_file_is_accepted(to_file: Callable[[dict[str, Tensor]], by
 
 def test_packed_file_packs_to_itself() -> None:
     whole = Weights.from_file(save(whole_state("resnet50", "conv2")), "whole.safetensors")
-    packed = SHALLOW.pack(whole)
-    again = SHALLOW.pack(packed)
+    packed = pack_layers(SHALLOW, whole)
+    again = pack_layers(SHALLOW, packed)
     assert again == packed
     assert again.sha256 == whole.sha256
 
@@ -343,7 +338,7 @@ def test_file_without_classifier_is_accepted(backbone: BackboneName, layer: str,
 
 def test_random_weights_pack_to_themselves() -> None:
     weights = Weights.from_seed(3)
-    assert SHALLOW.pack(weights) is weights
+    assert pack_layers(SHALLOW, weights) is weights
 
 
 def test_counters_of_batches_are_no_matter() -> None:

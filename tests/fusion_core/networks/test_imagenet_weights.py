@@ -8,10 +8,10 @@ import os
 import pickle
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -35,8 +35,9 @@ from torch import Tensor
 from fusion_core.errors import WeightsError
 from fusion_core.methods import METHODS, build_method, find_weights
 from fusion_core.methods.base import AutoencoderWeights, ImageNetWeights
-from fusion_core.networks.backbones import BackboneName
 from fusion_core.networks.imagenet import imagenet_variant, read_imagenet_weights
+from fusion_core.networks.imagenet_files import DEFAULT_VARIANT, IMAGENET_FILES, ImageNetFile
+from fusion_core.networks.layers import BackboneName
 from fusion_core.networks.weights import Weights, read_tensors
 
 WITH_BACKBONE = [
@@ -46,14 +47,6 @@ WITHOUT_BACKBONE = [
     name for name, spec in METHODS.items() if isinstance(spec.weights, AutoencoderWeights)
 ]
 WITH_NETWORK = [name for name, spec in METHODS.items() if spec.has_network]
-
-
-class Published(Enum):
-    """What torchvision's enumerations of weights are like."""
-
-    @property
-    def url(self) -> str:
-        return str(self.value)
 
 
 def torch_file(content: Any) -> bytes:
@@ -67,10 +60,9 @@ FILE_NAME = f"resnet50-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Let torchvision know one set of weights, to be had at this address."""
-    make: Any = Published
-    known = make("ResNet50_Weights", {"IMAGENET1K_V1": url})
-    monkeypatch.setattr("fusion_core.networks.imagenet._enum", lambda backbone: known)
+    """Let torchvision publish the weights at this address."""
+    file = ImageNetFile("resnet50", "IMAGENET1K_V1", url)
+    monkeypatch.setattr("fusion_core.networks.imagenet.imagenet_file", lambda *names: file)
 
 
 def read(notify: Callable[[str], None] = lambda message: None) -> Weights:
@@ -130,9 +122,39 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WeightServer]:
 # What a user means
 
 
-@pytest.mark.parametrize("backbone", ["vgg19", "resnet50", "resnet101", "resnet152"])
+@pytest.mark.parametrize("backbone", get_args(BackboneName))
+def test_the_known_files_are_those_of_torchvision(backbone: BackboneName) -> None:
+    published = torchvision.models.get_model_weights(backbone)
+    known = [file for file in IMAGENET_FILES if file.backbone == backbone]
+    assert [(str(w), w.url, round(w.meta["_file_size"])) for w in published] == [
+        (file.name, file.url, file.megabytes) for file in known
+    ]
+    assert published.DEFAULT.url == known[-1].url
+
+
+@pytest.mark.parametrize("variables", [{"TORCH_HOME": "/a"}, {"XDG_CACHE_HOME": "/b"}, {}], ids=str)
+def test_the_folder_of_downloads_is_known_without_torch(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, folder in variables.items():
+        monkeypatch.setenv(name, folder)
+    expected = Path(torch.hub.get_dir(), "checkpoints", "vgg19-dcbb9e9d.pth")
+    monkeypatch.delitem(sys.modules, "torch.hub")
+    assert IMAGENET_FILES[0].path == expected
+
+
+def test_a_folder_that_was_set_in_torch_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    assert IMAGENET_FILES[0].path == tmp_path / "checkpoints" / "vgg19-dcbb9e9d.pth"
+
+
+@pytest.mark.parametrize("backbone", get_args(BackboneName))
 def test_the_first_training_is_the_default(backbone: BackboneName) -> None:
-    assert imagenet_variant(backbone, None) == "IMAGENET1K_V1"
+    assert imagenet_variant(backbone, None) == DEFAULT_VARIANT == "IMAGENET1K_V1"
 
 
 @pytest.mark.parametrize(

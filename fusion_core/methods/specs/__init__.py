@@ -1,0 +1,1 @@
+"""The descriptions of the methods and their parameters, without their implementations."""
