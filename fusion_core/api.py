@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusion_core.errors import InvalidValueError, WeightsError
+from fusion_core.files import require_regular_file
 from fusion_core.images import Pixels, to_eight_bit
 from fusion_core.methods import (
     FuseBatch,
@@ -130,6 +131,7 @@ def _cached_method(
 
 def _read(source: str) -> bytes:
     try:
+        require_regular_file(source)
         return Path(source).read_bytes()
     except OSError as error:
         raise WeightsError(f"Cannot read the weights {source}: {error.strerror}") from None

@@ -7,6 +7,7 @@ from typing import Any
 
 import fsspec
 
+from cluster.storage.local import LocalFiles
 from cluster.storage.locations import LOCAL_PROTOCOLS, WEB_PROTOCOLS, protocol_of
 from fusion_core.errors import StorageError
 
@@ -22,7 +23,9 @@ def filesystem_at(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa:
     """
     protocol = protocol_of(url) or "file"
     options = dict(storage_options)
-    if protocol in (*LOCAL_PROTOCOLS, *WEB_PROTOCOLS):
+    if protocol in LOCAL_PROTOCOLS:
+        return LocalFiles()
+    if protocol in WEB_PROTOCOLS:
         options = {}  # they belong to the object store of the other locations
     elif protocol in ("s3", "s3a"):
         config = {

@@ -37,6 +37,15 @@ def protocol_of(location: str) -> str | None:
     return protocol
 
 
+def is_unicode(location: str) -> bool:
+    """Whether a location can be encoded, which local names with other bytes cannot."""
+    try:
+        location.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_local(location: str) -> bool:
     """Whether a location is on the local file system."""
     return protocol_of(location) in LOCAL_PROTOCOLS

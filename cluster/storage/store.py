@@ -14,14 +14,16 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from cluster.storage.filesystems import filesystem_at
+from cluster.storage.listing import Entry, Listing, Member, list_tree, lists_at_once, scan_remote
+from cluster.storage.local import identify_folder, scan_local
 from cluster.storage.locations import (
     LOCAL_PROTOCOLS,
     check_no_secret,
+    is_unicode,
     protocol_of,
     redact,
     redact_text,
@@ -59,19 +61,6 @@ _REMEDIES: dict[int | None, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One object of a listing."""
-
-    key: str
-    """Path relative to the store's root, with `/` between folders."""
-    size: int
-    """Size in bytes."""
-    version: str = field(default="", compare=False)
-    """Mark of the object's content, which changes when it is replaced: its ETag on object stores,
-    its time of change and size on file systems. Empty if the store has none."""
-
-
 class Store:
     """Objects below one URL: `s3://bucket/prefix`, `gs://…`, a local path, `memory://…`.
 
@@ -85,6 +74,8 @@ class Store:
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.storage_options = dict(storage_options or {})
         check_no_secret(url)
+        if not is_unicode(url):
+            raise StorageError(f"The location {redact(url)!r} is not valid Unicode; rename it")
         if split_query(url)[1]:
             raise StorageError(
                 f"{redact(url)} has a query, which only the URL of a single file may have"
@@ -114,16 +105,53 @@ class Store:
         """Return every object below a folder, sorted by key; a missing folder has none.
 
         Raises:
-            StorageError: The location cannot be listed.
+            StorageError: The location, or a folder in it, cannot be listed.
         """
+        return self.listing(prefix).entries
+
+    def listing(
+        self, prefix: str = "", *, dispensable: Callable[[str], bool] = lambda folder: False
+    ) -> Listing:
+        """Return every object below a folder, and what was left out.
+
+        On a local file system, links to folders are followed, and FIFOs, sockets and devices are
+        left out. A link that leads nowhere is an object that cannot be read.
+
+        Args:
+            prefix: Key of the folder; a missing folder has no objects.
+            dispensable: Whether a folder may be left out if it cannot be read.
+
+        Raises:
+            StorageError: The location, or a folder in it that is not dispensable, cannot be
+                listed.
+        """
+        if not self.is_local and lists_at_once(self._fs):
+            return self._list_at_once(prefix)
+
+        def scan(folder: str) -> list[Member]:
+            missing_ok = folder == prefix
+            return self._call("list", folder, lambda: self._scan(folder, missing_ok=missing_ok))
+
+        identity = identify_folder(self.path(prefix)) if self.is_local else None
+        return list_tree(scan, prefix, dispensable, identity)
+
+    def _scan(self, folder: str, *, missing_ok: bool) -> list[Member]:
+        path = self.path(folder)
+        try:
+            return scan_local(path) if self.is_local else scan_remote(self._fs, path)
+        except FileNotFoundError:
+            if missing_ok:
+                return []
+            raise
+
+    def _list_at_once(self, prefix: str) -> Listing:
         found = self._call("list", prefix, lambda: self._find(prefix))
         start = len(self._root) + 1
-        entries = [
-            Entry(path[start:], int(info.get("size") or 0), version_in(info))
-            for path, info in found.items()
-            if info.get("type") != "directory" and TEMPORARY_MARK not in path
-        ]
-        return sorted(entries, key=lambda entry: entry.key)
+        listing = Listing()
+        for path, info in found.items():
+            if info.get("type") != "directory":
+                listing.add(Entry(path[start:], int(info.get("size") or 0), version_in(info)))
+        return listing.sorted()
 
     def _find(self, prefix: str) -> dict[str, dict[str, Any]]:
         try:

@@ -14,6 +14,7 @@ from urllib.error import HTTPError, URLError
 import torch
 
 from fusion_core.errors import WeightsError
+from fusion_core.files import require_regular_file
 from fusion_core.networks.imagenet_files import DEFAULT_VARIANT, ImageNetFile, imagenet_file
 from fusion_core.networks.layers import BackboneName
 from fusion_core.networks.weights import Weights
@@ -92,6 +93,7 @@ def check_imagenet_digest(file: ImageNetFile, sha256: str) -> None:
 
 def _read(path: Path, name: str) -> bytes | None:
     try:
+        require_regular_file(path)
         return path.read_bytes()
     except FileNotFoundError:
         return None

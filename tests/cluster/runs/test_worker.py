@@ -1,6 +1,7 @@
 """A worker's rows, without Ray: what it makes of good and bad input."""
 
 import io
+import os
 import re
 import zlib
 from collections.abc import Callable
@@ -92,8 +93,11 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     small = encode_png(IR[:5, :5])
     put(folder, "five.png", small, small)
     put(folder, "missing.png", good, other)
+    put(folder, "fifo.png", good, other)
     worker = processor(folder)
     (folder / "in/vis/missing.png").unlink()
+    (folder / "in/vis/fifo.png").unlink()
+    os.mkfifo(folder / "in/vis/fifo.png")
     worker.process(ShardTask(0))
     return {row["pair_id"]: row for row in read_rows(folder / "out")}
 
@@ -107,6 +111,12 @@ def test_a_bad_pair_becomes_a_failed_row_with_its_reason(
     assert re.search(message, row["error_message"]), row["error_message"]
     assert row["fused"] is None
     assert all(row[metric] is None for metric in METRICS)
+
+
+def test_a_fifo_fails_at_read_and_is_named(mixed: dict[str, dict[str, Any]]) -> None:
+    row = mixed["fifo"]
+    assert (row["status"], row["error_stage"]) == ("failed", "read")
+    assert "vis/fifo.png: it is a FIFO" in row["error_message"]
 
 
 def test_a_missing_file_fails_at_read_and_is_named(mixed: dict[str, dict[str, Any]]) -> None:
@@ -145,7 +155,7 @@ def test_a_tiny_pair_has_nulls_where_the_arrays_give_none(
 
 
 def test_every_manifest_row_has_one_row_in_order(mixed: dict[str, dict[str, Any]]) -> None:
-    assert len(mixed) == len(BAD) + 7
+    assert len(mixed) == len(BAD) + 8
     assert all(row["read_ms"] is not None for row in mixed.values())
 
 

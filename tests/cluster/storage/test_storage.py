@@ -15,8 +15,9 @@ import s3fs
 from support.s3 import S3Server
 
 from cluster.storage import publishing
+from cluster.storage.listing import Entry
 from cluster.storage.reader import Reader
-from cluster.storage.store import Entry, Store
+from cluster.storage.store import Store
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 ODD_NAMES = ["a b.png", 'it\'s "quoted".png', "größe-红外.png", "a#b::c?d=1%20.png", "x/~/y.png"]
