@@ -13,9 +13,10 @@ from cluster.collections import (
     MANIFEST_KEY,
     FrozenInfo,
     collection_name,
+    discover,
     freeze,
     is_manifest,
-    manifest_batches,
+    read_user_manifest,
 )
 from cluster.runs import (
     SHARDS_PREFIX,
@@ -33,6 +34,7 @@ from fusion_core.errors import RunFailedError
 from fusion_core.metrics import select_metrics
 from fusion_core.networks import Weights
 from jobs.options import JobOptions
+from jobs.pairs import describe_leftover
 from jobs.progress import Progress, SilentProgress
 from jobs.summarize import SUMMARY_KEY, find_summary, summarize_run, write_summary
 from jobs.summary import Summary
@@ -108,7 +110,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         info = FrozenInfo(found.rows, found.manifest_digest)
     else:
         progress.message(f"Looking for pairs in {redact(options.source)}")
-        info, manifest = freeze(_batches(job))
+        info, manifest = freeze(_batches(job, progress))
     shard_size = options.shard_size or (
         found.shard_size if found else default_shard_size(info.rows)
     )
@@ -160,16 +162,16 @@ def _identify(options: JobOptions) -> tuple[str, str | None]:
     return redact(store.uri(name)), store.sha256(name)
 
 
-def _batches(job: Job) -> Batches:
+def _batches(job: Job, progress: Progress) -> Batches:
     options = job.options
     if is_manifest(options.source):
         store, name = options.file(options.source)
-    else:
-        store, name = options.store(options.source), ""
-    batches = manifest_batches(
-        store, name, layout=options.layout, allow_local_files=options.allow_local_files
-    )
-    return job.complete(batches)
+        allow = options.allow_local_files
+        return job.complete(read_user_manifest(store, name, allow_local_files=allow))
+    collection = discover(options.store(options.source), layout=options.layout)
+    if collection.discovery.leftover:
+        progress.note(describe_leftover(collection.discovery, options.source))
+    return job.complete(collection.batches())
 
 
 @dataclass(frozen=True, slots=True)

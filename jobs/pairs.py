@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from cluster.collections import Discovery, discover, freeze
+from cluster.storage import redact
 from fusion_core.errors import ManifestError
 from jobs.options import PairsOptions
 from jobs.progress import Progress
@@ -22,6 +24,19 @@ class PairsResult:
     """SHA-256 over the rows of the manifest."""
     discovery: Discovery
     """Pairs per layout, images without a partner, and ignored files."""
+
+
+def describe_leftover(discovery: Discovery, source: str) -> str:
+    """Return one sentence about the images of a folder that are in no pair."""
+    parts = [
+        *(["images without a partner"] * len(discovery.single)),
+        *discovery.skipped.values(),
+    ]
+    counts = ", ".join(f"{what} ({count})" for what, count in Counter(parts).items())
+    return (
+        f"{len(discovery.pairs)} pairs found; not used: {counts}; "
+        f"`irfuse pairs {redact(source)}` shows them"
+    )
 
 
 def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResult:

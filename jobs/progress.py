@@ -14,6 +14,9 @@ class Progress(Protocol):
     def message(self, text: str) -> None:
         """Show a message about the current activity."""
 
+    def note(self, text: str) -> None:
+        """Show a message that stays visible."""
+
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Show the number of pairs and shards, and how many remain."""
 
@@ -29,6 +32,9 @@ class SilentProgress:
 
     def message(self, text: str) -> None:
         """Discard the message."""
+
+    def note(self, text: str) -> None:
+        """Discard the note."""
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Discard the plan."""

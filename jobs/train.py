@@ -121,7 +121,7 @@ def _plan(
     found = find_record(out, TrainingRecord)
     source = options.images or options.single_image or ""
     progress.message(f"Looking for images in {redact(source)}")
-    keys, digest = _list_images(options)
+    keys, digest = _list_images(options, progress)
     if steps is None:
         steps = -(-len(keys) * options.epochs // parameters.batch)
     requested = TrainingRecord(
@@ -141,13 +141,17 @@ def _plan(
     return record
 
 
-def _list_images(options: TrainOptions) -> tuple[list[str], str]:
+def _list_images(options: TrainOptions, progress: Progress) -> tuple[list[str], str]:
     """Return the keys of the images in a fixed order, and a digest of names and sizes."""
     store, name = _locate_images(options)
     if name:
         data = store.read(name)
         return [name], hashlib.sha256(data).hexdigest()
-    entries = [entry for entry in store.entries() if is_image(entry.key)]
+    listing = store.listing()
+    if listing.skipped:
+        first, reason = next(iter(listing.skipped.items()))
+        progress.note(f"Not used: {len(listing.skipped)} names such as {first} ({reason})")
+    entries = [entry for entry in listing.entries if is_image(entry.key)]
     if not entries:
         raise NotFoundError(
             f"There are no images in {store.url}; expected files such as .jpg or .png in this "

@@ -1,5 +1,4 @@
 from .discovery import discover as discover
-from .discovery import manifest_batches as manifest_batches
 from .frozen_manifest import MANIFEST_KEY as MANIFEST_KEY
 from .frozen_manifest import FrozenInfo as FrozenInfo
 from .frozen_manifest import FrozenManifest as FrozenManifest
@@ -12,3 +11,4 @@ from .layouts import Layout as Layout
 from .names import is_image as is_image
 from .user_manifest import collection_name as collection_name
 from .user_manifest import is_manifest as is_manifest
+from .user_manifest import read_user_manifest as read_user_manifest

@@ -1,16 +1,16 @@
-"""Creation of a manifest from a source: a folder of pairs or a manifest file."""
+"""Discovery of the pairs of a folder, and their manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from cluster.collections.frozen_manifest import ROW_GROUP_ROWS
 from cluster.collections.layouts import Discovery, Layout, find_pairs
-from cluster.collections.user_manifest import read_user_manifest
-from cluster.storage import Store
+from cluster.collections.names import why_ignore_folder
+from cluster.storage import Listing, Store
 from fusion_core.errors import ManifestError
 
 _HEAD_BYTES = 64
@@ -46,49 +46,24 @@ def discover(store: Store, *, layout: Layout = "auto") -> Collection:
         ManifestError: The folder is missing or empty, or contains no pair.
         StorageError: The folder cannot be listed.
     """
-    keys = [entry.key for entry in store.entries()]
-    unnamable = next((key for key in keys if not _is_unicode(key)), None)
-    if unnamable is not None:
-        raise ManifestError(
-            f"The file name {unnamable!r} in {store.url} is not valid Unicode; rename it"
-        )
-    if not keys:
+    listing = store.listing(dispensable=lambda folder: why_ignore_folder(f"{folder}/") is not None)
+    if not listing.entries and not listing.skipped:
         raise ManifestError(f"{store.url} does not exist or is empty; check the path or URL")
+    keys = [entry.key for entry in listing.entries]
     discovery = find_pairs(
         keys, layout=layout, read_head=lambda key: store.read(key, 0, _HEAD_BYTES)
     )
     if not discovery.pairs:
         raise ManifestError(
             f"No infrared/visible pair was found among the {len(keys)} files of {store.url} "
-            f"(layout: {layout}); select a layout with --layout, or write a manifest with the "
-            "columns ir_uri and vis_uri"
+            f"(layout: {layout}{_describe_skipped(listing)}); select a layout with --layout, or "
+            "write a manifest with the columns ir_uri and vis_uri"
         )
-    return Collection(store, discovery)
+    return Collection(store, replace(discovery, skipped=listing.skipped))
 
 
-def manifest_batches(
-    store: Store, name: str = "", *, layout: Layout = "auto", allow_local_files: bool = False
-) -> Iterator[pa.RecordBatch]:
-    """Return the manifest of a source, which is a folder or a manifest file.
-
-    Args:
-        store: The folder of pairs, or the folder of the manifest file.
-        name: Name of the manifest file; empty for a folder of pairs.
-        layout: Layout of the pairs in a folder.
-        allow_local_files: Whether a manifest on remote storage may name local files.
-
-    Raises:
-        ManifestError: The source has no pairs, or the manifest is invalid.
-        StorageError: The source cannot be read.
-    """
-    if name:
-        return read_user_manifest(store, name, allow_local_files=allow_local_files)
-    return discover(store, layout=layout).batches()
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _describe_skipped(listing: Listing) -> str:
+    first = next(iter(listing.skipped.items()), None)
+    if first is None:
+        return ""
+    return f"; {len(listing.skipped)} others were left out, such as {first[0]!r}: {first[1]}"

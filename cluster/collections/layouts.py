@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal, NamedTuple, get_args
 
@@ -49,6 +49,13 @@ class Discovery:
     """Images without a partner."""
     ignored: dict[str, int]
     """Number of ignored files per reason."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """What a listing left out, with the reason, such as a FIFO or an invalid name."""
+
+    @property
+    def leftover(self) -> bool:
+        """Whether there may be images that are in no pair."""
+        return bool(self.single or self.skipped)
 
 
 class _Candidate(NamedTuple):

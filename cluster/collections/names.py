@@ -25,6 +25,7 @@ FORMAT_RANK = {
 """Image extensions; if an image exists in two formats, the one with the lower rank is used."""
 
 _SYSTEM_NAMES = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
+_SYSTEM_FOLDERS = frozenset({"lost+found", "$recycle.bin", "system volume information"})
 _NEUTRAL_FOLDERS = frozenset({"images", "image", "imgs", "img", "input", "jpegimages", "data"})
 _COLOUR_FOLDERS = frozenset({"color", "colour"})
 _LABEL_FOLDERS = frozenset({
@@ -163,6 +164,8 @@ def why_ignore_folder(folder: str) -> str | None:
         name = part.casefold()
         if name == "__macosx":
             return RESOURCE_FORKS
+        if name in _SYSTEM_FOLDERS:
+            return SYSTEM_FILES
         if name.startswith(".") and name not in (".", ".."):
             return HIDDEN
         if name in _LABEL_FOLDERS or name.endswith(_LABEL_FOLDER_ENDS):

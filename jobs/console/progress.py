@@ -64,6 +64,10 @@ class PlainProgress:
         """Print a line."""
         print(printable(text), file=sys.stderr, flush=True)
 
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self.message(text)
+
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Print the plan."""
         self._todo = todo
@@ -103,6 +107,10 @@ class BarProgress:
     def message(self, text: str) -> None:
         """Show the message in front of the bar."""
         self._bar.update(self._task, description=printable(text))
+
+    def note(self, text: str) -> None:
+        """Print the note above the bar."""
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Print the plan above the bar and set its length."""

@@ -71,6 +71,8 @@ def print_pairs(console: Console, result: PairsResult, options: PairsOptions) ->
         _print_lines(console, f"  without a partner: {key}")
     if len(discovery.single) > _MOST_SINGLES:
         _print_lines(console, f"  … and {len(discovery.single) - _MOST_SINGLES} more")
+    for key, reason in discovery.skipped.items():
+        _print_lines(console, f"  not read: {key} ({reason})")
     _print_lines(console, f"{result.rows} pairs written to {options.output}")
 
 

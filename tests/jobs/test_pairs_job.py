@@ -1,5 +1,6 @@
 """From sources to manifests, and fused images matched to pairs."""
 
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -7,12 +8,13 @@ import pytest
 from support.collections import write_pairs
 from support.s3 import S3Server
 
-from cluster.collections.discovery import discover, manifest_batches
+from cluster.collections.discovery import discover
 from cluster.collections.fused_images import FusedImages
+from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
-from fusion_core.errors import ManifestError
+from fusion_core.errors import ManifestError, StorageError
 from jobs.options import PairsOptions
-from jobs.pairs import pairs
+from jobs.pairs import describe_leftover, pairs
 
 
 def fused_keys(folder: Path, fused: Path, names: list[str]) -> list[str]:
@@ -35,8 +37,8 @@ def test_a_folder_becomes_a_manifest(tmp_path: Path) -> None:
 def test_a_written_manifest_is_a_source(tmp_path: Path) -> None:
     write_pairs(tmp_path / "in", 3)
     pairs(PairsOptions(source=str(tmp_path / "in"), output=str(tmp_path / "m.parquet")))
-    direct = [b.to_pylist() for b in manifest_batches(Store(str(tmp_path / "in")))]
-    again = manifest_batches(Store(str(tmp_path)), "m.parquet")
+    direct = [b.to_pylist() for b in discover(Store(str(tmp_path / "in"))).batches()]
+    again = read_user_manifest(Store(str(tmp_path)), "m.parquet")
     assert [b.to_pylist() for b in again] == direct
 
 
@@ -45,10 +47,47 @@ def test_s3_is_listed_and_written(s3: S3Server) -> None:
     write_pairs(f"{url}/in", 2, **s3.storage_options)
     given = {"output": f"{url}/m.parquet", "storage_options": s3.storage_options}
     found = pairs(PairsOptions(source=f"{url}/in", **given))
-    batches = manifest_batches(Store(url, s3.storage_options), "m.parquet")
+    batches = read_user_manifest(Store(url, s3.storage_options), "m.parquet")
     rows = [row for batch in batches for row in batch.to_pylist()]
     assert found.rows == 2
     assert rows[1]["ir_uri"] == f"{url}/in/ir/0001.png"
+
+
+def test_links_to_the_folders_of_a_pair_are_followed(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "data", 2)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/thermal").symlink_to("../data/ir")
+    (tmp_path / "in/rgb").symlink_to("../data/vis")
+    found = discover(Store(str(tmp_path / "in"))).discovery
+    assert [pair.pair_id for pair in found.pairs] == ["0000", "0001"]
+
+
+def test_what_is_not_a_file_or_has_an_invalid_name_is_reported(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "in", 2)
+    os.mkfifo(tmp_path / "in/ir/0002.png")
+    Path(os.fsdecode(bytes(tmp_path) + b"/in/ir/\xff.png")).write_bytes(b"x")
+    options = PairsOptions(source=str(tmp_path / "in"), output=str(tmp_path / "m.parquet"))
+    found = pairs(options).discovery
+    assert found.skipped == {
+        "ir/0002.png": "FIFOs, sockets and devices",
+        "ir/\udcff.png": "names that are not valid Unicode",
+    }
+    assert describe_leftover(found, "in") == (
+        "2 pairs found; not used: FIFOs, sockets and devices (1), names that are not valid "
+        "Unicode (1); `irfuse pairs in` shows them"
+    )
+
+
+def test_a_folder_of_fifos_alone_says_so(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "IR1.png")
+    with pytest.raises(ManifestError, match=r"0 files.*'IR1\.png': FIFOs, sockets and devices"):
+        discover(Store(str(tmp_path)))
+
+
+def test_a_manifest_that_is_a_fifo_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.csv")
+    with pytest.raises(StorageError, match=r"m\.csv: it is a FIFO"):
+        next(read_user_manifest(Store(str(tmp_path)), "m.csv"))
 
 
 def test_an_absent_folder_is_a_clear_error(tmp_path: Path) -> None:
