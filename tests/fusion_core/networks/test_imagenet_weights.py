@@ -288,7 +288,17 @@ def test_code_in_a_file_with_the_right_digest_is_not_executed_either(
 
 def test_a_folder_in_place_of_the_file_is_told(nowhere: str, place: Path) -> None:
     place.mkdir(parents=True)
-    assert refusal() == f"Cannot read ResNet50_Weights.IMAGENET1K_V1 at {place}: Is a directory"
+    assert refusal() == (
+        f"Cannot read ResNet50_Weights.IMAGENET1K_V1 at {place}: it is a folder, not a file"
+    )
+
+
+def test_a_fifo_in_place_of_the_file_is_not_opened(nowhere: str, place: Path) -> None:
+    place.parent.mkdir(parents=True)
+    os.mkfifo(place)
+    assert refusal().startswith(
+        f"Cannot read ResNet50_Weights.IMAGENET1K_V1 at {place}: it is a FIFO"
+    )
 
 
 def test_a_place_that_cannot_be_looked_at_is_told(
