@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
-from cluster.runs.stages import Failure
+from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardTask
 
 CRASHES_TO_BLAME = 2

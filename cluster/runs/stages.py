@@ -1,31 +1,24 @@
-"""The processing stages of a pair: read, decode, check, fuse, score, encode.
-
-If a stage raises an exception, the pair becomes a failed row with the reason, and the job
-continues.
-"""
+"""The processing stages of a pair: read, decode, check, fuse, score, encode."""
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cluster.collections import PairRow
+from cluster.runs.loading import PairLoader
 from cluster.runs.origins import FusedCell, Fuser, Origin
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
-from cluster.storage import Reader, Store, redact, redact_text
-from fusion_core.errors import IrfuseError
-from fusion_core.images import Pixels, decode_four_channel, decode_image, to_eight_bit
-from fusion_core.methods import check_registered
+from cluster.runs.steps import Failure, PairState, Steps
+from cluster.storage import Store, redact
 from fusion_core.metrics import Scores, prepare_metrics, score_images
 from fusion_core.networks import Weights
 
@@ -35,8 +28,6 @@ _GPU_BATCH_PIXELS = 8 * 1024 * 1024
 _LEAST_PIXELS = 256 * 256
 """Minimum size that a pair counts as, because of the memory of its joint histogram."""
 _IO_THREADS = 8
-_LONGEST_MESSAGE = 500
-_WORDS = {"ir": "infrared", "vis": "visible", "fused": "fused"}
 
 
 @dataclass(frozen=True)
@@ -54,31 +45,6 @@ class WorkerConfig:
         return replace(self, device=device, weights=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The reason why a pair has no result."""
-
-    stage: Stage
-    type: str
-    message: str
-
-
-@dataclass(slots=True)
-class _PairState:
-    """The state of a pair that is processed."""
-
-    offset: int
-    row: PairRow
-    ir: NDArray[np.uint8] | None = None
-    vis: NDArray[np.uint8] | None = None
-    fused: NDArray[np.uint8] | None = None
-    cell: FusedCell | None = None
-    scores: Scores | None = None
-    failure: Failure | None = None
-    size: tuple[int, int] | None = None
-    spent_ms: dict[str, float] = field(default_factory=dict)
-
-
 Records = dict[int, dict[str, Any]]
 
 
@@ -93,12 +59,13 @@ class PairStages:
         self._record = config.record
         self._origin: Origin = config.record.origin
         self._device = config.device
-        self._reader = Reader(config.out.storage_options)
+        self.steps = Steps()
+        self._loader = PairLoader(
+            self._origin, config.record.max_pixels, config.out.storage_options, self.steps
+        )
         self._io = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="irfuse-io")
         self._compute = threading.Lock()
         self._node = socket.gethostname()
-        self.steps = 0
-        """Number of completed steps; a worker is considered hung if it does not increase."""
         self.pairs_done = 0
         self._fuser = self._origin.load(config.weights, config.device)
         prepare_metrics(config.record.metrics, config.device)
@@ -113,7 +80,8 @@ class PairStages:
         Returns:
             Mapping from offset to the columns of the row.
         """
-        states = list(self._io.map(self._load, [_PairState(o, row) for o, row in rows.items()]))
+        pairs = [PairState(offset, row) for offset, row in rows.items()]
+        states = list(self._io.map(self._loader.load, pairs))
         with self._compute:
             for batch in self._batches(states):
                 if self._fuser is not None:
@@ -126,58 +94,11 @@ class PairStages:
 
     def failed_record(self, row: PairRow, failure: Failure, attempt: int) -> dict[str, Any]:
         """Return the row of a pair that crashed its workers."""
-        return self._to_record(_PairState(0, row, failure=failure), attempt)
+        return self._to_record(PairState(0, row, failure=failure), attempt)
 
-    def _load(self, state: _PairState) -> _PairState:
-        """Read, decode and check one pair, and its fused image if that is an existing file."""
-        uris = {"ir": state.row.ir_uri, "vis": state.row.vis_uri}
-        if self._origin.reads_fused:
-            uris["fused"] = state.row.fused_uri
-        data = self._step([state], "read", lambda: self._read(uris))
-        if data is None:
-            return state
-        images = self._step([state], "decode", lambda: self._decode(data))
-        if images is None:
-            return state
-        state.size = images[0].shape[1], images[0].shape[0]
-        if self._step([state], "check", lambda: _check_sizes(images)) is None:
-            return state
-        eight_bit = self._step([state], "decode", lambda: [self._to_eight_bit(i) for i in images])
-        if eight_bit is not None:
-            state.ir, state.vis = eight_bit[:2]
-            state.fused = eight_bit[2] if len(eight_bit) > 2 else None
-        return state
-
-    def _read(self, uris: Mapping[str, str]) -> dict[str, bytes]:
-        for name, uri in uris.items():
-            if not uri:
-                raise IrfuseError(f"The manifest has no {_WORDS[name]} image for this pair")
-        if uris["ir"] == uris["vis"]:
-            shared = self._read_object(uris["ir"])
-            return {n: shared if n != "fused" else self._read_object(u) for n, u in uris.items()}
-        return {name: self._read_object(uri) for name, uri in uris.items()}
-
-    def _read_object(self, uri: str) -> bytes:
-        data = self._reader.read(uri)
-        self.steps += 1
-        return data
-
-    def _decode(self, data: Mapping[str, bytes]) -> list[Pixels]:
-        limit = self._record.max_pixels
-        if data["ir"] is data["vis"]:
-            images = list(decode_four_channel(data["ir"], max_pixels=limit))
-        else:
-            images = [_decode_named(name, data[name], limit) for name in ("ir", "vis")]
-        if "fused" in data:
-            images.append(_decode_named("fused", data["fused"], limit))
-        return images
-
-    def _to_eight_bit(self, image: Pixels) -> NDArray[np.uint8]:
-        return to_eight_bit(image, self._origin.sixteen_bit)
-
-    def _batches(self, states: Sequence[_PairState]) -> Iterator[list[_PairState]]:
+    def _batches(self, states: Sequence[PairState]) -> Iterator[list[PairState]]:
         """Group loaded pairs by shape: single pairs on a CPU, up to a pixel budget on a GPU."""
-        groups: dict[tuple[int, ...], list[_PairState]] = {}
+        groups: dict[tuple[int, ...], list[PairState]] = {}
         for state in states:
             if state.ir is not None and state.vis is not None:
                 groups.setdefault(state.vis.shape, []).append(state)
@@ -187,8 +108,8 @@ class PairStages:
             for first in range(0, len(group), size):
                 yield group[first : first + size]
 
-    def _fuse(self, batch: list[_PairState], fuser: Fuser) -> None:
-        def fuse(states: list[_PairState]) -> list[NDArray[np.uint8]]:
+    def _fuse(self, batch: list[PairState], fuser: Fuser) -> None:
+        def fuse(states: list[PairState]) -> list[NDArray[np.uint8]]:
             ir = [state.ir for state in states if state.ir is not None]
             vis = [state.vis for state in states if state.vis is not None]
             return fuser(ir, vis)
@@ -196,8 +117,8 @@ class PairStages:
         for state, fused in self._batch_step(batch, "fuse", fuse):
             state.fused = fused
 
-    def _score(self, batch: list[_PairState]) -> None:
-        def score(states: list[_PairState]) -> list[Scores]:
+    def _score(self, batch: list[PairState]) -> None:
+        def score(states: list[PairState]) -> list[Scores]:
             ir = [state.ir for state in states if state.ir is not None]
             vis = [state.vis for state in states if state.vis is not None]
             fused = [state.fused for state in states if state.fused is not None]
@@ -208,10 +129,10 @@ class PairStages:
                 state.scores = scores
 
     def _batch_step(
-        self, batch: list[_PairState], stage: Stage, compute: Callable[[list[_PairState]], list[T]]
-    ) -> Iterator[tuple[_PairState, T]]:
+        self, batch: list[PairState], stage: Stage, compute: Callable[[list[PairState]], list[T]]
+    ) -> Iterator[tuple[PairState, T]]:
         """Compute a batch; if that fails, compute its pairs singly to isolate the failing ones."""
-        results = self._step(batch, stage, lambda: compute(batch))
+        results = self.steps.run(batch, stage, lambda: compute(batch))
         if results is not None:
             yield from zip(batch, results, strict=True)
         elif len(batch) > 1:
@@ -219,35 +140,17 @@ class PairStages:
                 state.failure = None
                 yield from self._batch_step([state], stage, compute)
 
-    def _encode(self, state: _PairState) -> None:
+    def _encode(self, state: PairState) -> None:
         fused, origin = state.fused, self._origin
         if state.failure is None and fused is not None:
-            if origin.encodes:
-                state.cell = self._step([state], "encode", lambda: origin.to_cell(state.row, fused))
-            else:
-                state.cell = origin.to_cell(state.row, fused)
+
+            def to_cell() -> FusedCell | None:
+                return origin.to_cell(state.row, fused)
+
+            state.cell = self.steps.run([state], "encode", to_cell) if origin.encodes else to_cell()
         state.ir = state.vis = state.fused = None
 
-    def _step(
-        self, states: Sequence[_PairState], stage: Stage, action: Callable[[], T]
-    ) -> T | None:
-        """Run one stage for a pair or batch; this is where an exception becomes a failed row."""
-        started = time.perf_counter()
-        try:
-            return action()
-        except torch.AcceleratorError:
-            raise  # the process has lost its device, and all later results would be invalid
-        except Exception as error:  # noqa: BLE001
-            for state in states:
-                state.failure = _to_failure(stage, error)
-            return None
-        finally:
-            spent = (time.perf_counter() - started) * 1e3 / len(states)
-            for state in states:
-                state.spent_ms[stage] = state.spent_ms.get(stage, 0.0) + spent
-            self.steps += 1
-
-    def _to_record(self, state: _PairState, attempt: int) -> dict[str, Any]:
+    def _to_record(self, state: PairState, attempt: int) -> dict[str, Any]:
         failure = state.failure
         scores = state.scores if failure is None and state.scores else Scores({})
         row = ResultRow(
@@ -272,22 +175,3 @@ class PairStages:
             node=self._node,
         )
         return row.to_record()
-
-
-def _check_sizes(images: Sequence[Pixels]) -> bool:
-    check_registered(*images)
-    return True
-
-
-def _decode_named(name: str, data: bytes, max_pixels: int) -> Pixels:
-    try:
-        return decode_image(data, max_pixels=max_pixels)
-    except IrfuseError as error:
-        raise type(error)(f"{_WORDS[name]} image: {error}") from None
-
-
-def _to_failure(stage: Stage, error: Exception) -> Failure:
-    text = redact_text(str(error)) or type(error).__name__
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        text = f"Not enough memory for this pair: {text}"
-    return Failure(stage, type(error).__name__, " ".join(text.split())[:_LONGEST_MESSAGE])

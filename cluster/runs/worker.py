@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from cluster.collections import FrozenManifest, PairRow
 from cluster.runs.plan import shard_key
 from cluster.runs.rows import encode_shard, read_records
-from cluster.runs.stages import Failure, PairStages, Records, WorkerConfig
+from cluster.runs.stages import PairStages, Records, WorkerConfig
+from cluster.runs.steps import Failure
 from fusion_core.errors import RunConflictError
 
 WINDOW_PAIRS = 16
@@ -56,7 +57,7 @@ class ShardProcessor:
     @property
     def progress(self) -> tuple[int, int]:
         """Number of steps and of pairs completed since the start."""
-        return self._stages.steps, self._stages.pairs_done
+        return self._stages.steps.done, self._stages.pairs_done
 
     def process(self, task: ShardTask) -> ShardReport:
         """Compute a shard and commit it.
@@ -122,7 +123,7 @@ class ShardProcessor:
             "committed": datetime.now(UTC).isoformat(),
         }
         data = encode_shard(ordered, self._record.metrics, metadata)
-        self._stages.steps += 1
+        self._stages.steps.count()
         self._out.write(shard_key(task.shard), data)
         return ShardReport(task.shard, len(ordered), failed, computed)
 

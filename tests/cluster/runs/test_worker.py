@@ -17,7 +17,7 @@ from support.records import method_origin, worker_config
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
 from cluster.runs.plan import shard_key
-from cluster.runs.stages import Failure
+from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core import fuse, score

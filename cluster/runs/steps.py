@@ -1,0 +1,86 @@
+"""The state of a pair while it is processed, and the steps that process it.
+
+If a step raises an exception, the pair becomes a failed row with the reason, and the job continues.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cluster.collections import PairRow
+from cluster.runs.origins import FusedCell
+from cluster.runs.rows import Stage
+from cluster.storage import redact_text
+from fusion_core.metrics import Scores
+
+T = TypeVar("T")
+
+_LONGEST_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The reason why a pair has no result."""
+
+    stage: Stage
+    type: str
+    message: str
+
+
+@dataclass(slots=True)
+class PairState:
+    """The state of a pair that is processed."""
+
+    offset: int
+    row: PairRow
+    ir: NDArray[np.uint8] | None = None
+    vis: NDArray[np.uint8] | None = None
+    fused: NDArray[np.uint8] | None = None
+    cell: FusedCell | None = None
+    scores: Scores | None = None
+    failure: Failure | None = None
+    size: tuple[int, int] | None = None
+    spent_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Steps:
+    """Runs the steps of pairs: times and counts them, and turns their errors into failures."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        """Number of completed steps; a worker is considered hung if it does not increase."""
+
+    def count(self) -> None:
+        """Count a step that cannot fail a pair."""
+        self.done += 1
+
+    def run(self, states: Sequence[PairState], stage: Stage, action: Callable[[], T]) -> T | None:
+        """Run one stage for a pair or batch; this is where an exception becomes a failed row."""
+        started = time.perf_counter()
+        try:
+            return action()
+        except torch.AcceleratorError:
+            raise  # the process has lost its device, and all later results would be invalid
+        except Exception as error:  # noqa: BLE001
+            for state in states:
+                state.failure = _to_failure(stage, error)
+            return None
+        finally:
+            spent = (time.perf_counter() - started) * 1e3 / len(states)
+            for state in states:
+                state.spent_ms[stage] = state.spent_ms.get(stage, 0.0) + spent
+            self.count()
+
+
+def _to_failure(stage: Stage, error: Exception) -> Failure:
+    text = redact_text(str(error)) or type(error).__name__
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        text = f"Not enough memory for this pair: {text}"
+    return Failure(stage, type(error).__name__, " ".join(text.split())[:_LONGEST_MESSAGE])
