@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -21,12 +21,15 @@ from cluster.collections import (
 from cluster.runs import (
     SHARDS_PREFIX,
     AnyOrigin,
+    Damage,
+    DamagedShardsError,
     Ledger,
     RunRecord,
     ShardReport,
     ShardTask,
     WorkerConfig,
     default_shard_size,
+    describe_damages,
 )
 from cluster.session import ray_session
 from cluster.storage import Store, claim_location, find_record, redact
@@ -36,13 +39,16 @@ from fusion_core.networks import Weights
 from jobs.options import JobOptions
 from jobs.pairs import describe_leftover
 from jobs.progress import Progress, SilentProgress
-from jobs.summarize import SUMMARY_KEY, find_summary, summarize_run, write_summary
+from jobs.summarize import update_summary
 from jobs.summary import Summary
+from jobs.summary_files import delete_summary, find_summary
 
 Batches = Iterator[pa.RecordBatch]
 
 _ROWS_BEFORE_STOPPING = 200
 """Minimum number of rows until a run stops early because too many pairs fail."""
+_MOST_REPAIRS = 2
+"""Number of times that damaged shards are computed again until the run fails."""
 _RECORDED_PACKAGES = ("numpy", "pillow", "pyarrow", "ray")
 
 
@@ -84,19 +90,37 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
     options = job.options
     out = options.store(options.out)
     record = _plan(job, out, progress)
-    remaining = _find_remaining(Ledger(out, record), record, retry_failed=options.retry_failed)
-    if remaining.tasks:
-        progress.planned(record.rows, remaining.rows, remaining.finished, record.plan.count)
-        out.remove_stale_temporaries(SHARDS_PREFIX)
-        out.delete(SUMMARY_KEY)  # it would be out of date
-        _compute(job, WorkerConfig(record, out, job.weights), remaining.tasks, progress)
-    summary = None if remaining.tasks else find_summary(out, record)
+    ledger, computed = Ledger(out, record), 0
+    remaining = _find_remaining(
+        ledger, record, retry_failed=options.retry_failed, verify=options.verify
+    )
+    for repairs_left in reversed(range(_MOST_REPAIRS + 1)):
+        if remaining.damages:
+            progress.message(f"{describe_damages(remaining.damages)}: computing the rows again")
+        if remaining.tasks:
+            progress.planned(record.rows, remaining.rows, remaining.finished, record.plan.count)
+            out.remove_stale_temporaries(SHARDS_PREFIX)
+            delete_summary(out)  # it would be out of date
+            _compute(job, WorkerConfig(record, out, job.weights), remaining.tasks, progress)
+            computed += remaining.rows
+        try:
+            summary = _summarize(out, record, ledger, progress)
+            break
+        except DamagedShardsError as error:
+            if not repairs_left:
+                raise
+            remaining = _find_remaining(ledger, record, damages=error.damages)
+    _check_outcome(out, summary, options.max_failure_rate)
+    return RunResult(out.url, summary.rows, summary.failed, computed, summary)
+
+
+def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress) -> Summary:
+    """Return the summary of the committed shards: the existing one unless it is out of date."""
+    summary = find_summary(out, record, ledger.listing())
     if summary is None:
         progress.message("Computing the summary")
-        summary = summarize_run(out, record)
-        write_summary(out, summary)
-    _check_outcome(out, summary, options.max_failure_rate)
-    return RunResult(out.url, summary.rows, summary.failed, remaining.rows, summary)
+        summary = update_summary(out, record)
+    return summary
 
 
 def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
@@ -182,20 +206,32 @@ class _Remaining:
     rows: int
     finished: int
     """Number of finished shards that are left unchanged."""
+    damages: Sequence[Damage]
+    """The damaged ones among them."""
 
 
-def _find_remaining(ledger: Ledger, record: RunRecord, *, retry_failed: bool) -> _Remaining:
-    finished = ledger.finished()
-    tasks = [ShardTask(shard) for shard in range(record.plan.count) if shard not in finished]
-    bounds = [record.plan.bounds(task.shard) for task in tasks]
-    rows = sum(end - first for first, end in bounds)
-    if retry_failed and finished:
-        for content in ledger.contents():
-            failed = int(content.metadata["failed"])
-            if failed:
-                tasks.append(ShardTask(content.shard, failed_only=True))
-                rows += failed
-    return _Remaining(tasks, rows, record.plan.count - len(tasks))
+def _find_remaining(
+    ledger: Ledger,
+    record: RunRecord,
+    *,
+    retry_failed: bool = False,
+    verify: bool = False,
+    damages: Sequence[Damage] = (),
+) -> _Remaining:
+    """Return the shards without an object, the damaged ones, and those with rows to retry."""
+    listing, damages = ledger.listing(), list(damages)
+    failed: dict[int, int] = {}
+    if retry_failed or verify:
+        for content in ledger.contents(listing=listing, whole=verify, on_damage=damages.append):
+            if retry_failed and content.facts.failed:
+                failed[content.shard] = content.facts.failed
+    damaged = {damage.shard for damage in damages}
+    whole = [n for n in range(record.plan.count) if n in damaged or n not in listing.shards]
+    bounds = [record.plan.bounds(shard) for shard in whole]
+    tasks = [ShardTask(shard) for shard in whole]
+    tasks += [ShardTask(shard, failed_only=True) for shard in failed]
+    rows = sum(end - first for first, end in bounds) + sum(failed.values())
+    return _Remaining(tasks, rows, record.plan.count - len(tasks), damages)
 
 
 def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: Progress) -> None:

@@ -170,6 +170,8 @@ class JobOptions(RayOptions):
     """Largest accepted image in pixels, width times height."""
     retry_failed: bool = False
     """Compute the failed rows of finished shards again."""
+    verify: bool = False
+    """Read finished shards whole, images included, and compute damaged ones again."""
     allow_local_files: Annotated[bool, Parameter(group=_STORAGE)] = False
     """Allow a manifest on remote storage to refer to files of the local file system."""
     pair_timeout: Annotated[float, Parameter(group=_RAY)] = Field(default=300.0, gt=0)
@@ -235,6 +237,18 @@ class StatusOptions(LocationOptions):
     """Output location of the run."""
     failures: int = Field(default=10, ge=0)
     """Number of failed pairs to show with their reasons."""
+    json_output: Json = False
+    """Print JSON instead of the table."""
+
+
+class VerifyOptions(LocationOptions):
+    """Read every shard of the run at OUT whole, and compare it with what was committed.
+
+    Ends with status 1 if shards are damaged.
+    """
+
+    out: str
+    """Output location of the run."""
     json_output: Json = False
     """Print JSON instead of the table."""
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from cluster.runs import Ledger, RunRecord, in_stage_order
+from cluster.runs import Damage, Ledger, RunRecord, in_stage_order
 from cluster.storage import read_record
 from jobs.options import StatusOptions
 from jobs.progress import Progress
@@ -20,6 +20,13 @@ class FailedPair(BaseModel):
     stage: str
     type: str
     message: str
+
+
+class DamagedShard(BaseModel):
+    """One damaged shard."""
+
+    shard: int
+    reason: str
 
 
 class Status(BaseModel):
@@ -41,6 +48,8 @@ class Status(BaseModel):
     """Committed rows per second of the time in which at least one shard was in progress."""
     failures: list[FailedPair]
     """The first failed rows."""
+    damaged_shards: list[DamagedShard]
+    """Shards whose rows are computed again when the run is continued; they count as not done."""
 
     @property
     def rows_left(self) -> int:
@@ -66,12 +75,12 @@ def status(options: StatusOptions, progress: Progress | None = None) -> Status:
     stages: dict[str, int] = {}
     spans: list[tuple[datetime, datetime]] = []
     examples: list[FailedPair] = []
-    for content in Ledger(store, record).contents(columns):
-        done, rows = done + 1, rows + content.rows
-        metadata = content.metadata
-        started, committed = (metadata[name] for name in ("started", "committed"))
-        spans.append((datetime.fromisoformat(started), datetime.fromisoformat(committed)))
-        for row in content.table.to_pylist() if int(metadata["failed"]) and content.table else ():
+    damages: list[Damage] = []
+    for content in Ledger(store, record).contents(columns, on_damage=damages.append):
+        facts = content.facts
+        done, rows = done + 1, rows + facts.rows
+        spans.append((facts.started, facts.committed))
+        for row in content.to_rows() if facts.failed else ():
             if row["status"] == "failed":
                 failed += 1
                 stages[row["error_stage"]] = stages.get(row["error_stage"], 0) + 1
@@ -100,6 +109,7 @@ def status(options: StatusOptions, progress: Progress | None = None) -> Status:
         failed_stages=in_stage_order(stages),
         pairs_per_second=rows / busy if busy > 0 else None,
         failures=examples,
+        damaged_shards=[DamagedShard(shard=d.shard, reason=d.reason) for d in damages],
     )
 
 

@@ -11,20 +11,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from cluster.collections import MANIFEST_KEY, FrozenManifest
-from cluster.runs import Ledger, RunRecord, in_stage_order
+from cluster.runs import (
+    Damage,
+    DamagedShardsError,
+    Ledger,
+    Listing,
+    RunRecord,
+    in_stage_order,
+)
 from cluster.storage import Store, read_record
-from fusion_core.errors import NotFoundError
 from fusion_core.statistics import bootstrap_intervals, describe
 from jobs.options import SummarizeOptions
 from jobs.progress import Progress
 from jobs.score_table import ScoreTable
-from jobs.summary import ALL_SUBSETS, SubsetSummary, Summary, summary_csv
+from jobs.summary import ALL_SUBSETS, SubsetSummary, Summary
+from jobs.summary_files import write_summary
 
-SUMMARY_KEY = "summary.json"
-SUMMARY_CSV_KEY = "summary.csv"
+_MOST_PASSES = 3
+"""Number of times that a summary is computed while other processes commit shards."""
 
 
 def summarize(options: SummarizeOptions, progress: Progress | None = None) -> list[Summary]:
@@ -43,20 +49,47 @@ def summarize(options: SummarizeOptions, progress: Progress | None = None) -> li
         NotFoundError: A location contains no run.
         StorageError: A location cannot be read or written.
     """
-    summaries = []
-    for out in map(options.store, options.outs):
-        summary = summarize_run(out, read_record(out, RunRecord))
+    return [
+        update_summary(out, read_record(out, RunRecord)) for out in map(options.store, options.outs)
+    ]
+
+
+def update_summary(out: Store, record: RunRecord) -> Summary:
+    """Compute a run's statistics from its shards and write them.
+
+    The summary names the shards that it was computed from, as they were listed before they were
+    read. They are listed again after it was written: a process that was suspended between both may
+    have replaced the summary of newer shards by its own.
+
+    Raises:
+        DamagedShardsError: Shards are damaged.
+        StorageError: The location cannot be read or written.
+    """
+    ledger = Ledger(out, record)
+    for _ in range(_MOST_PASSES):
+        listing = ledger.listing()
+        summary = summarize_run(out, record, listing)
         write_summary(out, summary)
-        summaries.append(summary)
-    return summaries
+        if ledger.listing() == listing:
+            break
+    return summary
 
 
-def summarize_run(out: Store, record: RunRecord) -> Summary:
-    """Compute a run's statistics from its shards, without writing anything."""
+def summarize_run(out: Store, record: RunRecord, listing: Listing | None = None) -> Summary:
+    """Compute a run's statistics from its shards, without writing anything.
+
+    Raises:
+        DamagedShardsError: Shards are damaged.
+        StorageError: The location cannot be read.
+    """
+    ledger, damages = Ledger(out, record), list[Damage]()
+    listing = listing or ledger.listing()
     with ScoreTable(record.metrics) as scores:
         counts = _Counts()
-        for content in Ledger(out, record).contents(
-            ["subset", "status", "error_stage", *record.metrics]
+        for content in ledger.contents(
+            ["subset", "status", "error_stage", *record.metrics],
+            listing=listing,
+            on_damage=damages.append,
         ):
             assert content.table is not None
             good = counts.add(content.table)
@@ -64,6 +97,8 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
             scores.append(
                 len(table), {m: table[m].to_numpy().astype(np.float64) for m in record.metrics}
             )
+        if damages:
+            raise DamagedShardsError(out.url, damages)
         method, totals = record.origin.method, _count_pairs(out, record, counts)
         whole = _Part(ALL_SUBSETS, record.rows, sum(counts.failed.values()), 0, len(scores))
         parts = [_summarize_part(method, whole, scores)]
@@ -75,6 +110,7 @@ def summarize_run(out: Store, record: RunRecord) -> Summary:
         run=record.name,
         method=record.origin.method,
         fingerprint=record.fingerprint,
+        shards_digest=listing.digest,
         trained=record.origin.trained,
         total_rows=record.rows,
         rows=parts[0].count,
@@ -137,22 +173,6 @@ class _Counts:
             _Part(name, total, self.failed[name], stops[name] - self.ok[name], stops[name])
             for name, total in sorted(totals.items())
         ]
-
-
-def find_summary(out: Store, record: RunRecord) -> Summary | None:
-    """Return the existing summary of a complete run, or None if it is missing or out of date."""
-    try:
-        summary = Summary.model_validate_json(out.read(SUMMARY_KEY))
-    except (NotFoundError, ValidationError):
-        return None
-    return summary if summary.complete and summary.fingerprint == record.fingerprint else None
-
-
-def write_summary(out: Store, summary: Summary) -> None:
-    """Write `summary.json` and `summary.csv`."""
-    # summary.json last, because it is what a finished run believes.
-    out.write(SUMMARY_CSV_KEY, summary_csv([summary]).encode())
-    out.write(SUMMARY_KEY, summary.model_dump_json(indent=2).encode())
 
 
 def _count_pairs(out: Store, record: RunRecord, counts: _Counts) -> dict[str, int]:

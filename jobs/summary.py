@@ -37,6 +37,8 @@ class Summary(BaseModel):
     run: str
     method: str
     fingerprint: str
+    shards_digest: str
+    """Digest of the listing of the shards that the statistics were computed from."""
     trained: bool | None
     """False for random weights; None if the run used no weights."""
     total_rows: int

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cluster.storage import Store
-from fusion_core.errors import ManifestError
+from fusion_core.errors import ManifestError, StorageError
 
 MANIFEST_KEY = "manifest.parquet"
 ROW_GROUP_ROWS = 4096
@@ -163,7 +163,14 @@ class FrozenManifest:
     """Random access to the frozen manifest of a run, with one row group in memory."""
 
     def __init__(self, out: Store) -> None:
-        self._file = pq.ParquetFile(out.open(MANIFEST_KEY))
+        self._uri = out.uri(MANIFEST_KEY)
+        try:
+            self._file = pq.ParquetFile(out.open(MANIFEST_KEY))
+        except pa.ArrowException as error:
+            raise StorageError(
+                f"{self._uri} is damaged ({str(error).splitlines()[0]}); restore it, or use "
+                "another --out"
+            ) from None
         metadata = self._file.schema_arrow.metadata or self._file.metadata.metadata or {}
         self.rows: int = self._file.metadata.num_rows
         file_metadata = self._file.metadata.metadata or {}
@@ -181,6 +188,24 @@ class FrozenManifest:
             part = table.slice(max(0, start - first), stop - max(start, first))
             rows += [PairRow(**values) for values in part.to_pylist()]
         return rows
+
+    def verify(self) -> None:
+        """Compare the rows with their digest.
+
+        Raises:
+            StorageError: The manifest is damaged.
+        """
+        digest = _Digest()
+        try:
+            for batch in self._file.iter_batches(use_threads=False):
+                digest.add(batch)
+        except (pa.ArrowException, OSError, UnicodeDecodeError):
+            pass  # the digest of the rows that could be read differs
+        if digest.hex() != self.digest:
+            raise StorageError(
+                f"{self._uri} is damaged: its rows are not those that the run began with; restore "
+                "it, or use another --out"
+            )
 
     def subset_sizes(self) -> dict[str, int]:
         """Return the number of pairs of each subset, in order of appearance."""

@@ -2,6 +2,7 @@ from .actor import FusionWorker as FusionWorker
 from .driver import Snapshot as Snapshot
 from .driver import run_shards as run_shards
 from .ledger import Ledger as Ledger
+from .ledger import Listing as Listing
 from .origins import AnyOrigin as AnyOrigin
 from .origins import FilesOrigin as FilesOrigin
 from .origins import MethodOrigin as MethodOrigin
@@ -12,9 +13,16 @@ from .record import RUN_KEY as RUN_KEY
 from .record import RunRecord as RunRecord
 from .rows import TIMED_STAGES as TIMED_STAGES
 from .rows import ResultRow as ResultRow
-from .rows import encode_shard as encode_shard
 from .rows import in_stage_order as in_stage_order
-from .rows import shard_metadata as shard_metadata
+from .shard_file import ShardFacts as ShardFacts
+from .shard_file import encode_shard as encode_shard
+from .shard_file import open_shard as open_shard
+from .shard_file import read_facts as read_facts
+from .shards import Damage as Damage
+from .shards import DamagedShardError as DamagedShardError
+from .shards import DamagedShardsError as DamagedShardsError
+from .shards import ShardContent as ShardContent
+from .shards import describe_damages as describe_damages
 from .stages import PairStages as PairStages
 from .stages import WorkerConfig as WorkerConfig
 from .worker import ShardReport as ShardReport

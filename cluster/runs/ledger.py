@@ -1,20 +1,18 @@
-"""The committed shards of a run, as found in its output location."""
+"""The ledger of a run: which shards are committed, and what they contain."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from cluster.runs.plan import SHARDS_PREFIX, parse_shard_key, shard_key
+from cluster.runs.plan import SHARDS_PREFIX, parse_shard_key
 from cluster.runs.record import RunRecord
-from cluster.runs.rows import shard_metadata
+from cluster.runs.shards import Damage, DamagedShardError, ShardContent, Shards
 from cluster.storage import Store
-from fusion_core.errors import StorageError
 
 _READERS = 16
 _READ_AHEAD = 64
@@ -22,13 +20,12 @@ _READ_AHEAD = 64
 
 
 @dataclass(frozen=True, slots=True)
-class ShardContent:
-    """One committed shard: its metadata and, if columns were requested, its rows."""
+class Listing:
+    """The shards of a run that have an object, from one listing."""
 
-    shard: int
-    metadata: Mapping[str, str]
-    rows: int
-    table: pa.Table | None
+    shards: frozenset[int]
+    digest: str
+    """Digest of the keys and versions, which differs once a shard is added, replaced or removed."""
 
 
 class Ledger:
@@ -38,46 +35,69 @@ class Ledger:
         self._out = out
         self._record = record
 
-    def finished(self) -> set[int]:
-        """Return the numbers of the committed shards, from one listing."""
-        shards = (parse_shard_key(entry.key) for entry in self._out.entries(SHARDS_PREFIX))
-        count = self._record.plan.count
-        return {shard for shard in shards if shard is not None and shard < count}
+    @cached_property
+    def _shards(self) -> Shards:
+        return Shards(self._out, self._record)
 
-    def contents(self, columns: Sequence[str] = ()) -> Iterator[ShardContent]:
-        """Read the committed shards in order, with the requested columns only.
+    def listing(self) -> Listing:
+        """Return the shards that have an object; what they contain is not checked."""
+        found: set[int] = set()
+        digest = hashlib.sha256()
+        for entry in self._out.entries(SHARDS_PREFIX):
+            shard = parse_shard_key(entry.key)
+            if shard is not None and shard < self._record.plan.count:
+                found.add(shard)
+                digest.update(f"{entry.key}\n{entry.size}\n{entry.version}\n".encode())
+        return Listing(frozenset(found), digest.hexdigest())
+
+    def verify_manifest(self) -> None:
+        """Compare the rows of the manifest with their digest.
 
         Raises:
-            StorageError: A shard cannot be read, or belongs to another run.
+            RunConflictError: The manifest is not that of the run.
+            StorageError: The manifest is damaged.
         """
-        read = self._reader(columns)
+        self._shards.manifest.verify()
+
+    def contents(
+        self,
+        columns: Sequence[str] = (),
+        *,
+        listing: Listing | None = None,
+        whole: bool = False,
+        on_damage: Callable[[Damage], None] | None = None,
+    ) -> Iterator[ShardContent]:
+        """Read the committed shards in order, and compare them with the plan of the run.
+
+        Args:
+            columns: Columns to read.
+            listing: The shards to read; by default those of a new listing.
+            whole: Read all columns, and compare the digest of their values.
+            on_damage: Called for each damaged shard, which is left out. By default an exception is
+                raised for the first one.
+
+        Raises:
+            DamagedShardError: A shard is damaged.
+            StorageError: A shard cannot be read.
+        """
         with ThreadPoolExecutor(_READERS) as pool:
             ahead: deque[Future[ShardContent]] = deque()
-            for shard in sorted(self.finished()):
-                ahead.append(pool.submit(read, shard))
-                if len(ahead) == _READ_AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
 
-    def _reader(self, columns: Sequence[str]) -> Callable[[int], ShardContent]:
-        def read(shard: int) -> ShardContent:
-            key = shard_key(shard)
-            with self._out.open(key) as file:
+            def take() -> Iterator[ShardContent]:
                 try:
-                    parquet = pq.ParquetFile(file)
-                    metadata = shard_metadata(parquet.schema_arrow.metadata)
-                    table = parquet.read(columns=list(columns)) if columns else None
-                except (pa.ArrowException, OSError) as error:
-                    raise StorageError(
-                        f"{self._out.uri(key)} is damaged ({error}); delete it and run the "
-                        "command again"
-                    ) from None
-            if metadata.get("fingerprint") != self._record.fingerprint:
-                raise StorageError(
-                    f"{self._out.uri(key)} was written by a run with other settings; delete it and "
-                    "run the command again"
-                )
-            return ShardContent(shard, metadata, parquet.metadata.num_rows, table)
+                    yield ahead.popleft().result()
+                except DamagedShardError as error:
+                    if on_damage is None:
+                        raise
+                    on_damage(error.damage)
 
-        return read
+            for shard in sorted((listing or self.listing()).shards):
+                pairs = self._shards.expected_pairs(shard)  # in order: one row group in memory
+                if whole:
+                    ahead.append(pool.submit(self._shards.read_whole, shard, pairs=pairs))
+                else:
+                    ahead.append(pool.submit(self._shards.read, shard, columns, pairs=pairs))
+                if len(ahead) == _READ_AHEAD:
+                    yield from take()
+            while ahead:
+                yield from take()

@@ -1,4 +1,4 @@
-"""The rows of a run, and the Parquet object that contains the rows of one shard.
+"""The rows of a run.
 
 `ResultRow` is the single definition of the columns. The Arrow schema, and the table in the
 documentation (printed by `python -m cluster.runs.rows`), are derived from its fields.
@@ -6,19 +6,14 @@ documentation (printed by `python -m cluster.runs.rows`), are derived from its f
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.runs.origins import FusedCell
-
-ROW_GROUP_BYTES = 8 * 1024 * 1024
-"""Limit of the images in a row group, which must be read as a whole to read one image."""
 
 Stage = Literal["read", "decode", "check", "fuse", "score", "encode", "crash"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -32,10 +27,6 @@ _ARROW_TYPES: dict[object, pa.DataType] = {
     Status: pa.string(),
     FusedCell: pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
 }
-_REPEATING = [
-    "subset", "collection", "run", "method", "status", "error_stage", "error_type", "node",
-]  # fmt: skip
-_METADATA_PREFIX = "irfuse."
 
 
 class ResultRow(BaseModel):
@@ -143,66 +134,6 @@ def column_table() -> str:
         arrow_type, _ = _arrow_type(info.annotation)
         lines.append(f"| `{name}` | {arrow_type} | {text} |")
     return "\n".join(lines)
-
-
-def encode_shard(
-    records: Sequence[Mapping[str, Any]], metrics: Sequence[str], metadata: Mapping[str, str]
-) -> bytes:
-    """Build a shard's Parquet object in memory.
-
-    Args:
-        records: Mappings from column name to value, one per row.
-        metrics: The run's metric columns.
-        metadata: Metadata of the shard.
-    """
-    schema = row_schema(metrics)
-    own = {f"{_METADATA_PREFIX}{name}": value for name, value in metadata.items()}
-    schema = schema.with_metadata({**(schema.metadata or {}), **own})
-    scalars = [name for name in schema.names if name != "fused"]
-    buffer = io.BytesIO()
-    with pq.ParquetWriter(
-        buffer,
-        schema,
-        # PNG does not compress further, and its bytes have no useful statistics.
-        compression={**dict.fromkeys([*scalars, "fused.path"], "zstd"), "fused.bytes": "none"},
-        use_dictionary=_REPEATING,
-        write_statistics=scalars,
-    ) as writer:
-        for part in _row_groups(records):
-            writer.write_table(pa.Table.from_pylist(part, schema=schema))
-    return buffer.getvalue()
-
-
-def _row_groups(records: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Split rows into groups of at most `ROW_GROUP_BYTES` of images, or one larger image."""
-    part: list[Mapping[str, Any]] = []
-    size = 0
-    for record in records:
-        cell = record["fused"] or {}
-        picture = len(cell.get("bytes") or b"")
-        if part and size + picture > ROW_GROUP_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(record)
-        size += picture
-    yield part
-
-
-def read_records(file: BinaryIO) -> list[dict[str, Any]]:
-    """Return the rows of a shard's Parquet object."""
-    parquet = pq.ParquetFile(file)
-    groups = (parquet.read_row_group(group) for group in range(parquet.num_row_groups))
-    return [record for group in groups for record in group.to_pylist()]
-
-
-def shard_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
-    """Return the metadata of a shard that `encode_shard` wrote."""
-    entries = ((key.decode(), value.decode()) for key, value in (metadata or {}).items())
-    return {
-        key.removeprefix(_METADATA_PREFIX): value
-        for key, value in entries
-        if key.startswith(_METADATA_PREFIX)
-    }
 
 
 if __name__ == "__main__":

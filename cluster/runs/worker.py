@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cluster.collections import FrozenManifest, PairRow
-from cluster.runs.plan import shard_key
-from cluster.runs.rows import encode_shard, read_records
+from cluster.collections import PairRow
+from cluster.runs.shards import DamagedShardError, Row, ShardContent, Shards
 from cluster.runs.stages import PairStages, Records, WorkerConfig
 from cluster.runs.steps import Failure
-from fusion_core.errors import RunConflictError
+from fusion_core.errors import NotFoundError
 
 WINDOW_PAIRS = 16
 """Number of pairs of a shard that are processed at once."""
@@ -45,13 +45,8 @@ class ShardProcessor:
     """Computes shards and commits them as Parquet objects."""
 
     def __init__(self, config: WorkerConfig) -> None:
-        self._record, self._out = config.record, config.out
-        self._manifest = FrozenManifest(self._out)
-        if self._manifest.digest != config.record.manifest_digest:
-            raise RunConflictError(
-                f"The manifest at {self._out.url} differs from the manifest of this run; check "
-                "that no other run uses the same output location"
-            )
+        self._record = config.record
+        self._shards = Shards(config.out, config.record)
         self._stages = PairStages(config)
 
     @property
@@ -66,72 +61,71 @@ class ShardProcessor:
             StorageError: The manifest cannot be read, or the shard cannot be written.
         """
         started = datetime.now(UTC)
-        rows, kept = self._rows(task.shard), self._kept(task)
-        offsets = _to_compute(rows, kept)
+        rows, found = self._rows(task.shard), self._found(task)
+        committed = dict(enumerate(found.to_rows())) if found else {}
+        offsets = _to_compute(rows, committed)
         computed: Records = {}
         for first in range(0, len(offsets), WINDOW_PAIRS):
             window = {o: rows[o] for o in offsets[first : first + WINDOW_PAIRS]}
-            attempts = {o: _attempt(task, kept, o) for o in window}
+            attempts = {o: _attempt(task, committed, o) for o in window}
             computed.update(self._stages.compute(window, attempts))
-        return self._commit(task, {**kept, **computed}, len(computed), started)
+        return self._commit(task, computed, found, started)
 
     def offsets(self, task: ShardTask) -> list[int]:
         """Return the offsets of a shard's rows that are to be computed."""
-        return _to_compute(self._rows(task.shard), self._kept(task))
+        return _to_compute(self._rows(task.shard), self._committed(task))
 
     def process_pair(self, task: ShardTask, offset: int) -> Records:
         """Compute one row of a shard without committing it."""
         row = self._rows(task.shard)[offset]
-        return self._stages.compute({offset: row}, {offset: self._attempt(task, offset)})
+        attempt = _attempt(task, self._committed(task), offset)
+        return self._stages.compute({offset: row}, {offset: attempt})
 
     def failed_row(self, task: ShardTask, offset: int, failure: Failure) -> Records:
         """Return the row of a pair that crashed its workers."""
         row = self._rows(task.shard)[offset]
-        return {offset: self._stages.failed_record(row, failure, self._attempt(task, offset))}
+        attempt = _attempt(task, self._committed(task), offset)
+        return {offset: self._stages.failed_record(row, failure, attempt)}
 
     def commit(self, task: ShardTask, records: Records) -> ShardReport:
         """Commit a shard whose rows were computed singly."""
-        return self._commit(task, {**self._kept(task), **records}, len(records), datetime.now(UTC))
+        return self._commit(task, records, self._found(task), datetime.now(UTC))
 
     def _rows(self, shard: int) -> dict[int, PairRow]:
-        return dict(enumerate(self._manifest.read(*self._record.plan.bounds(shard))))
+        return dict(enumerate(self._shards.manifest.read(*self._record.plan.bounds(shard))))
 
-    def _kept(self, task: ShardTask) -> Records:
-        """Return the committed rows of the shard if only failed ones are computed again."""
+    def _found(self, task: ShardTask) -> ShardContent | None:
+        """Return the whole committed shard if only its failed rows are computed again."""
+        if not task.failed_only:
+            return None
+        try:
+            return self._shards.read_whole(task.shard)
+        except (DamagedShardError, NotFoundError):
+            return None  # all of its rows are computed again
+
+    def _committed(self, task: ShardTask) -> Mapping[int, Row]:
+        """Return the status and the attempts of the rows that `_found` returns."""
         if not task.failed_only:
             return {}
-        with self._out.open(shard_key(task.shard)) as file:
-            return dict(enumerate(read_records(file)))
-
-    def _attempt(self, task: ShardTask, offset: int) -> int:
-        return _attempt(task, self._kept(task), offset)
+        try:
+            content = self._shards.read(task.shard, ["status", "attempt"])
+        except (DamagedShardError, NotFoundError):
+            return {}
+        return dict(enumerate(content.to_rows()))
 
     def _commit(
-        self, task: ShardTask, records: Records, computed: int, started: datetime
+        self, task: ShardTask, computed: Records, found: ShardContent | None, started: datetime
     ) -> ShardReport:
-        first, end = self._record.plan.bounds(task.shard)
-        ordered = [records[offset] for offset in range(end - first)]
-        failed: dict[str, int] = {}
-        for record in ordered:
-            if record["status"] == "failed":
-                failed[record["error_stage"]] = failed.get(record["error_stage"], 0) + 1
-        metadata = {
-            "fingerprint": self._record.fingerprint,
-            "shard": str(task.shard),
-            "failed": str(sum(failed.values())),
-            "started": started.isoformat(),
-            "committed": datetime.now(UTC).isoformat(),
-        }
-        data = encode_shard(ordered, self._record.metrics, metadata)
         self._stages.steps.count()
-        self._out.write(shard_key(task.shard), data)
-        return ShardReport(task.shard, len(ordered), failed, computed)
+        rows = self._shards.commit(task.shard, computed, found, started)
+        failed = Counter(row["error_stage"] for row in rows if row["status"] == "failed")
+        return ShardReport(task.shard, len(rows), dict(failed), len(computed))
 
 
-def _to_compute(rows: Mapping[int, PairRow], kept: Records) -> list[int]:
-    return [o for o in rows if o not in kept or kept[o]["status"] == "failed"]
+def _to_compute(rows: Mapping[int, PairRow], committed: Mapping[int, Row]) -> list[int]:
+    return [o for o in rows if o not in committed or committed[o]["status"] == "failed"]
 
 
-def _attempt(task: ShardTask, kept: Records, offset: int) -> int:
+def _attempt(task: ShardTask, committed: Mapping[int, Row], offset: int) -> int:
     """Return the total number of attempts, including those of earlier calls."""
-    return task.attempt + (int(kept[offset]["attempt"]) if offset in kept else 0)
+    return task.attempt + (int(committed[offset]["attempt"]) if offset in committed else 0)

@@ -28,6 +28,7 @@ from jobs.options import (
     StatusOptions,
     SummarizeOptions,
     TrainOptions,
+    VerifyOptions,
 )
 
 
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command(RunOptions, "jobs.run:run", "print_run", "source"),
     "score": Command(ScoreOptions, "jobs.score:score_collection", "print_run", "source"),
     "status": Command(StatusOptions, "jobs.status:status", "print_status", "out", False),
+    "verify": Command(VerifyOptions, "jobs.verify:verify", "print_verification", "out"),
     "summarize": Command(
         SummarizeOptions, "jobs.summarize:summarize", "print_summaries", "outs", False
     ),

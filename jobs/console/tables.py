@@ -164,7 +164,30 @@ def print_status(console: Console, status: Status, options: StatusOptions) -> No
     _print_lines(
         console,
         *(f"    failed  {f.pair_id}: at {f.stage}: {f.message}" for f in status.failures),
+        *(
+            f"   damaged  shard {d.shard}: {d.reason}; run the same command again with --verify"
+            for d in status.damaged_shards
+        ),
     )
+
+
+def print_verification(console: Console, found: Verification, options: VerifyOptions) -> None:
+    """Print the result of a verification.
+
+    Raises:
+        DamagedShardsError: Shards are damaged.
+    """
+    if options.json_output:
+        print(found.model_dump_json(indent=2, ensure_ascii=True))
+    else:
+        parts = [f"{found.sound} sound", f"{len(found.damaged)} damaged"]
+        parts += [f"{found.missing} not computed yet"] if found.missing else []
+        lines = [f"Shards of {found.run}: {', '.join(parts)}"]
+        lines += [f"    damaged  shard {d.shard}: {d.reason}" for d in found.damaged]
+        if not found.summary_is_current:
+            lines.append("summary.json is missing or out of date; `irfuse summarize` computes it")
+        _print_lines(console, *lines)
+    found.check()
 
 
 def print_methods(console: Console, methods: Mapping[str, MethodSpec]) -> None:

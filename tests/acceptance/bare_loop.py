@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -85,5 +86,9 @@ def _work_alone(
                 metrics=scores.values,
             )
             records.append(row.to_record())
-        out.write(shard_key(numbers[first]), encode_shard(records, metrics, {}))
+        now = datetime.now(UTC)
+        data = encode_shard(
+            records, metrics, fingerprint="", shard=first, started=now, committed=now
+        )
+        out.write(shard_key(numbers[first]), data)
     return started, time.time()

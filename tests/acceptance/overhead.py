@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -208,13 +207,13 @@ def _read_shards(out: Store) -> list[_Shard]:
     for content in Ledger(out, read_record(out, RunRecord)).contents(columns):
         assert content.table is not None
         spent = {stage: content.table[f"{stage}_ms"].to_pylist() for stage in TIMED_STAGES}
-        started = datetime.fromisoformat(content.metadata["started"]).timestamp()
+        started = content.facts.started.timestamp()
         shards.append(
             _Shard(
-                rows=content.rows,
+                rows=content.facts.rows,
                 started=started,
                 first_pair=started + sum(times[0] for times in spent.values()) / 1e3,
-                committed=datetime.fromisoformat(content.metadata["committed"]).timestamp(),
+                committed=content.facts.committed.timestamp(),
                 stage_ms={stage: statistics.mean(times) for stage, times in spent.items()},
             )
         )

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from support.cli import run_module
 
 import irfuse
-from cluster.runs import RunRecord, encode_shard, shard_key, shard_metadata
+from cluster.runs import RunRecord, encode_shard, open_shard, read_facts, shard_key
 from cluster.storage import Store, read_record
 from fusion_core.errors import InvalidValueError
 from irfuse import RunOptions
@@ -42,10 +41,15 @@ def finished(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def rewrite(out: Store, shard: int, change: Callable[[Records], Records]) -> None:
-    table = pq.ParquetFile(out.open(shard_key(shard))).read()
-    metadata = shard_metadata(table.schema.metadata)
-    metrics = read_record(out, RunRecord).metrics
-    out.write(shard_key(shard), encode_shard(change(table.to_pylist()), metrics, metadata))
+    record = read_record(out, RunRecord)
+    parquet = open_shard(out.open(shard_key(shard)))
+    facts = read_facts(parquet)
+    assert facts is not None
+    data = encode_shard(
+        change(parquet.read().to_pylist()), record.metrics, fingerprint=facts.fingerprint,
+        shard=shard, started=facts.started, committed=facts.committed,
+    )  # fmt: skip
+    out.write(shard_key(shard), data)
 
 
 def changed(change: dict[str, Any]) -> Callable[[Records], Records]:

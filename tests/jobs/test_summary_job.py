@@ -5,18 +5,20 @@ import errno
 import io
 import json
 import warnings
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from rich.console import Console
 from scipy import stats
-from support.records import method_origin, result_row, run_record
+from support.records import encoded_shard, method_origin, result_row, run_record
 
-from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenInfo, freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.runs.plan import shard_key
-from cluster.runs.rows import ResultRow, encode_shard
+from cluster.runs.rows import ResultRow
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
@@ -28,8 +30,14 @@ from jobs.summarize import summarize
 from jobs.summary import ALL_SUBSETS
 
 METRICS = ["EN", "SCD"]
+SUBSETS = ["day", "day", "day", "dusk", "night", "day"]
+PAIRS = [
+    {"pair_id": f"p{number}", "ir_uri": "i", "vis_uri": "v", "subset": subset}
+    for number, subset in enumerate(SUBSETS)
+]
+INFO, MANIFEST = freeze([pa.RecordBatch.from_pylist(PAIRS)])
 RECORD = run_record(
-    FrozenInfo(rows=6, digest="d"),
+    INFO,
     name="m",
     origin=method_origin(method="m", weights_trained=True),
     metrics=METRICS,
@@ -48,23 +56,23 @@ def row(number: int, *, subset: str = "day", fails: str | None = None) -> Result
 
 
 def write_shard(
-    out: Store, shard: int, rows: list[ResultRow], *, minute: int = 0, **facts: str
+    out: Store, shard: int, rows: list[ResultRow], *, minute: int = 0, **facts: Any
 ) -> None:
-    failed = sum(r.status == "failed" for r in rows)
+    start = datetime(2026, 1, 1, 0, minute, tzinfo=UTC)
     known = {
         "fingerprint": RECORD.fingerprint,
-        "failed": str(failed),
-        "started": f"2026-01-01T00:{minute:02d}:00+00:00",
-        "committed": f"2026-01-01T00:{minute:02d}:10+00:00",
+        "shard": shard,
+        "started": start,
+        "committed": start + timedelta(seconds=10),
     }
-    data = encode_shard([r.to_record() for r in rows], METRICS, {**known, **facts})
-    out.write(shard_key(shard), data)
+    out.write(shard_key(shard), encoded_shard(rows, METRICS, **{**known, **facts}))
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Store:
     store = Store(str(tmp_path))
     store.write("run.json", RECORD.model_dump_json().encode())
+    store.write(MANIFEST_KEY, MANIFEST)
     write_shard(store, 0, [row(0), row(1)])
     write_shard(store, 2, [row(4, subset="night"), row(5, fails="empty")], minute=30)
     return store
@@ -90,7 +98,7 @@ def test_overlapping_shards_count_their_time_once(out: Store) -> None:
 def test_groups_and_the_whole_are_described(out: Store) -> None:
     (summary,) = summarize(SummarizeOptions(outs=(out.url,)))
     assert [(g.subset, g.count, g.failed) for g in summary.subsets] == [
-        (ALL_SUBSETS, 4, 1), ("day", 3, 1), ("night", 1, 0),
+        (ALL_SUBSETS, 4, 1), ("day", 3, 1), ("dusk", 0, 0), ("night", 1, 0),
     ]  # fmt: skip
     assert summary.subsets[0].metrics["EN"].mean == pytest.approx(5 / 3)
     assert summary.subsets[0].metrics["SCD"].count == 2
@@ -100,19 +108,13 @@ def test_the_summary_is_written_as_json_and_csv(out: Store) -> None:
     (summary,) = summarize(SummarizeOptions(outs=(out.url,)))
     assert json.loads(out.read("summary.json")) == summary.model_dump()
     lines = list(csv.DictReader(io.StringIO(out.read("summary.csv").decode())))
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert float(lines[0]["mean"]) == summary.subsets[0].metrics["EN"].mean
 
 
 def test_the_summary_of_an_unfinished_run_says_how_many_pairs_of_which_it_has(
     out: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"pair_id": f"p{n}", "ir_uri": "i", "vis_uri": "v"} for n in range(6)]
-    subsets = ["day", "day", "day", "dusk", "night", "day"]
-    batch = pa.RecordBatch.from_pylist(
-        [{**row, "subset": subset} for row, subset in zip(rows, subsets, strict=True)]
-    )
-    out.write(MANIFEST_KEY, freeze([batch])[1])
     options = SummarizeOptions(outs=(out.url,))
     (summary,) = summarize(options)
     expected = [(ALL_SUBSETS, 4, 6), ("day", 3, 4), ("dusk", 0, 1), ("night", 1, 1)]
@@ -128,15 +130,13 @@ def test_the_summary_of_an_unfinished_run_says_how_many_pairs_of_which_it_has(
 
 def test_a_shard_of_another_run_is_refused(out: Store) -> None:
     write_shard(out, 1, [row(2), row(3)], fingerprint="other")
-    with pytest.raises(
-        StorageError, match=r"shard-000001\.parquet was written by a run with other"
-    ):
+    with pytest.raises(StorageError, match="shard 1: it was written by a run with other settings"):
         summarize(SummarizeOptions(outs=(out.url,)))
 
 
 def test_a_damaged_shard_is_named(out: Store) -> None:
     out.write(shard_key(1), b"PAR1 rubbish PAR1")
-    with pytest.raises(StorageError, match=r"shard-000001\.parquet is damaged"):
+    with pytest.raises(StorageError, match=r"1 shard damaged \(shard 1: it cannot be read"):
         summarize(SummarizeOptions(outs=(out.url,)))
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from cluster.collections.frozen_manifest import FrozenInfo
 from cluster.runs.origins import MethodOrigin
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import ResultRow
+from cluster.runs.shard_file import encode_shard
 from cluster.runs.stages import WorkerConfig
 from cluster.storage.store import Store
 from fusion_core.networks.weights import Weights
+
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def method_origin(**changed: Any) -> MethodOrigin:
@@ -61,3 +66,9 @@ def result_row(pair_id: str = "p", **changed: Any) -> ResultRow:
         "method": "m",
     }
     return ResultRow(**{**settings, **changed})
+
+
+def encoded_shard(rows: Sequence[ResultRow], metrics: Sequence[str] = (), **changed: Any) -> bytes:
+    """The Parquet object of a shard, with other facts where given."""
+    facts: dict[str, Any] = {"fingerprint": "f", "shard": 0, "started": TIME, "committed": TIME}
+    return encode_shard([row.to_record() for row in rows], metrics, **{**facts, **changed})

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
-from support.records import result_row
+from support.records import TIME, encoded_shard, result_row
 
 from cluster.runs.plan import ShardPlan, default_shard_size, parse_shard_key, shard_key
-from cluster.runs.rows import ResultRow, encode_shard, read_records, row_schema, shard_metadata
+from cluster.runs.rows import ResultRow, row_schema
+from cluster.runs.shard_file import open_shard, read_facts, read_groups
 
 
 @given(rows=st.integers(1, 100_000), size=st.integers(1, 1000))
@@ -47,8 +48,7 @@ def test_other_keys_are_no_shards() -> None:
 
 
 def encode(rows: list[ResultRow], metrics: list[str]) -> pq.ParquetFile:
-    records = [row.to_record() for row in rows]
-    return pq.ParquetFile(io.BytesIO(encode_shard(records, metrics, {"shard": "3"})))
+    return open_shard(io.BytesIO(encoded_shard(rows, metrics, shard=3)))
 
 
 def test_the_columns_are_those_of_the_schema_in_order() -> None:
@@ -71,9 +71,10 @@ def test_columns_without_any_value_keep_their_type() -> None:
 
 def test_the_facts_and_the_picture_hint_are_in_the_metadata() -> None:
     file = encode([result_row()], [])
-    metadata = file.schema_arrow.metadata
-    assert shard_metadata(metadata) == {"shard": "3"}
-    features = json.loads(metadata[b"huggingface"])["info"]["features"]
+    facts = read_facts(file)
+    assert facts is not None
+    assert (facts.shard, facts.rows, facts.failed, facts.started) == (3, 1, 0, TIME)
+    features = json.loads(file.schema_arrow.metadata[b"huggingface"])["info"]["features"]
     assert features == {"fused": {"_type": "Image"}}
 
 
@@ -84,13 +85,8 @@ def test_a_row_group_holds_few_pictures_so_that_one_can_be_read_alone() -> None:
         result_row(f"p{n}", fused={"bytes": bytes(size * mebibyte), "path": None})
         for n, size in enumerate(sizes)
     ]
-    data = encode_shard([row.to_record() for row in rows], [], {})
-    metadata = pq.ParquetFile(io.BytesIO(data)).metadata
-    groups = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
-    assert groups == [2, 1, 1, 2, 1]
-    assert [record["pair_id"] for record in read_records(io.BytesIO(data))] == [
-        row.pair_id for row in rows
-    ]
+    groups = [group["pair_id"].to_pylist() for group in read_groups(encode(rows, []))]
+    assert groups == [["p0", "p1"], ["p2"], ["p3"], ["p4", "p5"], ["p6"]]
 
 
 def test_picture_bytes_come_back_unchanged() -> None:

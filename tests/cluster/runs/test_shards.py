@@ -1,0 +1,300 @@
+"""The shards of a run: what is recognised as damage, and what commits keep."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.records import encoded_shard, result_row, run_record
+
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.runs.ledger import Ledger
+from cluster.runs.plan import shard_key
+from cluster.runs.record import RunRecord
+from cluster.runs.rows import ResultRow
+from cluster.runs.shard_file import content_digest, open_shard, read_facts
+from cluster.runs.shards import DamagedShardError, ShardContent, Shards
+from cluster.storage.store import Store
+from fusion_core.errors import RunConflictError, RunFailedError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+IMAGE = bytes(range(256)) * 20
+IDS = ["p0", "p1", "p2", "p3"]
+INFO, MANIFEST = freeze(
+    [
+        pa.RecordBatch.from_pylist(
+            [{"pair_id": name, "ir_uri": "i", "vis_uri": "v", "subset": "s"} for name in IDS]
+        )
+    ]
+)
+RECORD = run_record(INFO, shard_size=2)
+
+
+def ok(name: str, value: float = 1.0, **changed: Any) -> ResultRow:
+    fused = {"bytes": name.encode() + IMAGE, "path": None}
+    return result_row(name, metrics={"EN": value}, fused=fused, **changed)
+
+
+def failed(name: str, **changed: Any) -> ResultRow:
+    settings: dict[str, Any] = {
+        "status": "failed", "error_stage": "read", "error_message": "m", "metrics": {"EN": None},
+    }  # fmt: skip
+    return result_row(name, **{**settings, **changed})
+
+
+def records(*rows: ResultRow) -> dict[int, dict[str, Any]]:
+    return {offset: row.to_record() for offset, row in enumerate(rows)}
+
+
+def encoded(rows: Sequence[ResultRow], shard: int = 0, **changed: Any) -> bytes:
+    facts = {"fingerprint": RECORD.fingerprint, "shard": shard, **changed}
+    return encoded_shard(rows, ["EN"], **facts)
+
+
+def other_values(rows: Sequence[ResultRow]) -> bytes:
+    """A shard of other rows, with valid checksums, but with the facts of the good ones."""
+    facts = pq.ParquetFile(io.BytesIO(GOOD)).schema_arrow.metadata
+    table = open_shard(io.BytesIO(encoded(rows))).read()
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata(facts), buffer, write_page_checksum=True)
+    return buffer.getvalue()
+
+
+GOOD = encoded([ok("p0"), ok("p1")])
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Store:
+    store = Store(str(tmp_path))
+    store.write(MANIFEST_KEY, MANIFEST)
+    store.write(shard_key(0), GOOD)
+    return store
+
+
+@pytest.fixture
+def shards(out: Store) -> Shards:
+    return Shards(out, RECORD)
+
+
+def statuses(shards: Shards, shard: int = 0) -> list[tuple[str, int]]:
+    rows = shards.read_whole(shard).to_rows()
+    return [(row["status"], row["attempt"]) for row in rows]
+
+
+DAMAGES: dict[str, tuple[bytes, str]] = {
+    "the shard of another place": (encoded([ok("p2"), ok("p3")], 1), "rows are those of shard 1"),
+    "a row less": (encoded([ok("p0")]), "1 rows instead of 2"),
+    "other pairs": (encoded([ok("p0"), ok("x")]), "pairs are not those of the manifest"),
+    "pairs exchanged": (encoded([ok("p1"), ok("p0")]), "pairs are not those of the manifest"),
+    "the facts of other rows": (
+        other_values([ok("p0"), ok("x")]), "pairs are not those of the manifest"
+    ),
+    "another run": (encoded([ok("p0"), ok("p1")], fingerprint="x"), "run with other settings"),
+    "other columns": (
+        encoded_shard(
+            [result_row("p0"), result_row("p1")], [], fingerprint=RECORD.fingerprint
+        ),
+        "columns are not those of the run",
+    ),
+    "truncated": (GOOD[:-100], "cannot be read"),
+    "empty": (b"", "cannot be read"),
+    "another Parquet file": (MANIFEST, "not written by this version"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_when_scores_are_read(out: Store, shards: Shards, damage: str) -> None:
+    data, reason = DAMAGES[damage]
+    out.write(shard_key(0), data)
+    with pytest.raises(DamagedShardError, match=reason):
+        shards.read(0, ["EN"])
+
+
+def test_other_values_under_valid_checksums_are_found_by_their_digest(
+    out: Store, shards: Shards
+) -> None:
+    out.write(shard_key(0), other_values([ok("p0"), ok("p1", 2.0)]))
+    assert shards.read(0, ["EN"]).facts.rows == 2
+    with pytest.raises(DamagedShardError, match="values are not those that were committed"):
+        shards.read_whole(0)
+
+
+def test_exchanged_images_are_found(out: Store, shards: Shards) -> None:
+    first, second = ok("p0"), ok("p1")
+    first.fused, second.fused = second.fused, first.fused
+    out.write(shard_key(0), other_values([first, second]))
+    with pytest.raises(DamagedShardError, match="values are not those that were committed"):
+        shards.read_whole(0)
+
+
+def test_a_changed_byte_never_passes_as_good_rows(out: Store, shards: Shards) -> None:
+    good = shards.read_whole(0).to_rows()
+    for place in range(0, len(GOOD), 97):
+        data = bytearray(GOOD)
+        data[place] ^= 0x10
+        out.write(shard_key(0), bytes(data))
+        try:
+            rows = shards.read_whole(0).to_rows()
+        except DamagedShardError:
+            continue
+        assert rows == good, f"byte {place}"
+
+
+def test_a_damaged_image_is_found_without_its_digest(out: Store) -> None:
+    data = bytearray(GOOD)
+    data[GOOD.index(b"p1" + IMAGE) + 1000] ^= 1
+    with pytest.raises(OSError, match=r"(?i)crc|checksum"):
+        open_shard(io.BytesIO(bytes(data))).read(columns=["fused"])
+
+
+def test_the_digest_does_not_depend_on_the_row_groups() -> None:
+    parquet = open_shard(io.BytesIO(GOOD))
+    facts, table = read_facts(parquet), parquet.read()
+    assert facts is not None
+    assert content_digest([table]) == facts.content
+    assert content_digest([table.slice(0, 1), table.slice(1)]) == facts.content
+
+
+def test_a_shard_that_is_replaced_while_it_is_read_is_read_again(
+    out: Store, shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, torn = out.open_version, [GOOD[:3000] + bytes(len(GOOD) - 3000)]
+
+    def open_version(key: str) -> tuple[Any, str]:
+        return (io.BytesIO(torn.pop()), "old") if torn else real(key)
+
+    monkeypatch.setattr(out, "open_version", open_version)
+    assert shards.read(0, ["EN"]).table is not None
+    assert not torn
+
+
+def test_a_foreign_manifest_is_refused(out: Store) -> None:
+    with pytest.raises(RunConflictError, match="differs from the manifest"):
+        Shards(out, run_record(INFO, manifest_digest="0"))
+
+
+# Commits
+
+
+def commit(shards: Shards, shard: int, *rows: ResultRow) -> list[Any]:
+    return shards.commit(shard, records(*rows), None, NOW)
+
+
+def test_a_new_shard_is_committed(shards: Shards) -> None:
+    commit(shards, 1, ok("p2"), failed("p3"))
+    assert statuses(shards, 1) == [("ok", 1), ("failed", 1)]
+
+
+def test_a_suspended_twin_keeps_the_rows_that_are_there(out: Store, shards: Shards) -> None:
+    kept = commit(shards, 0, failed("p0"), failed("p1"))
+    assert [row["status"] for row in kept] == ["ok", "ok"]
+    assert out.read(shard_key(0)) == GOOD
+
+
+def test_of_two_twins_each_pair_keeps_its_ok_row(shards: Shards) -> None:
+    commit(shards, 1, ok("p2"), failed("p3"))
+    commit(shards, 1, failed("p2"), ok("p3"))
+    assert statuses(shards, 1) == [("ok", 1), ("ok", 1)]
+
+
+def test_a_damaged_shard_is_replaced(out: Store, shards: Shards) -> None:
+    out.write(shard_key(0), DAMAGES["the shard of another place"][0])
+    commit(shards, 0, ok("p0"), ok("p1"))
+    assert statuses(shards) == [("ok", 1), ("ok", 1)]
+
+
+@pytest.fixture
+def half_failed(shards: Shards) -> ShardContent:
+    """A shard with two failed rows, as two drivers read it for their retries."""
+    commit(shards, 1, failed("p2"), failed("p3"))
+    return shards.read_whole(1)
+
+
+def test_a_retry_records_the_newer_reason(shards: Shards, half_failed: ShardContent) -> None:
+    again = failed("p2", attempt=2, error_message="other")
+    shards.commit(1, {0: again.to_record()}, half_failed, NOW)
+    rows = shards.read_whole(1).to_rows()
+    assert [row["error_message"] for row in rows] == ["other", "m"]
+
+
+def test_a_retry_that_was_suspended_does_not_replace_newer_rows(
+    shards: Shards, half_failed: ShardContent
+) -> None:
+    shards.commit(1, records(ok("p2", attempt=2), ok("p3", attempt=2)), half_failed, NOW)
+    late = records(failed("p2", attempt=2), failed("p3", attempt=2))
+    kept = shards.commit(1, late, half_failed, NOW)
+    assert [row["status"] for row in kept] == ["ok", "ok"]
+    assert statuses(shards, 1) == [("ok", 2), ("ok", 2)]
+
+
+def test_two_retries_at_once_keep_what_either_has_done(
+    shards: Shards, half_failed: ShardContent
+) -> None:
+    shards.commit(1, {0: ok("p2", attempt=2).to_record()}, half_failed, NOW)
+    shards.commit(1, {1: ok("p3", attempt=2).to_record()}, half_failed, NOW)
+    assert statuses(shards, 1) == [("ok", 2), ("ok", 2)]
+
+
+def test_a_retry_of_a_removed_shard_commits_all_of_its_rows(
+    out: Store, shards: Shards, half_failed: ShardContent
+) -> None:
+    out.delete(shard_key(1))
+    shards.commit(1, {0: ok("p2", attempt=2).to_record()}, half_failed, NOW)
+    assert statuses(shards, 1) == [("ok", 2), ("failed", 1)]
+
+
+def test_a_commit_does_not_fight_for_ever(
+    out: Store, shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out.delete(shard_key(0))
+    monkeypatch.setattr(out, "create", lambda *_: False)
+    with pytest.raises(RunFailedError, match="other processes keep replacing"):
+        commit(shards, 0, ok("p0"), ok("p1"))
+
+
+# The ledger
+
+
+def ledger(out: Store, record: RunRecord = RECORD) -> Ledger:
+    return Ledger(out, record)
+
+
+CHANGES: dict[str, Callable[[Store], None]] = {
+    "added": lambda out: out.write(shard_key(1), encoded([ok("p2"), ok("p3")], 1)),
+    "removed": lambda out: out.delete(shard_key(0)),
+    "replaced": lambda out: out.write(shard_key(0), encoded([ok("p0"), ok("p1", 2.0)])),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_listing_differs_once_a_shard_is(out: Store, change: str) -> None:
+    before = ledger(out).listing()
+    CHANGES[change](out)
+    assert ledger(out).listing().digest != before.digest
+
+
+def test_objects_that_are_no_shards_are_not_listed(out: Store) -> None:
+    before = ledger(out).listing()
+    for key in ("shards/shard-0000000.parquet", "shards/shard-000002.parquet", "shards/x"):
+        out.write(key, GOOD)
+    assert ledger(out).listing() == before
+
+
+def test_damaged_shards_are_left_out_and_reported(out: Store) -> None:
+    out.write(shard_key(1), GOOD)
+    damages: list[Any] = []
+    found = [c.shard for c in ledger(out).contents(["EN"], on_damage=damages.append)]
+    assert found == [0]
+    assert [(d.shard, d.reason) for d in damages] == [(1, "its rows are those of shard 0")]
+
+
+def test_the_facts_are_plain_text_that_other_readers_can_use() -> None:
+    metadata = pq.ParquetFile(io.BytesIO(GOOD)).schema_arrow.metadata
+    facts = {k.decode(): v.decode() for k, v in metadata.items() if k.startswith(b"irfuse.")}
+    assert facts["irfuse.rows"] == "2"
+    assert json.loads(facts["irfuse.shard"]) == 0
