@@ -22,7 +22,7 @@ from cluster.runs import (
     SHARDS_PREFIX,
     AnyOrigin,
     Damage,
-    DamagedShardsError,
+    DamagedRunError,
     Ledger,
     RunRecord,
     ShardReport,
@@ -106,7 +106,7 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
         try:
             summary = _summarize(out, record, ledger, progress)
             break
-        except DamagedShardsError as error:
+        except DamagedRunError as error:
             if not repairs_left:
                 raise
             remaining = _find_remaining(ledger, record, damages=error.damages)

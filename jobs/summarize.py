@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cluster.collections import MANIFEST_KEY, FrozenManifest
 from cluster.runs import (
     Damage,
-    DamagedShardsError,
+    DamagedRunError,
     Ledger,
     Listing,
     RunRecord,
@@ -62,7 +62,7 @@ def update_summary(out: Store, record: RunRecord) -> Summary:
     have replaced the summary of newer shards by its own.
 
     Raises:
-        DamagedShardsError: Shards are damaged.
+        DamagedRunError: Shards are damaged.
         StorageError: The location cannot be read or written.
     """
     ledger = Ledger(out, record)
@@ -79,7 +79,7 @@ def summarize_run(out: Store, record: RunRecord, listing: Listing | None = None)
     """Compute a run's statistics from its shards, without writing anything.
 
     Raises:
-        DamagedShardsError: Shards are damaged.
+        DamagedRunError: Shards are damaged.
         StorageError: The location cannot be read.
     """
     ledger, damages = Ledger(out, record), list[Damage]()
@@ -98,7 +98,7 @@ def summarize_run(out: Store, record: RunRecord, listing: Listing | None = None)
                 len(table), {m: table[m].to_numpy().astype(np.float64) for m in record.metrics}
             )
         if damages:
-            raise DamagedShardsError(out.url, damages)
+            raise DamagedRunError(out.url, damages)
         method, totals = record.origin.method, _count_pairs(out, record, counts)
         whole = _Part(ALL_SUBSETS, record.rows, sum(counts.failed.values()), 0, len(scores))
         parts = [_summarize_part(method, whole, scores)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from cluster.runs import Damage, DamagedShardsError, Ledger, RunRecord
+from cluster.runs import Damage, DamagedRunError, Ledger, RunRecord
 from cluster.storage import read_record
 from jobs.options import VerifyOptions
 from jobs.progress import Progress, SilentProgress
@@ -34,10 +34,10 @@ class Verification(BaseModel):
         """Raise an error if shards are damaged.
 
         Raises:
-            DamagedShardsError: Shards are damaged.
+            DamagedRunError: Shards are damaged.
         """
         if self.damaged:
-            raise DamagedShardsError(
+            raise DamagedRunError(
                 self.out, [Damage(d.shard, d.reason, version="") for d in self.damaged]
             )
 

@@ -19,8 +19,8 @@ from .shard_file import encode_shard as encode_shard
 from .shard_file import open_shard as open_shard
 from .shard_file import read_facts as read_facts
 from .shards import Damage as Damage
+from .shards import DamagedRunError as DamagedRunError
 from .shards import DamagedShardError as DamagedShardError
-from .shards import DamagedShardsError as DamagedShardsError
 from .shards import ShardContent as ShardContent
 from .shards import describe_damages as describe_damages
 from .stages import PairStages as PairStages

@@ -68,7 +68,7 @@ class DamagedShardError(StorageError):
         self.damage = damage
 
 
-class DamagedShardsError(StorageError):
+class DamagedRunError(StorageError):
     """Shards of a run are damaged."""
 
     def __init__(self, url: str, damages: Sequence[Damage]) -> None:

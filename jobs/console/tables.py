@@ -26,12 +26,14 @@ if TYPE_CHECKING:
         StatusOptions,
         SummarizeOptions,
         TrainOptions,
+        VerifyOptions,
     )
     from jobs.pairs import PairsResult
     from jobs.reconstruct import ReconstructionReport
     from jobs.status import Status
     from jobs.summary import Summary
     from jobs.train import TrainResult
+    from jobs.verify import Verification
 
 _MOST_SINGLES = 5
 _STATISTICS = ("mean", "ci-95", "ci+95", "std", "min", "q25", "median", "q75", "max")
@@ -175,7 +177,7 @@ def print_verification(console: Console, found: Verification, options: VerifyOpt
     """Print the result of a verification.
 
     Raises:
-        DamagedShardsError: Shards are damaged.
+        DamagedRunError: Shards are damaged.
     """
     if options.json_output:
         print(found.model_dump_json(indent=2, ensure_ascii=True))

@@ -303,7 +303,7 @@ def test_an_old_summary_does_not_outlive_an_interrupted_retry(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.execution.summarize_run", interrupt)
+        patch.setattr("jobs.summarize.summarize_run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             irfuse.run(wanted.model_copy(update={"retry_failed": True}))
     assert irfuse.run(wanted).failed == 0

@@ -9,7 +9,7 @@ a folder or object store:
 
 * `run` fuses and scores a collection, `score_collection` scores existing fused images,
 * `pairs` lists the pairs of a collection, `status` reports the progress of a run, `summarize` its
-  statistics,
+  statistics, `verify` whether its shards hold what was committed,
 * `train` trains an autoencoder, `reconstruct` measures its reconstructions.
 
 Exceptions that irfuse raises deliberately are subclasses of `IrfuseError`.

@@ -11,6 +11,7 @@ from jobs.options import ScoreOptions as ScoreOptions
 from jobs.options import StatusOptions as StatusOptions
 from jobs.options import SummarizeOptions as SummarizeOptions
 from jobs.options import TrainOptions as TrainOptions
+from jobs.options import VerifyOptions as VerifyOptions
 from jobs.pairs import PairsResult as PairsResult
 from jobs.pairs import pairs as pairs
 from jobs.reconstruct import ReconstructionReport as ReconstructionReport
@@ -23,5 +24,7 @@ from jobs.summarize import summarize as summarize
 from jobs.summary import Summary as Summary
 from jobs.train import TrainResult as TrainResult
 from jobs.train import train as train
+from jobs.verify import Verification as Verification
+from jobs.verify import verify as verify
 
 def main() -> None: ...
