@@ -20,11 +20,11 @@ STEP_BYTES, BEYOND_BYTES, LONGEST_S = 64 * 1024**2, 512 * 1024**2, 120
 
 
 class PoisonFinder(importlib.abc.MetaPathFinder):
-    """Wraps the decoder of `cluster.runs.stages` as soon as that module is imported."""
+    """Wraps the decoder of `cluster.runs.loading` as soon as that module is imported."""
 
     def find_spec(self, name, path, target=None):
         """Step aside and wrap the loader of the one module that matters."""
-        if name != "cluster.runs.stages":
+        if name != "cluster.runs.loading":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
