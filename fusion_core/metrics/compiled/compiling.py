@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import pickle
 from collections.abc import Callable
@@ -15,13 +17,7 @@ from numba.core.caching import FunctionCache
 F = TypeVar("F", bound=Callable[..., Any])
 
 _METRICS = Path(__file__).parents[1]
-_DIGEST = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(_METRICS.rglob("*.py")))
-).hexdigest()[:12]
-"""Identifies the sources of all metrics, wherever they keep their kernels.
-
-Numba looks for changes only in the file of the function itself, not in what is inlined into it.
-"""
+_PACKAGE = "fusion_core.metrics"
 
 
 def compiled(function: F) -> F:
@@ -40,11 +36,37 @@ def inlined(function: F) -> F:
 
 
 def _compile(function: F, fastmath: bool | set[str]) -> F:
-    function.__qualname__ = f"{function.__qualname__}_{_DIGEST}"  # names the file on disk
+    digest = _digest(Path(function.__code__.co_filename))
+    function.__qualname__ = f"{function.__qualname__}_{digest}"  # names the file on disk
     dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
     with suppress(RuntimeError):  # where no folder can be written, nothing is kept
         dispatcher._cache = _ForgivingCache(function)
     return cast("F", dispatcher)
+
+
+@functools.cache
+def _digest(module: Path) -> str:
+    """Identify the sources of a module and of all modules of metrics that it imports.
+
+    Numba looks for changes only in the file of the function itself, not in what is inlined into it.
+    """
+    sources: dict[Path, bytes] = {}
+    _read_sources(module, sources)
+    return hashlib.sha256(b"".join(sources.values())).hexdigest()[:12]
+
+
+def _read_sources(module: Path, sources: dict[Path, bytes]) -> None:
+    """Add the sources of a module, and of what it imports from the metrics, in order."""
+    if module in sources:
+        return
+    sources[module] = module.read_bytes()
+    for node in ast.walk(ast.parse(sources[module])):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{_PACKAGE}."):
+            folder = _METRICS.joinpath(*str(node.module).split(".")[2:])
+            names = [folder.with_suffix(".py"), *(folder / f"{a.name}.py" for a in node.names)]
+            for path in names:
+                if path.is_file():
+                    _read_sources(path, sources)
 
 
 class _ForgivingCache(FunctionCache):

@@ -89,6 +89,15 @@ print(json.dumps({"import": after_import, "tensors": sorted(sys.modules)}))
 """
 
 
+SMALL = """
+from fusion_core.metrics.edges.kernels import _HALF_PI
+
+def double(x):
+    return 2.0 * x
+"""
+"""A module with a kernel, which imports a module with kernels, which imports others."""
+
+
 @dataclass(frozen=True)
 class Child:
     """What a process printed, and the files of compiled kernels after its end."""
@@ -186,7 +195,7 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "metrics"
     source = PROJECT_ROOT / "fusion_core/metrics"
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "small.py").write_text("def double(x):\n    return 2.0 * x\n")
+    (folder / "small.py").write_text(SMALL)
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder / "cache"))
     for name in ("compiled/compiling", "small"):  # forgotten after the test
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
@@ -213,26 +222,38 @@ def test_a_kernel_is_compiled_once(kernels: Path) -> None:
     assert [call_small_kernel(kernels) for _ in range(3)] == [(3.0, 1), (3.0, 0), (3.0, 0)]
 
 
-def test_a_kernel_is_compiled_again_when_what_it_inlines_has_changed(kernels: Path) -> None:
+IMPORTED = ["small", "edges/kernels", "compiled/vector_math", "compiled/compiling"]
+
+
+@pytest.mark.parametrize("module", IMPORTED)
+def test_a_kernel_is_compiled_again_when_what_it_may_inline_has_changed(
+    kernels: Path, module: str
+) -> None:
     call_small_kernel(kernels)
-    with (kernels / "compiled/vector_math.py").open("a") as file:
+    with (kernels / f"{module}.py").open("a") as file:
         file.write("# changed\n")
     assert call_small_kernel(kernels) == (3.0, 1)
 
 
-def test_a_change_in_any_file_with_kernels_marks_what_is_kept_as_old(kernels: Path) -> None:
-    sources = [
-        path
-        for path in kernels.rglob("*.py")
-        if re.search("^@(compiled|compiled_fast|inlined)$", path.read_text(), re.MULTILINE)
-    ]
-    digests = {load(kernels, "compiled/compiling")._DIGEST}
-    for source in sources:
+def test_a_kernel_is_kept_when_only_what_it_does_not_import_has_changed(kernels: Path) -> None:
+    call_small_kernel(kernels)
+    imported = {kernels / f"{module}.py" for module in IMPORTED}
+    for source in set(kernels.rglob("*.py")) - imported:
         with source.open("a") as file:
             file.write("# changed\n")
-        digests.add(load(kernels, "compiled/compiling")._DIGEST)
+    assert call_small_kernel(kernels) == (3.0, 0)
+
+
+def test_kernels_use_nothing_of_irfuse_but_modules_of_metrics_that_they_import_by_name() -> None:
+    sources = [
+        path.read_text()
+        for path in (PROJECT_ROOT / "fusion_core/metrics").rglob("*.py")
+        if re.search("^@(compiled|compiled_fast|inlined)$", path.read_text(), re.MULTILINE)
+    ]
+    used = {line for text in sources for line in re.findall(r"^ *(?:from|import) .*", text, re.M)}
+    own = {line for line in used if re.search("fusion_core|cluster|jobs|irfuse|from \\.", line)}
     assert len(sources) >= 6
-    assert len(digests) == 1 + len(sources)
+    assert {line for line in own if not line.startswith("from fusion_core.metrics.")} == set()
 
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
