@@ -1,6 +1,6 @@
 """The quality metrics of fused images.
 
-Each metric is a function of three images, such as `information.entropy`; `METRICS` describes all of
+Each metric is a function of three images, such as `edges.qabf.qabf`; `METRICS` describes all of
 them under the names of their columns, and `scoring` computes several at once.
 """
 

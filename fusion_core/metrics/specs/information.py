@@ -9,7 +9,7 @@ from fusion_core.papers import Paper
 ENTROPY = Metric(
     name="EN",
     title="Entropy",
-    score_batch=Deferred("fusion_core.metrics.information:score_entropy"),
+    score_batch=Deferred("fusion_core.metrics.information.entropy:score_entropy"),
     higher_is_better=True,
     range="0..8",
     unit="bit",
@@ -27,7 +27,7 @@ ENTROPY = Metric(
 MUTUAL_INFORMATION = Metric(
     name="MI",
     title="Mutual information",
-    score_batch=Deferred("fusion_core.metrics.information:score_mutual_information"),
+    score_batch=Deferred("fusion_core.metrics.information.mutual:score_mutual_information"),
     higher_is_better=True,
     range="0..16",
     unit="bit",
@@ -42,7 +42,9 @@ MUTUAL_INFORMATION = Metric(
 MUTUAL_INFORMATION_AS_PUBLISHED = Metric(
     name="MI_as_published",
     title="Twice the entropy, printed as MI in the papers' tables",
-    score_batch=Deferred("fusion_core.metrics.information:score_mutual_information_as_published"),
+    score_batch=Deferred(
+        "fusion_core.metrics.information.mutual:score_mutual_information_as_published"
+    ),
     higher_is_better=True,
     range="0..16",
     unit="bit",
