@@ -159,7 +159,8 @@ class JobOptions(RayOptions):
     """Name of the collection in rows and tables; by default that of the source folder or manifest,
     without its extension."""
     metrics: Names | None = None
-    """Names of the metrics to compute, separated by commas; all by default."""
+    """Names of the metrics to compute and of presets such as `all`, separated by commas; the preset
+    `default` by default. `irfuse metrics` lists them."""
     layout: Layout = "auto"
     """Layout of the pairs in the source folder; `auto` detects it."""
     shard_size: int | None = Field(default=None, ge=1, le=100_000)

@@ -1,8 +1,10 @@
 from .base import ScoredBatch as ScoredBatch
 from .metric import Metric as Metric
+from .presets import PRESETS as PRESETS
+from .presets import Preset as Preset
+from .presets import select_metrics as select_metrics
 from .registry import METRICS as METRICS
 from .registry import list_metrics as list_metrics
-from .registry import select_metrics as select_metrics
 from .scoring import Scores as Scores
 from .scoring import prepare_metrics as prepare_metrics
 from .scoring import score_batch as score_batch

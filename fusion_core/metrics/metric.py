@@ -37,6 +37,18 @@ class Metric:
     """The publication that defines the metric."""
     undefined: str = ""
     """When the definition gives no value; the reason in rows where the value is null."""
+    dialect_of: str = ""
+    """Name of the metric that some programs compute differently, as this one does, under the same
+    name; empty for a metric of its own. Dialects serve only to compare with published tables."""
+    alias_of: str = ""
+    """Name of the metric that has the same values; empty if there is none."""
+    programs: str = ""
+    """The programs that print a dialect."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is a metric of its own, neither a dialect nor an alias."""
+        return not (self.dialect_of or self.alias_of)
 
     def __call__(self, ir: Image, vis: Image, fused: Image) -> Tensor:
         """Compute the metric; see `evaluate`."""

@@ -37,7 +37,7 @@ def bench_metrics(
 
     Args:
         size: Width and height of the synthetic pairs, such as 640x480.
-        metrics: Metrics to measure; all by default.
+        metrics: Metrics and presets to measure; the preset `default` by default.
         repeats: Number of timed repeats per metric, after warm-up.
         device: Device to compute on.
         batch: Number of pairs per batch; use more than one for a GPU.

@@ -93,7 +93,7 @@ def bench_metrics(
     Args:
         width: Width of the images in pixels.
         height: Height of the images in pixels.
-        metrics: The metrics to measure; all by default.
+        metrics: The metrics and presets to measure; the preset `default` by default.
         repeats: Number of timed repeats.
         device: `cpu` or `cuda`.
         batch: Number of pairs per batch.

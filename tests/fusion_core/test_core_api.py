@@ -16,7 +16,7 @@ from support.reference_densefuse import densefuse, minmax, random_tensors
 from support.reference_metrics import REFERENCES
 
 import fusion_core
-from fusion_core import fuse, list_methods, list_metrics, score
+from fusion_core import fuse, list_methods, score
 from fusion_core.choices import SixteenBit
 from fusion_core.errors import (
     ImageDecodeError,
@@ -26,6 +26,7 @@ from fusion_core.errors import (
     WeightsError,
 )
 from fusion_core.images.bit_depth import to_eight_bit
+from fusion_core.metrics import PRESETS, select_metrics
 
 
 def noise(seed: int, *shape: int, dtype: type = np.uint8) -> NDArray[Any]:
@@ -130,8 +131,13 @@ def test_readme_usage_fuses_and_scores_one_pair() -> None:
     assert scores == pytest.approx(expected, abs=1e-12)
 
 
-def test_score_computes_all_metrics_by_default() -> None:
-    assert list(score(IR, VIS, noise(4, 12, 17))) == list_metrics()
+def test_score_computes_the_default_metrics_by_default() -> None:
+    assert list(score(IR, VIS, noise(4, 12, 17))) == select_metrics()
+
+
+def test_score_takes_presets_and_metrics_together() -> None:
+    found = list(score(IR, VIS, noise(4, 12, 17), metrics=["MI", "li-wu"]))
+    assert found == [*PRESETS["li-wu"].columns, "MI"]
 
 
 def test_score_of_an_undefined_metric_is_none() -> None:

@@ -33,9 +33,10 @@ from fusion_core.errors import (
     WeightsError,
 )
 from fusion_core.images.decoding import decode_image
-from fusion_core.metrics import METRICS
+from fusion_core.metrics import METRICS, select_metrics
 from irfuse import ScoreOptions
 
+DEFAULT = select_metrics()
 LARGE_ENOUGH = 4
 """Of the small pairs, for `MS_SSIM`."""
 
@@ -55,10 +56,10 @@ def test_every_pair_has_one_row_in_manifest_order(small: FinishedRun) -> None:
     assert decode_image(rows[0]["fused"]["bytes"]).shape == (48, 64)
 
 
-def test_a_run_computes_every_metric_by_default(small: FinishedRun) -> None:
+def test_a_run_computes_the_default_metrics_by_default(small: FinishedRun) -> None:
     rows = [row for row in read_rows(small.out) if min(row["height"], row["width"]) > 40]
     assert {row["metric_notes"] for row in rows} == {None}
-    assert all(isinstance(row[metric], float) for row in rows for metric in METRICS)
+    assert all(isinstance(row[metric], float) for row in rows for metric in DEFAULT)
 
 
 def test_a_finished_run_answers_without_ray(
@@ -69,14 +70,14 @@ def test_a_finished_run_answers_without_ray(
     assert (result.rows, result.computed) == (SMALL, 0)
     (subset,) = result.summary.subsets
     counts = {name: metric.count for name, metric in subset.metrics.items()}
-    assert counts == {**dict.fromkeys(METRICS, SMALL), "MS_SSIM": LARGE_ENOUGH}
+    assert counts == {**dict.fromkeys(DEFAULT, SMALL), "MS_SSIM": LARGE_ENOUGH}
 
 
 def test_a_pair_too_small_for_some_metrics_is_an_ok_row_with_nulls_and_reasons(
     small: FinishedRun,
 ) -> None:
     row = read_rows(small.out)[1]
-    assert [metric for metric in METRICS if row[metric] is None] == ["MS_SSIM"]
+    assert [metric for metric in DEFAULT if row[metric] is None] == ["MS_SSIM"]
     assert row["metric_notes"] == f"MS_SSIM is undefined: {METRICS['MS_SSIM'].undefined}"
 
 
@@ -378,7 +379,7 @@ def test_fused_images_made_elsewhere_get_the_scores_of_the_run(
     assert (result.failed, len(rows)) == (1, SMALL)
     assert {row["method"] for row in rows} == {"theirs"}
     for row, other in zip(rows[:-1], expected[:-1], strict=True):
-        assert {m: row[m] for m in METRICS} == {m: other[m] for m in METRICS}
+        assert {m: row[m] for m in DEFAULT} == {m: other[m] for m in DEFAULT}
     assert rows[0]["fused"] == {"bytes": None, "path": fused.uri("0000.png")}
     assert (rows[-1]["error_stage"], rows[-1]["fused"]) == ("read", None)
     assert "no fused image" in rows[-1]["error_message"]
@@ -436,7 +437,7 @@ def test_the_published_pictures_and_means_come_out_on_s3_as_on_disk(
     remote = read_rows(f"{bucket}/out", s3_seaweed.storage_options)
     assert [row["pair_id"] for row in rows] == [str(number) for number in range(1, 22)]
     for row, other in zip(rows, remote, strict=True):
-        keys = ("pair_id", "status", "fused", *METRICS)
+        keys = ("pair_id", "status", "fused", *DEFAULT)
         assert {k: row[k] for k in keys} == {k: other[k] for k in keys}
         published = shared_reference / "fused" / "densefuse_addition" / f"{row['pair_id']}.png"
         ours = decode_image(row["fused"]["bytes"]).astype(int)

@@ -13,7 +13,7 @@ from support.reference_metrics import REFERENCES
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.metrics import METRICS, list_metrics, select_metrics
+from fusion_core.metrics import METRICS, list_metrics
 from fusion_core.metrics.base import ScoredBatch
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.scoring import score_batch
@@ -350,12 +350,3 @@ def test_metrics_check_their_images() -> None:
 
 def test_registry_lists_each_metric_under_its_own_name() -> None:
     assert [metric.name for metric in METRICS.values()] == list_metrics() == list(METRICS)
-
-
-def test_selected_metrics_come_once_each_and_in_column_order() -> None:
-    assert select_metrics(["SSIM_a", "EN", "SSIM_a"]) == ["EN", "SSIM_a"]
-
-
-def test_unknown_metric_is_refused_with_the_list_of_metrics() -> None:
-    with pytest.raises(InvalidValueError, match=r"Unknown metric 'PSNR'.*EN, MI, .*SSIM_a"):
-        select_metrics(["EN", "PSNR"])

@@ -1,0 +1,86 @@
+"""Presets: sets of metrics under one name, such as those that a published program prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fusion_core.errors import InvalidValueError
+from fusion_core.metrics.registry import METRICS
+from fusion_core.suggestions import unknown_name
+
+_LUMA = "Colour images are scored on their luma."
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A set of metrics that is requested by one name."""
+
+    name: str
+    title: str
+    """Meaning in a few words."""
+    columns: dict[str, str]
+    """Name of each metric, in the order of the columns, and the program's own name of it."""
+    colour: str = _LUMA
+    """How the program treats colour images."""
+    link: str = ""
+    """URL of the program."""
+
+
+def _own_names(names: Iterable[str]) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="default",
+            title="The metrics that are computed by default",
+            columns=_own_names(
+                (
+                    "EN", "MI", "MI_as_published", "Qabf", "FMI_pixel", "FMI_dct", "FMI_w", "Nabf",
+                    "SCD", "SSIM_a", "MS_SSIM", "EPI_a", "SD",
+                )
+            ),
+        ),
+        Preset(
+            name="all",
+            title="All metrics without dialects",
+            columns=_own_names(name for name, metric in METRICS.items() if metric.is_plain),
+        ),
+        Preset(
+            name="li-wu",
+            title="The tables of Li, Wu and co-authors, such as those of DenseFuse",
+            columns={
+                "EN": "EN", "MI_as_published": "MI", "Qabf": "Qabf", "FMI_pixel": "FMI_pixel",
+                "FMI_dct": "FMI_dct", "FMI_w": "FMI_w", "Nabf": "Nabf", "SCD": "SCD",
+                "SSIM_a": "SSIM_a", "MS_SSIM": "MS_SSIM", "EPI_a": "EPI_a",
+            },
+            colour="The program takes gray images only.",
+            link="https://github.com/hli1221/imagefusion_densefuse",
+        ),
+    )
+}  # fmt: skip
+
+
+def select_metrics(names: Sequence[str] | None = None) -> list[str]:
+    """Return the names of metrics in the order of their columns.
+
+    Args:
+        names: Names of metrics and presets, in any order; `default` by default.
+
+    Returns:
+        Each metric once: those of presets in the order of each preset, then the others in the order
+        of `METRICS`.
+
+    Raises:
+        InvalidValueError: A name is neither that of a metric nor that of a preset.
+    """
+    requested = ["default"] if names is None else list(names)
+    unknown = [name for name in requested if name not in METRICS and name not in PRESETS]
+    if unknown:
+        raise InvalidValueError(unknown_name("metric", unknown[0], [*METRICS, *PRESETS]))
+    presets = [name for name in requested if name in PRESETS]
+    columns = [column for preset in presets for column in PRESETS[preset].columns]
+    return list(dict.fromkeys([*columns, *(name for name in METRICS if name in requested)]))
