@@ -26,7 +26,7 @@ def joint_shares(batch: ScoredBatch) -> Tensor:
     """
     fused = batch.gray[2].int()
     joint = [_shares(source.int() * LEVELS + fused, LEVELS * LEVELS) for source in batch.gray[:2]]
-    return torch.stack(joint).unflatten(2, (LEVELS, LEVELS))
+    return torch.stack(joint).view(2, -1, LEVELS, LEVELS)
 
 
 def entropies(batch: ScoredBatch) -> Tensor:
