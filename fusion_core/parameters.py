@@ -19,6 +19,8 @@ class ParameterDescription:
     """Description of a parameter for tables and help texts."""
 
     name: str
+    type: str
+    """`choice`, `integer`, `number`, `boolean` or `text`."""
     default: str
     choices: str
     """Accepted values, such as `clip, minmax` or `0 to 64`."""
@@ -73,7 +75,8 @@ class MethodParameters(BaseModel):
         return [
             ParameterDescription(
                 name,
-                str(field.default),
+                _type(field),
+                str(field.default).lower() if field.annotation is bool else str(field.default),
                 _choices(field),
                 " ".join((field.description or "").split()),
             )
@@ -87,6 +90,13 @@ class NetworkParameters(MethodParameters):
     precision: Precision = "fp32"
     """Floating-point format of the network: `fp32`, the reference, or `bf16`, which is faster where
     the processor or GPU supports it. Everything after the network is computed in float32."""
+
+
+def _type(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return "choice"
+    types: dict[object, str] = {int: "integer", float: "number", bool: "boolean"}
+    return types.get(field.annotation, "text")
 
 
 def _choices(field: FieldInfo) -> str:

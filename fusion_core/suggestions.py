@@ -32,7 +32,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     similar = similar_names(name, names)
     if similar:
         return f"Unknown {kind} {name!r}; did you mean {_either(similar)}?"
-    return f"Unknown {kind} {name!r}; the {kind}s are: {', '.join(names)}"
+    plural = kind if kind.endswith("s") else f"{kind}s"
+    return f"Unknown {kind} {name!r}; the {plural} are: {', '.join(names)}"
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:

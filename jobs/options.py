@@ -343,3 +343,34 @@ class DemoOptions(LocationOptions):
 
     folder: str = "irfuse-demo"
     """Folder for the synthetic collection and the run."""
+
+
+class _CatalogueOptions(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    json_output: Json = False
+    """Print JSON instead of the table."""
+
+
+class MethodsOptions(_CatalogueOptions):
+    """List the fusion methods, or describe one with its paper, weights and parameters."""
+
+    name: str | None = None
+    """Method to describe; all are listed by default."""
+
+
+class MetricsOptions(_CatalogueOptions):
+    """List the metrics, or describe one with its paper and when it is undefined."""
+
+    name: str | None = None
+    """Metric to describe; all are listed by default."""
+
+
+class WeightsOptions(_CatalogueOptions):
+    """List the weights that irfuse includes or that torchvision publishes, and verify them.
+
+    The digest of every file that is on this machine is compared with the published one.
+    """
+
+    name: str | None = None
+    """Weights to describe; all are listed by default."""

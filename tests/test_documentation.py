@@ -35,8 +35,7 @@ READMES = [
 BENCHES = ("metrics", "methods", "train")
 NAMES = {path: str(path.relative_to(ROOT)) for path in READMES}
 COMMAND_NAMES = [
-    f"irfuse {name}"
-    for name in (*COMMANDS, "methods", "metrics", "bench", *map("bench {}".format, BENCHES))
+    f"irfuse {name}" for name in (*COMMANDS, "bench", *map("bench {}".format, BENCHES))
 ]
 SHELLS, NOT_INSTALLED = {"sh", "console"}, {"datasets"}
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -169,6 +168,15 @@ def test_tables_name_all_layouts_methods_and_metrics() -> None:
         rows = table_rows(ROOT / "fusion_core" / folder / "README.md")
         first = list(dict.fromkeys(name for name in rows if name in registry))
         assert first == list(registry), folder
+
+
+def test_the_speed_of_each_method_is_that_of_the_table() -> None:
+    text = prose(ROOT / "fusion_core/methods/README.md")
+    table = text.partition("## Speed and memory")[2].partition("## ")[0]
+    measured: dict[str, int] = {}
+    for name, speed in re.findall(r"^\| `(\w+)`[^|]* \| (\d+) \|", table, re.MULTILINE):
+        measured.setdefault(name, int(speed))  # the default parameters come first
+    assert measured == {name: spec.ms_per_megapixel for name, spec in METHODS.items()}
 
 
 def test_the_table_of_jobs_names_options_functions_and_results() -> None:

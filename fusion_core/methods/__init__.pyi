@@ -2,7 +2,8 @@ from .base import FuseBatch as FuseBatch
 from .base import ImageNetWeights as ImageNetWeights
 from .base import MethodSpec as MethodSpec
 from .densefuse import DenseFuseNetwork as DenseFuseNetwork
-from .describing import describe_weights as describe_weights
+from .describing import default_weights as default_weights
+from .describing import network_name as network_name
 from .fusion import check_registered as check_registered
 from .fusion import fuse_images as fuse_images
 from .loading import build_method as build_method

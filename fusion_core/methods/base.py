@@ -61,6 +61,8 @@ class MethodSpec:
     """Loads the method: parameters, weights (None for `NoWeights`) and device to a `FuseBatch`."""
     paper: Paper | None = None
     """The publication that defines the method; None for elementary operations."""
+    ms_per_megapixel: int | None = None
+    """Milliseconds per megapixel with default parameters, as measured in the README."""
     variants: Sequence[Mapping[str, Any]] = ({},)
     """Parameters under which `irfuse bench methods` measures the method by default."""
 

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from fusion_core.methods.base import ImageNetWeights, MethodSpec, NoWeights
-from fusion_core.networks import DEFAULT_VARIANT, read_weights_card
+from fusion_core.networks import (
+    DEFAULT_VARIANT,
+    KnownWeights,
+    bundled_weights,
+    imagenet_file,
+    network_title,
+    torchvision_weights,
+)
 
 
-def describe_weights(spec: MethodSpec) -> str:
-    """Return a sentence about the weights of a method and the licence of the default ones.
+def network_name(spec: MethodSpec) -> str:
+    """Return the name of the network that a method uses by default, `none` if it has none.
 
     >>> from fusion_core.methods import get_method
-    >>> describe_weights(get_method("densefuse"))
-    'Default weights: densefuse, included in irfuse (Apache-2.0)'
+    >>> [network_name(get_method(name)) for name in ("densefuse", "resnet_zca", "average")]
+    ['autoencoder', 'ResNet-50', 'none']
     """
     if isinstance(spec.weights, NoWeights):
-        return "No network, no weights"
+        return "none"
+    if isinstance(spec.weights, ImageNetWeights):
+        return network_title(spec.weights.layers(spec.parameters()).backbone)
+    return "autoencoder"
+
+
+def default_weights(spec: MethodSpec) -> KnownWeights | None:
+    """Return the weights that a method uses by default, None if there are none.
+
+    >>> from fusion_core.methods import get_method
+    >>> default_weights(get_method("resnet_zca")).name
+    'ResNet50_Weights.IMAGENET1K_V1'
+    """
+    if isinstance(spec.weights, NoWeights):
+        return None
     if isinstance(spec.weights, ImageNetWeights):
         backbone = spec.weights.layers(spec.parameters()).backbone
-        return (
-            f"Default weights: torchvision's {DEFAULT_VARIANT} for {backbone} (subject to the "
-            "terms of torchvision and ImageNet)"
-        )
-    bundled = spec.weights.bundled(spec.parameters())
-    if bundled is None:
-        return "No default weights"
-    licence = read_weights_card(bundled)["licence"]
-    return f"Default weights: {bundled}, included in irfuse ({licence})"
+        return torchvision_weights(imagenet_file(backbone, DEFAULT_VARIANT))
+    name = spec.weights.bundled(spec.parameters())
+    return None if name is None else bundled_weights(name)

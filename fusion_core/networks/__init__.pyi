@@ -1,7 +1,5 @@
 from .backbones import FeatureExtractor as FeatureExtractor
 from .backbones import pack_layers as pack_layers
-from .bundled import list_bundled_weights as list_bundled_weights
-from .bundled import read_weights_card as read_weights_card
 from .convolution import reflect as reflect
 from .convolution import relu_and_reflect as relu_and_reflect
 from .convolution import speed_up_pointwise as speed_up_pointwise
@@ -16,6 +14,11 @@ from .imagenet_files import IMAGENET_FILES as IMAGENET_FILES
 from .imagenet_files import ImageNetFile as ImageNetFile
 from .imagenet_files import imagenet_file as imagenet_file
 from .imagenet_files import network_title as network_title
+from .known_weights import KnownWeights as KnownWeights
+from .known_weights import bundled_weights as bundled_weights
+from .known_weights import list_known_weights as list_known_weights
+from .known_weights import read_weights_card as read_weights_card
+from .known_weights import torchvision_weights as torchvision_weights
 from .layers import InputScale as InputScale
 from .layers import Layers as Layers
 from .layers import VggOutput as VggOutput

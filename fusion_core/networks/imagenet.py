@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
-from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import torch
 
 from fusion_core.errors import WeightsError
-from fusion_core.files import require_regular_file
 from fusion_core.networks.imagenet_files import DEFAULT_VARIANT, ImageNetFile, imagenet_file
+from fusion_core.networks.known_weights import torchvision_weights
 from fusion_core.networks.layers import BackboneName
 from fusion_core.networks.weights import Weights
 
@@ -67,38 +65,11 @@ def read_imagenet_weights(
             torchvision published.
     """
     file = imagenet_file(backbone, variant)
-    data = _read(file.path, file.name)
-    if data is None:
-        notify(f"Downloading {file.name} from {file.url} to {file.path}")
+    known = torchvision_weights(file)
+    if not known.here:
+        notify(f"Downloading {known.name} from {known.url} to {known.path}")
         _download(file, timeout_s)
-        data = _read(file.path, file.name) or b""
-    check_imagenet_digest(file, hashlib.sha256(data).hexdigest())
-    return Weights.from_file(data, file.name)
-
-
-def check_imagenet_digest(file: ImageNetFile, sha256: str) -> None:
-    """Check that a file on this machine is the one that torchvision published.
-
-    Raises:
-        WeightsError: The digest is another one.
-    """
-    prefix = file.sha256_prefix
-    if not sha256.startswith(prefix):
-        raise WeightsError(
-            f"{file.path} is damaged or was changed: its SHA-256 begins with "
-            f"{sha256[: len(prefix)]}, not with {prefix}; delete it, and it is downloaded again "
-            f"from {file.url}"
-        )
-
-
-def _read(path: Path, name: str) -> bytes | None:
-    try:
-        require_regular_file(path)
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise WeightsError(f"Cannot read {name} at {path}: {error.strerror}") from None
+    return Weights.from_file(known.read(), known.name)
 
 
 def _download(file: ImageNetFile, timeout_s: float) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from fusion_core.errors import WeightsError
-from fusion_core.networks.bundled import read_bundled_file
+from fusion_core.networks.known_weights import bundled_weights
 
 _RANDOM = re.compile(r"random:(\d+)")
 _LARGEST_SEED = 2**64 - 1
@@ -63,8 +63,12 @@ class Weights:
 
 
 def read_bundled_weights(name: str) -> Weights:
-    """Read weights that irfuse includes, such as `densefuse`."""
-    return Weights.from_file(read_bundled_file(f"{name}.safetensors"), f"irfuse:{name}")
+    """Read weights that irfuse includes, such as `densefuse`.
+
+    Raises:
+        WeightsError: The file is missing, or not the one that its card describes.
+    """
+    return Weights.from_file(bundled_weights(name).read(), f"irfuse:{name}")
 
 
 def parse_random_weights(source: str) -> Weights | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import HEAVY_HEAD
@@ -14,8 +14,6 @@ from rich.text import Text
 from jobs.console.printing import printable
 
 if TYPE_CHECKING:
-    from fusion_core.methods import MethodSpec
-    from fusion_core.metrics import Metric
     from fusion_core.statistics import Statistics
     from jobs.execution import RunResult
     from jobs.options import (
@@ -190,34 +188,6 @@ def print_verification(console: Console, found: Verification, options: VerifyOpt
             lines.append("summary.json is missing or out of date; `irfuse summarize` computes it")
         _print_lines(console, *lines)
     found.check()
-
-
-def print_methods(console: Console, methods: Mapping[str, MethodSpec]) -> None:
-    """Print every method with its paper, its weights, and its parameters."""
-    from fusion_core.methods import describe_weights
-
-    for name, spec in methods.items():
-        lines = [f"{name}: {spec.title}", describe_weights(spec)]
-        if spec.paper is not None:
-            lines[1:1] = [spec.paper.citation, spec.paper.link]
-        table = Table(title="\n".join(lines), title_justify="left")
-        for column in ("parameter", "default", "choices", "meaning"):
-            table.add_column(column, no_wrap=column in ("parameter", "default"))
-        for parameter in spec.parameters.describe():
-            table.add_row(parameter.name, parameter.default, parameter.choices, parameter.meaning)
-        console.print(table)
-
-
-def print_metrics(console: Console, metrics: Mapping[str, Metric]) -> None:
-    """Print every metric with its direction, range, unit and paper."""
-    table = Table()
-    for column in ("metric", "better", "range", "unit", "meaning", "paper"):
-        table.add_column(column, no_wrap=column in ("metric", "better"))
-    for name, metric in metrics.items():
-        better = "higher" if metric.higher_is_better else "lower"
-        paper = f"{metric.paper.authors} {metric.paper.year}"
-        table.add_row(name, better, metric.range, metric.unit, metric.title, paper)
-    console.print(table)
 
 
 def print_reconstruction(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from fusion_core.errors import InvalidValueError, RunConflictError, WeightsError
 from fusion_core.images.bit_depth import to_eight_bit
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.methods import METHODS, describe_weights
+from fusion_core.methods import METHODS
 from irfuse import RunOptions
 
 PAIRS = 3
@@ -463,43 +462,3 @@ def test_a_file_of_another_network_is_told_before_anything_starts(
     with pytest.raises(WeightsError, match="holds weights of another network"):
         irfuse.run(options(collection, tmp_path / "out", method="resnet152", weights=resnet50))
     assert not (tmp_path / "out").exists()
-
-
-# What there is to choose from
-
-
-@pytest.fixture(scope="module")
-def listing() -> dict[str, str]:
-    """What `irfuse methods` prints of each method."""
-    parts = re.split(r"^(\w+): ", printed("methods"), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def test_all_methods_are_listed(listing: dict[str, str]) -> None:
-    assert {"densefuse", "vgg_multilayer", "resnet_zca", "resnet152", "res2netfuse"} <= set(METHODS)
-    assert list(listing) == list(METHODS)
-
-
-@methods
-def test_a_method_is_listed_with_its_parameters_defaults_and_what_they_mean(
-    method: str, listing: dict[str, str]
-) -> None:
-    rows = [
-        tuple(cell.strip() for cell in line.strip("│").split("│"))
-        for line in listing[method].splitlines()
-        if line.startswith("│ ")
-    ]
-    named = {name: default for name, default, choices, meaning in rows if name}
-    fields = METHODS[method].parameters.model_fields
-    assert named == {name: str(field.default) for name, field in fields.items()}
-    assert all(choices and meaning for name, _, choices, meaning in rows if name)
-
-
-@methods
-def test_a_method_is_listed_with_its_paper_and_weights(
-    method: str, listing: dict[str, str]
-) -> None:
-    text = " ".join(listing[method].split())
-    if (paper := METHODS[method].paper) is not None:
-        assert f"{paper.citation} {paper.link} " in text
-    assert describe_weights(METHODS[method]) in text

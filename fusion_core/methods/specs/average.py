@@ -11,4 +11,5 @@ AVERAGE = MethodSpec(
     parameters=MethodParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.average:build_average"),
+    ms_per_megapixel=1,
 )

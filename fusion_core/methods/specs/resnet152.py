@@ -51,4 +51,5 @@ RESNET152 = MethodSpec(
     parameters=Resnet152Parameters,
     weights=ImageNetWeights(resnet152_layers),
     build=Deferred("fusion_core.methods.resnet152:build_resnet152"),
+    ms_per_megapixel=4532,
 )

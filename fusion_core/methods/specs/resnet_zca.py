@@ -78,6 +78,7 @@ RESNET_ZCA = MethodSpec(
     parameters=ResnetZcaParameters,
     weights=ImageNetWeights(zca_layers),
     build=Deferred("fusion_core.methods.resnet_zca:build_resnet_zca"),
+    ms_per_megapixel=1976,
     variants=(
         {"layer": "conv4", "norm": "l1"},
         {"layer": "conv4", "norm": "l2"},

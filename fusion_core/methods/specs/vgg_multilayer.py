@@ -46,4 +46,5 @@ VGG_MULTILAYER = MethodSpec(
     parameters=VggMultilayerParameters,
     weights=ImageNetWeights(vgg_layers),
     build=Deferred("fusion_core.methods.vgg_multilayer:build_vgg_multilayer"),
+    ms_per_megapixel=4724,
 )

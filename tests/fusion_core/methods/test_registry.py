@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fusion_core.errors import WeightsError
-from fusion_core.methods import METHODS, build_method, describe_weights, find_weights
+from fusion_core.methods import METHODS, build_method, default_weights, find_weights
 from fusion_core.methods.base import AutoencoderWeights, MethodSpec, NoWeights
 from fusion_core.networks import Weights, read_bundled_weights, read_weights_card
 from fusion_core.parameters import MethodParameters
@@ -44,7 +44,7 @@ def test_weights_go_with_the_parameters_of_networks() -> None:
         assert isinstance(spec.weights, NoWeights) != spec.has_network, name
 
 
-def test_bundled_weights_are_those_of_their_card_and_their_licence_is_shown() -> None:
+def test_bundled_weights_are_those_of_their_card() -> None:
     for name, spec in METHODS.items():
         if isinstance(spec.weights, AutoencoderWeights):
             bundled = spec.weights.bundled(spec.parameters())
@@ -52,7 +52,8 @@ def test_bundled_weights_are_those_of_their_card_and_their_licence_is_shown() ->
             card = read_weights_card(bundled)
             assert (card["method"], card["licence"]) == (name, "Apache-2.0")
             assert card["sha256"] == read_bundled_weights(bundled).sha256
-            assert describe_weights(spec).endswith(f"included in irfuse ({card['licence']})")
+            assert (known := default_weights(spec)) is not None
+            assert (known.licence, known.sha256) == (card["licence"], card["sha256"])
 
 
 def test_a_method_without_weights_has_none_and_fuses(weightless: str) -> None:
@@ -60,7 +61,7 @@ def test_a_method_without_weights_has_none_and_fuses(weightless: str) -> None:
     assert find_weights(weightless, parameters, None, lambda source: b"") is None
     fused = build_method(weightless, parameters, None)(torch.rand(2, 1, 1, 3, 4))
     assert fused.shape == (1, 1, 3, 4)
-    assert describe_weights(METHODS[weightless]) == "No network, no weights"
+    assert default_weights(METHODS[weightless]) is None
 
 
 @pytest.mark.parametrize("source", ["mine.safetensors", "random:0", "IMAGENET1K_V1", ""])

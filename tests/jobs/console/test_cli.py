@@ -114,15 +114,6 @@ def test_chosen_metrics_are_computed_and_printed_as_json_for_machines(
     assert "SSIM_a" in table
 
 
-def test_methods_and_metrics_list_what_there_is() -> None:
-    methods = call_cli("methods").stdout
-    assert "strategy" in methods
-    assert "l1_norm" in methods
-    metrics = call_cli("metrics").stdout
-    for name in (*METRICS, "higher", "lower"):
-        assert name in metrics
-
-
 def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
     result = call_cli("status", tmp_path)
     assert (result.returncode, result.stdout) == (1, "")

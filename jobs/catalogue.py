@@ -1,0 +1,94 @@
+"""What there is to choose from: methods, metrics and weights, without importing torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fusion_core.errors import InvalidValueError, WeightsError
+from fusion_core.methods import METHODS, MethodSpec, default_weights
+from fusion_core.metrics import METRICS, Metric
+from fusion_core.networks import KnownWeights, list_known_weights
+from fusion_core.suggestions import unknown_name
+from jobs.options import MethodsOptions, MetricsOptions, WeightsOptions
+from jobs.progress import Progress
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedWeights:
+    """Weights that irfuse finds by itself, and whether their file is intact."""
+
+    weights: KnownWeights
+    methods: list[str]
+    """Methods that use them by default."""
+    sha256: str | None
+    """Digest of the file on this machine; None if it is not here or not intact."""
+    problem: str | None
+    """What is wrong with the file; None if nothing is, or if it is not here."""
+
+    @property
+    def state(self) -> str:
+        """`ok`, `damaged` or `not here`."""
+        return "damaged" if self.problem else "ok" if self.sha256 else "not here"
+
+
+def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[str, MethodSpec]:
+    """Return the requested methods by name.
+
+    Args:
+        options: Options of the job.
+        progress: Not used.
+
+    Raises:
+        InvalidValueError: The method is unknown.
+    """
+    return _select("method", options.name, METHODS)
+
+
+def metrics(options: MetricsOptions, progress: Progress | None = None) -> dict[str, Metric]:
+    """Return the requested metrics by name.
+
+    Args:
+        options: Options of the job.
+        progress: Not used.
+
+    Raises:
+        InvalidValueError: The metric is unknown.
+    """
+    return _select("metric", options.name, METRICS)
+
+
+def weights(options: WeightsOptions, progress: Progress | None = None) -> list[CheckedWeights]:
+    """Return the requested weights, whose files on this machine are verified.
+
+    Args:
+        options: Options of the job.
+        progress: Not used.
+
+    Raises:
+        InvalidValueError: The weights are unknown.
+    """
+    users: dict[str, list[str]] = {}
+    for name, spec in METHODS.items():
+        if (default := default_weights(spec)) is not None:
+            users.setdefault(default.name, []).append(name)
+    known = {found.name: found for found in list_known_weights()}
+    chosen = _select("weights", options.name, known)
+    return [_check(found, users.get(name, [])) for name, found in chosen.items()]
+
+
+def _select(kind: str, name: str | None, known: dict[str, T]) -> dict[str, T]:
+    if name is None:
+        return known
+    if name not in known:
+        raise InvalidValueError(unknown_name(kind, name, known))
+    return {name: known[name]}
+
+
+def _check(weights: KnownWeights, users: list[str]) -> CheckedWeights:
+    try:
+        return CheckedWeights(weights, users, weights.verify() if weights.here else None, None)
+    except WeightsError as error:
+        return CheckedWeights(weights, users, None, str(error))

@@ -1,0 +1,234 @@
+"""Lists and descriptions of methods, metrics and weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from fusion_core.errors import WeightsError
+from fusion_core.methods import MethodSpec, default_weights, network_name
+from fusion_core.metrics import Metric
+from fusion_core.papers import Paper
+from fusion_core.parameters import MethodParameters, NetworkParameters, ParameterDescription
+from jobs.console.layout import print_fields, print_list, print_text
+
+if TYPE_CHECKING:
+    from fusion_core.networks import KnownWeights
+    from jobs.catalogue import CheckedWeights
+    from jobs.options import MethodsOptions, MetricsOptions, WeightsOptions
+
+_DIGITS = 12
+"""Digits of a SHA-256 in the list."""
+_COMMON = (*MethodParameters.model_fields, *NetworkParameters.model_fields, "input_scale")
+"""Parameters that other methods have, too."""
+
+
+def print_methods(
+    console: Console, methods: Mapping[str, MethodSpec], options: MethodsOptions
+) -> None:
+    """Print one line per method, or all about one, or JSON."""
+    if options.json_output:
+        _print_json({name: _method_json(spec) for name, spec in methods.items()})
+    elif options.name is not None:
+        _describe_method(console, options.name, methods[options.name])
+    else:
+        rows = ((name, *_method_cells(spec)) for name, spec in methods.items())
+        headings = ("method", "year", "network", "weights", "s/Mpx", "variants", "title")
+        print_list(console, headings, rows, right="s/Mpx")
+        console.print()
+        print_text(
+            console,
+            "s/Mpx: seconds per megapixel on one CPU thread. `irfuse methods NAME` describes a "
+            "method with its paper and parameters; `irfuse weights` verifies the weights.",
+        )
+
+
+def print_metrics(console: Console, metrics: Mapping[str, Metric], options: MetricsOptions) -> None:
+    """Print one line per metric, or all about one, or JSON."""
+    if options.json_output:
+        _print_json({name: _metric_json(metric) for name, metric in metrics.items()})
+    elif options.name is not None:
+        metric = metrics[options.name]
+        print_fields(console, f"{metric.name}: {metric.title}", _metric_fields(metric))
+    else:
+        rows = (
+            (name, _better(metric), metric.range, _short(metric.paper), metric.title)
+            for name, metric in metrics.items()
+        )
+        print_list(console, ("metric", "better", "range", "paper", "meaning"), rows)
+        console.print()
+        print_text(
+            console,
+            "`irfuse metrics NAME` describes a metric with its paper and when it is undefined.",
+        )
+
+
+def print_weights(
+    console: Console, weights: Sequence[CheckedWeights], options: WeightsOptions
+) -> None:
+    """Print one line per file of weights, or all about one, or JSON.
+
+    Raises:
+        WeightsError: A file is damaged; it is printed before.
+    """
+    if options.json_output:
+        _print_json({found.weights.name: _weights_json(found) for found in weights})
+    elif options.name is not None:
+        (found,) = weights
+        print_fields(console, f"{found.weights.name}: {found.state}", _weights_fields(found))
+    else:
+        rows = ((found.weights.name, *_weights_cells(found)) for found in weights)
+        headings = ("weights", "file", "MB", "SHA-256", "default of")
+        print_list(console, headings, rows, right="MB")
+        console.print()
+        print_text(
+            console,
+            "`irfuse weights NAME` shows licence, location and the whole digest. Weights that are "
+            "not here are downloaded when a method first uses them.",
+        )
+    if problems := [found.problem for found in weights if found.problem]:
+        raise WeightsError("; ".join(problems))
+
+
+def _method_cells(spec: MethodSpec) -> tuple[str, ...]:
+    variants = [p.name for p in _own_parameters(spec) if p.type == "choice"]
+    return (
+        "–" if spec.paper is None else str(spec.paper.year),
+        network_name(spec),
+        _weights_state(spec),
+        _seconds(spec),
+        ", ".join(variants) or "–",
+        spec.title,
+    )
+
+
+def _weights_state(spec: MethodSpec) -> str:
+    weights = default_weights(spec)
+    if weights is None:
+        return "to train" if spec.has_network else "none"
+    if weights.source == "irfuse":
+        return "included"
+    return "here" if weights.here else "to download"
+
+
+def _seconds(spec: MethodSpec) -> str:
+    if spec.ms_per_megapixel is None:
+        return "–"
+    return f"{spec.ms_per_megapixel / 1000:.1f}" if spec.ms_per_megapixel >= 100 else "<0.1"
+
+
+def _own_parameters(spec: MethodSpec) -> list[ParameterDescription]:
+    """Return the parameters that distinguish the method from others."""
+    return [parameter for parameter in spec.parameters.describe() if parameter.name not in _COMMON]
+
+
+def _describe_method(console: Console, name: str, spec: MethodSpec) -> None:
+    print_fields(console, f"{name}: {spec.title}", _method_fields(spec))
+    console.print("\nParameters, given as --param NAME=VALUE:\n")
+    own = _own_parameters(spec)
+    for parameter in (*own, *(p for p in spec.parameters.describe() if p not in own)):
+        values = parameter.choices
+        if parameter.type in ("integer", "number"):
+            values = f"{parameter.type} {values}".rstrip()
+        line = f"{parameter.name}: {values} (default {parameter.default})"
+        print_text(console, line, first=2, indent=6, style="bold")
+        print_text(console, parameter.meaning, first=6, indent=6)
+
+
+def _method_fields(spec: MethodSpec) -> dict[str, str]:
+    lines = {}
+    if spec.paper is not None:
+        lines = {"paper": spec.paper.citation, "": spec.paper.link}
+    lines |= {"network": network_name(spec), "weights": _weights_state(spec)}
+    if (weights := default_weights(spec)) is not None:
+        lines["weights"] += f": {weights.name} ({weights.licence})"
+    if spec.ms_per_megapixel is not None:
+        lines["speed"] = f"{_seconds(spec)} s per megapixel on one CPU thread"
+    return lines
+
+
+def _method_json(spec: MethodSpec) -> dict[str, Any]:
+    weights = default_weights(spec)
+    return {
+        "title": spec.title,
+        "paper": None if spec.paper is None else asdict(spec.paper),
+        "network": network_name(spec),
+        "weights": None if weights is None else weights.name,
+        "weights_state": _weights_state(spec),
+        "ms_per_megapixel": spec.ms_per_megapixel,
+        "parameters": [asdict(parameter) for parameter in spec.parameters.describe()],
+        "variants": [dict(variant) for variant in spec.variants],
+    }
+
+
+def _metric_fields(metric: Metric) -> dict[str, str]:
+    values = _metric_json(metric)
+    for name in ("name", "title", "higher_is_better", "paper"):
+        del values[name]
+    lines = {name.replace("_", " "): str(value) for name, value in values.items() if value}
+    lines.setdefault("undefined", "never")
+    return {
+        "better": _better(metric),
+        **lines,
+        "paper": metric.paper.citation,
+        "": metric.paper.link,
+    }
+
+
+def _metric_json(metric: Metric) -> dict[str, Any]:
+    """Return every field of a metric but its function."""
+    values = {f.name: getattr(metric, f.name) for f in fields(metric) if f.name != "score_batch"}
+    return {**values, "paper": asdict(metric.paper)}
+
+
+def _better(metric: Metric) -> str:
+    return "higher" if metric.higher_is_better else "lower"
+
+
+def _short(paper: Paper) -> str:
+    """Return the first author, or two authors, and the year."""
+    first, *others = paper.authors.split(",")
+    return f"{first} et al. {paper.year}" if others else f"{first} {paper.year}"
+
+
+def _weights_cells(found: CheckedWeights) -> tuple[str, ...]:
+    digest = found.sha256 or found.weights.sha256
+    users = ", ".join(found.methods) or "–"
+    return found.state, _megabytes(found.weights), digest[:_DIGITS], users
+
+
+def _weights_fields(found: CheckedWeights) -> dict[str, str]:
+    weights = found.weights
+    return {
+        "size": f"{_megabytes(weights)} MB",
+        "from": weights.url or "irfuse, which includes them",
+        "licence": weights.licence,
+        "file": str(weights.path),
+        "SHA-256": found.sha256 or f"{weights.sha256} (as published)",
+        "default of": ", ".join(found.methods) or "no method",
+    }
+
+
+def _weights_json(found: CheckedWeights) -> dict[str, Any]:
+    known = asdict(found.weights)
+    return {
+        **known,
+        "path": str(found.weights.path),
+        "published_sha256": known["sha256"],
+        "sha256": found.sha256,
+        "state": found.state,
+        "problem": found.problem,
+        "default_of": found.methods,
+    }
+
+
+def _megabytes(weights: KnownWeights) -> str:
+    return f"{weights.megabytes:.{1 if weights.megabytes < 10 else 0}f}"
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    print(json.dumps(content, indent=2))
