@@ -1,13 +1,13 @@
 from .discovery import discover as discover
 from .frozen_manifest import MANIFEST_KEY as MANIFEST_KEY
 from .frozen_manifest import FrozenInfo as FrozenInfo
-from .frozen_manifest import FrozenManifest as FrozenManifest
-from .frozen_manifest import PairRow as PairRow
 from .frozen_manifest import freeze as freeze
 from .fused_images import FusedImages as FusedImages
 from .fused_images import require_fused as require_fused
 from .layouts import Discovery as Discovery
 from .layouts import Layout as Layout
+from .manifest_reader import FrozenManifest as FrozenManifest
+from .manifest_reader import PairRow as PairRow
 from .names import is_image as is_image
 from .user_manifest import collection_name as collection_name
 from .user_manifest import is_manifest as is_manifest

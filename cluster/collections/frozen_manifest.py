@@ -1,4 +1,4 @@
-"""The frozen manifest: the normalised list of a run's pairs, identified by its digest.
+"""Freezing of a manifest: the normalised list of a run's pairs, identified by its digest.
 
 A manifest is streamed in record batches from its origin (a discovery, CSV or Parquet) into the
 run's frozen copy, so that memory does not grow with the number of rows.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,26 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cluster.storage import Store
-from fusion_core.errors import ManifestError, StorageError
+from fusion_core.errors import ManifestError
 
 MANIFEST_KEY = "manifest.parquet"
 ROW_GROUP_ROWS = 4096
 FUSED_COLUMN = "fused_uri"
 TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "subset", FUSED_COLUMN)
-_DIGEST_KEY = b"irfuse.digest"
+DIGEST_KEY = b"irfuse.digest"
 _END = "\x00"
-
-
-@dataclass(frozen=True, slots=True)
-class PairRow:
-    """One row of the manifest, with the columns that a worker needs."""
-
-    pair_id: str
-    ir_uri: str
-    vis_uri: str
-    subset: str
-    fused_uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +43,7 @@ def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
     Raises:
         ManifestError: The manifest has no rows, or a `pair_id` is empty or not unique.
     """
-    digest = _Digest()
+    digest = ManifestDigest()
     ids = _UniqueIds()
     buffer = io.BytesIO()
     writer: pq.ParquetWriter | None = None
@@ -71,7 +57,7 @@ def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
             "The manifest has no pairs; run `irfuse pairs SOURCE` to see which pairs are found"
         )
     ids.check()
-    writer.add_key_value_metadata({_DIGEST_KEY: digest.hex().encode()})
+    writer.add_key_value_metadata({DIGEST_KEY: digest.hex().encode()})
     writer.close()
     return FrozenInfo(rows=ids.count, digest=digest.hex()), buffer.getvalue()
 
@@ -102,7 +88,7 @@ def _join(batches: Sequence[pa.RecordBatch]) -> pa.Table:
         ) from None
 
 
-class _Digest:
+class ManifestDigest:
     """SHA-256 over names and values, independent of the boundaries of batches."""
 
     def __init__(self) -> None:
@@ -157,66 +143,3 @@ class _UniqueIds:
                 f"{repeated} rows of the manifest repeat the pair_id of another row; pair_ids must "
                 "be unique"
             )
-
-
-class FrozenManifest:
-    """Random access to the frozen manifest of a run, with one row group in memory."""
-
-    def __init__(self, out: Store) -> None:
-        self._uri = out.uri(MANIFEST_KEY)
-        try:
-            self._file = pq.ParquetFile(out.open(MANIFEST_KEY))
-        except pa.ArrowException as error:
-            raise StorageError(
-                f"{self._uri} is damaged ({str(error).splitlines()[0]}); restore it, or use "
-                "another --out"
-            ) from None
-        metadata = self._file.schema_arrow.metadata or self._file.metadata.metadata or {}
-        self.rows: int = self._file.metadata.num_rows
-        file_metadata = self._file.metadata.metadata or {}
-        self.digest = (file_metadata.get(_DIGEST_KEY) or metadata.get(_DIGEST_KEY, b"")).decode()
-        self._columns = [c for c in TEXT_COLUMNS if c in self._file.schema_arrow.names]
-        self._cached: tuple[int, pa.Table] | None = None
-        self._lock = threading.Lock()
-
-    def read(self, start: int, stop: int) -> list[PairRow]:
-        """Return the rows from `start` up to but excluding `stop`."""
-        rows: list[PairRow] = []
-        for group in range(start // ROW_GROUP_ROWS, (stop - 1) // ROW_GROUP_ROWS + 1):
-            first = group * ROW_GROUP_ROWS
-            table = self._row_group(group)
-            part = table.slice(max(0, start - first), stop - max(start, first))
-            rows += [PairRow(**values) for values in part.to_pylist()]
-        return rows
-
-    def verify(self) -> None:
-        """Compare the rows with their digest.
-
-        Raises:
-            StorageError: The manifest is damaged.
-        """
-        digest = _Digest()
-        try:
-            for batch in self._file.iter_batches(use_threads=False):
-                digest.add(batch)
-        except (pa.ArrowException, OSError, UnicodeDecodeError):
-            pass  # the digest of the rows that could be read differs
-        if digest.hex() != self.digest:
-            raise StorageError(
-                f"{self._uri} is damaged: its rows are not those that the run began with; restore "
-                "it, or use another --out"
-            )
-
-    def subset_sizes(self) -> dict[str, int]:
-        """Return the number of pairs of each subset, in order of appearance."""
-        sizes: Counter[str] = Counter()
-        for batch in self._file.iter_batches(columns=["subset"], use_threads=False):
-            for entry in batch.column("subset").value_counts().to_pylist():
-                sizes[entry["values"]] += entry["counts"]
-        return dict(sizes)
-
-    def _row_group(self, group: int) -> pa.Table:
-        with self._lock:
-            if self._cached is None or self._cached[0] != group:
-                self._cached = (group, self._file.read_row_group(group, columns=self._columns))
-            return self._cached[1]

@@ -23,7 +23,8 @@ from support.records import worker_config
 from support.reference_files import deep_png, noise, pillow_file, save_pillow, tiff_file
 
 from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenInfo, FrozenManifest, freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenInfo, freeze
+from cluster.collections.manifest_reader import FrozenManifest
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.plan import ShardPlan
 from cluster.runs.rows import STAGES

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.collections.frozen_manifest import MANIFEST_KEY, ROW_GROUP_ROWS, FrozenManifest, freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY, ROW_GROUP_ROWS, freeze
+from cluster.collections.manifest_reader import FrozenManifest
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError

@@ -9,7 +9,8 @@ from support.collections import read_rows, write_pairs
 from support.records import method_origin, run_record
 
 from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import MANIFEST_KEY, PairRow, freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.collections.manifest_reader import PairRow
 from cluster.runs.origins import AnyOrigin, EightBit, FilesOrigin, FusedCell, Fuser
 from cluster.runs.record import RunRecord
 from cluster.runs.stages import WorkerConfig

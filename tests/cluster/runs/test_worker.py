@@ -15,7 +15,8 @@ from support.collections import read_rows, stable
 from support.records import method_origin, worker_config
 
 from cluster.collections.discovery import discover
-from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.collections.manifest_reader import FrozenManifest
 from cluster.runs.plan import shard_key
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardTask

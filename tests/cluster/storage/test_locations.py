@@ -13,7 +13,8 @@ import pytest
 from support.collections import read_rows
 from support.records import method_origin, worker_config
 
-from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenManifest, freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.collections.manifest_reader import FrozenManifest
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.locations import redact, redact_text, split_object_url
