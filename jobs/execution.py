@@ -73,8 +73,9 @@ class Job:
     name: str
     """Name of the run, the value of the `run` column."""
     weights: Weights | None = None
-    complete: Callable[[Batches], Batches] = lambda batches: batches
-    """Function that adds the columns to the manifest that the origin requires."""
+    complete: Callable[[Callable[[], Batches]], Batches] = lambda read: read()
+    """Function that adds the columns to the manifest that the origin requires; it takes a function
+    that reads the manifest from the beginning."""
 
 
 def execute(job: Job, progress: Progress | None = None) -> RunResult:
@@ -191,11 +192,11 @@ def _batches(job: Job, progress: Progress) -> Batches:
     if is_manifest(options.source):
         store, name = options.file(options.source)
         allow = options.allow_local_files
-        return job.complete(read_user_manifest(store, name, allow_local_files=allow))
+        return job.complete(lambda: read_user_manifest(store, name, allow_local_files=allow))
     collection = discover(options.store(options.source), layout=options.layout)
     if collection.discovery.leftover:
         progress.note(describe_leftover(collection.discovery, options.source))
-    return job.complete(collection.batches())
+    return job.complete(collection.batches)
 
 
 @dataclass(frozen=True, slots=True)

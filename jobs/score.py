@@ -39,7 +39,7 @@ def score_collection(options: ScoreOptions, progress: Progress | None = None) ->
             options,
             origin,
             options.name,
-            complete=lambda batches: FusedImages(options.store(fused)).add_to(batches),
+            complete=lambda read: FusedImages(options.store(fused)).add_to(read),
         ),
         progress,
     )

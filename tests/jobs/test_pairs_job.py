@@ -1,4 +1,4 @@
-"""From sources to manifests, and fused images matched to pairs."""
+"""From sources to manifests."""
 
 import os
 from pathlib import Path
@@ -9,20 +9,11 @@ from support.collections import write_pairs
 from support.s3 import S3Server
 
 from cluster.collections.discovery import discover
-from cluster.collections.fused_images import FusedImages
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError, StorageError
 from jobs.options import PairsOptions
 from jobs.pairs import describe_leftover, pairs
-
-
-def fused_keys(folder: Path, fused: Path, names: list[str]) -> list[str]:
-    for name in names:
-        Store(str(fused)).write(name, b"x")
-    batches = FusedImages(Store(str(fused))).add_to(discover(Store(str(folder))).batches())
-    column = [uri for batch in batches for uri in batch.column("fused_uri").to_pylist()]
-    return [uri.removeprefix(f"{fused}/") for uri in column]
 
 
 def test_a_folder_becomes_a_manifest(tmp_path: Path) -> None:
@@ -104,21 +95,3 @@ def test_a_folder_without_pairs_is_a_clear_error(tmp_path: Path) -> None:
 def test_a_manifest_must_be_named_parquet(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"\.parquet"):
         pairs(PairsOptions(source=str(tmp_path), output=str(tmp_path / "m.csv")))
-
-
-def test_fused_images_match_by_pair_id_or_by_stem(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "in", 3)
-    keys = fused_keys(tmp_path / "in", tmp_path / "f", ["0000.png", "a/0001.BMP", "note.txt"])
-    assert keys == ["0000.png", "a/0001.BMP", ""]
-
-
-def test_a_stem_that_two_fused_images_share_matches_neither(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "in", 1)
-    assert fused_keys(tmp_path / "in", tmp_path / "f", ["a/0000.png", "b/0000.png"]) == [""]
-
-
-def test_the_sources_own_names_match_too(tmp_path: Path) -> None:
-    for name in ("IR7.png", "VIS7.png", "IR8.png", "VIS8.png"):
-        Store(str(tmp_path / "in")).write(name, b"x")
-    keys = fused_keys(tmp_path / "in", tmp_path / "f", ["IR7.png", "fused8.png"])
-    assert keys == ["IR7.png", "fused8.png"]

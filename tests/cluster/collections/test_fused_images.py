@@ -1,0 +1,124 @@
+"""Existing fused images, matched to pairs by their names."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cluster.collections.fused_images import FusedImages
+from cluster.storage.store import Store
+from fusion_core.errors import ManifestError
+
+
+def batches(*pair_ids: str, **fused: str) -> Iterator[pa.RecordBatch]:
+    """Yield one batch per pair of `ir/ID.png` and `vis/ID.png`."""
+    for pair_id in pair_ids:
+        columns = {
+            "pair_id": [pair_id],
+            "ir_uri": [f"/in/ir/{pair_id}.png"],
+            "vis_uri": [f"/in/vis/{pair_id}.png"],
+        }
+        if fused:
+            columns["fused_uri"] = [fused.get(pair_id, "")]
+        yield pa.RecordBatch.from_pydict(columns)
+
+
+def images(folder: Path, *names: str) -> FusedImages:
+    for name in names:
+        Store(str(folder)).write(name, b"x")
+    return FusedImages(Store(str(folder)))
+
+
+def matched(folder: Path, names: list[str], *pair_ids: str) -> list[str]:
+    found = images(folder, *names).add_to(lambda: batches(*pair_ids))
+    uris = [uri for batch in found for uri in batch.column("fused_uri").to_pylist()]
+    return [uri.removeprefix(f"{folder}/") for uri in uris]
+
+
+def test_an_image_matches_by_pair_id_or_by_stem(tmp_path: Path) -> None:
+    names = ["0000.png", "a/0001.BMP", "note.txt"]
+    assert matched(tmp_path, names, "0000", "0001", "0002") == ["0000.png", "a/0001.BMP", ""]
+
+
+def test_the_names_of_the_sources_and_prefixes_of_the_id_match_too(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for name in ("IR7.png", "fused8.png"):
+        store.write(name, b"x")
+    columns = {
+        "pair_id": ["7", "8"],
+        "ir_uri": ["/in/IR7.png", "/in/IR8.png"],
+        "vis_uri": ["/in/VIS7.png", "/in/VIS8.png"],
+    }
+    found = FusedImages(store).add_to(lambda: iter([pa.RecordBatch.from_pydict(columns)]))
+    assert next(found).column("fused_uri").to_pylist() == [
+        f"{tmp_path}/IR7.png",
+        f"{tmp_path}/fused8.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "chosen"),
+    [("webp png", "png"), ("jpg bmp tif", "tif"), ("JPG webp", "webp"), ("png jpg", "png")],
+)
+def test_the_format_of_an_image_is_chosen_as_for_the_sources(
+    tmp_path: Path, extensions: str, chosen: str
+) -> None:
+    names = [f"train/0001.{extension}" for extension in extensions.split()]
+    assert matched(tmp_path, names, "train/0001") == [f"train/0001.{chosen}"]
+    assert matched(tmp_path, names, "0001") == [f"train/0001.{chosen}"]
+
+
+def refusal(folder: Path, names: list[str], *pair_ids: str) -> str:
+    with pytest.raises(ManifestError) as caught:
+        matched(folder, names, *pair_ids)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("names", [["a/1.jpg", "a/1.jpeg"], ["a/1.png", "b/1.png"]])
+def test_two_images_of_equal_rank_are_an_error_that_names_both(
+    tmp_path: Path, names: list[str]
+) -> None:
+    message = refusal(tmp_path, names, "1")
+    assert "pair '1' has two fused images" in message
+    assert all(name in message for name in names)
+    assert re.search("remove one of them, or name the right one by the pair_id", message)
+
+
+def test_an_image_of_the_same_spelling_is_preferred(tmp_path: Path) -> None:
+    assert matched(tmp_path, ["a/1.png", "A/1.png"], "A/1", "a/1") == ["A/1.png", "a/1.png"]
+
+
+def test_an_image_with_the_path_of_another_pair_is_not_taken(tmp_path: Path) -> None:
+    names = ["test/1.png", "val/1.png"]
+    found = matched(tmp_path, names, "train/1", "test/1", "val/1")
+    assert found == ["", "test/1.png", "val/1.png"]
+
+
+def test_an_image_that_two_pairs_could_have_is_an_error_that_names_both(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ["1.png"], "day/1", "night/1")
+    assert "1.png could be the fused image of the pairs 'day/1' and 'night/1'" in message
+
+
+def test_two_rows_of_the_same_sources_may_share_an_image(tmp_path: Path) -> None:
+    columns = {"pair_id": ["x/1", "y/1"], "ir_uri": ["/a"] * 2, "vis_uri": ["/b"] * 2}
+    store = images(tmp_path, "1.png")
+    found = next(store.add_to(lambda: iter([pa.RecordBatch.from_pydict(columns)])))
+    assert found.column("fused_uri").to_pylist() == [f"{tmp_path}/1.png"] * 2
+
+
+def test_labels_beside_the_images_do_not_matter(tmp_path: Path) -> None:
+    names = ["fused/1.png", "labels/1.png", "._1.png"]
+    assert matched(tmp_path, names, "1") == ["fused/1.png"]
+
+
+def test_pairs_keep_the_images_that_they_have(tmp_path: Path) -> None:
+    store = images(tmp_path, "1.png", "2.png", "x/3.png")
+    given = {"1": f"{tmp_path}/x/3.png", "2": ""}
+    found = store.add_to(lambda: batches("1", "2", "3", **given), keep=True)
+    assert [batch.column("fused_uri")[0].as_py() for batch in found] == [
+        f"{tmp_path}/x/3.png",
+        f"{tmp_path}/2.png",
+        "",
+    ]
