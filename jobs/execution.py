@@ -76,6 +76,8 @@ class Job:
     complete: Callable[[Callable[[], Batches]], Batches] = lambda read: read()
     """Function that adds the columns to the manifest that the origin requires; it takes a function
     that reads the manifest from the beginning."""
+    before_retry: Callable[[Store, Progress], None] = lambda out, progress: None
+    """Function that is called before failed rows are computed again."""
 
 
 def execute(job: Job, progress: Progress | None = None) -> RunResult:
@@ -100,6 +102,8 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
             progress.message(f"{describe_damages(remaining.damages)}: computing the rows again")
         if remaining.tasks:
             progress.planned(record.rows, remaining.rows, remaining.finished, record.plan.count)
+            if options.retry_failed:
+                job.before_retry(out, progress)
             out.remove_stale_temporaries(SHARDS_PREFIX)
             delete_summary(out)  # it would be out of date
             _compute(job, WorkerConfig(record, out, job.weights), remaining.tasks, progress)

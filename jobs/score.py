@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cluster.collections import FusedImages, require_fused
+from cluster.collections import FusedImages, match_late, require_fused
 from cluster.runs import FilesOrigin
-from cluster.storage import redact
+from cluster.storage import Store, redact
 from jobs.execution import Job, RunResult, execute
 from jobs.options import ScoreOptions
 from jobs.progress import Progress
@@ -40,6 +40,14 @@ def score_collection(options: ScoreOptions, progress: Progress | None = None) ->
             origin,
             options.name,
             complete=lambda read: FusedImages(options.store(fused)).add_to(read),
+            before_retry=lambda out, progress: _match_again(options.store(fused), out, progress),
         ),
         progress,
     )
+
+
+def _match_again(fused: Store, out: Store, progress: Progress) -> None:
+    """Look for fused images that were made after the run began."""
+    missing, found = match_late(out, FusedImages(fused))
+    if missing:
+        progress.note(f"{found} of {missing} pairs without a fused image have one now")

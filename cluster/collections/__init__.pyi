@@ -4,6 +4,7 @@ from .frozen_manifest import FrozenInfo as FrozenInfo
 from .frozen_manifest import freeze as freeze
 from .fused_images import FusedImages as FusedImages
 from .fused_images import require_fused as require_fused
+from .late_matches import match_late as match_late
 from .layouts import Discovery as Discovery
 from .layouts import Layout as Layout
 from .manifest_reader import FrozenManifest as FrozenManifest

@@ -385,6 +385,29 @@ def test_fused_images_made_elsewhere_get_the_scores_of_the_run(
     assert "no fused image" in rows[-1]["error_message"]
 
 
+def test_a_retry_finds_fused_images_that_were_made_later(
+    small: FinishedRun, ray_address: str, tmp_path: Path
+) -> None:
+    fused, expected = Store(str(tmp_path / "fused")), read_rows(small.out)
+    for row in expected[:-1]:
+        fused.write(f"{row['pair_id']}.webp", row["fused"]["bytes"])
+    wanted = ScoreOptions(
+        source=str(small.source), fused=fused.url, name="theirs", out=str(tmp_path / "out"),
+        metrics=("EN",), address=ray_address, workers=1, max_failure_rate=0.5,
+    )  # fmt: skip
+    assert irfuse.score_collection(wanted).failed == 1
+    for row in expected:
+        fused.write(f"{row['pair_id']}.png", row["fused"]["bytes"])
+    assert irfuse.score_collection(wanted).failed == 1
+    result = irfuse.score_collection(wanted.model_copy(update={"retry_failed": True}))
+    rows = read_rows(tmp_path / "out")
+    assert (result.failed, result.computed) == (0, 1)
+    assert [row["attempt"] for row in rows] == [1] * (SMALL - 1) + [2]
+    kept = [f"{row['pair_id']}.webp" for row in expected[:-1]]
+    paths = [fused.uri(name) for name in (*kept, f"{expected[-1]['pair_id']}.png")]
+    assert [row["fused"]["path"] for row in rows] == paths
+
+
 def test_fused_images_that_the_manifest_names_get_the_chosen_scores(
     small: FinishedRun, ray_address: str, tmp_path: Path
 ) -> None:
