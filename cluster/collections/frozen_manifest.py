@@ -95,12 +95,14 @@ class ManifestDigest:
         self._columns: dict[str, hashlib._Hash] = {}
 
     def add(self, batch: pa.RecordBatch) -> None:
+        """Add the rows of a batch."""
         for name in batch.schema.names:
             hasher = self._columns.setdefault(name, hashlib.sha256())
             values = _to_python(batch.column(name), name)
             hasher.update(f"{_END.join(map(str, values))}{_END}".encode("utf-8", "replace"))
 
     def hex(self) -> str:
+        """Return the digest of all rows so far."""
         whole = hashlib.sha256()
         for name in sorted(self._columns):
             whole.update(f"{name}\x00{self._columns[name].hexdigest()}\x00".encode())
