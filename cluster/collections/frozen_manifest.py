@@ -11,11 +11,10 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from cluster.collections.unique_ids import UniqueIds
 from fusion_core.errors import ManifestError
 
 MANIFEST_KEY = "manifest.parquet"
@@ -23,7 +22,6 @@ ROW_GROUP_ROWS = 4096
 FUSED_COLUMN = "fused_uri"
 TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "subset", FUSED_COLUMN)
 DIGEST_KEY = b"irfuse.digest"
-_END = "\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
         ManifestError: The manifest has no rows, or a `pair_id` is empty or not unique.
     """
     digest = ManifestDigest()
-    ids = _UniqueIds()
+    ids = UniqueIds()
     buffer = io.BytesIO()
     writer: pq.ParquetWriter | None = None
     for batch in _rechunk(batches):
@@ -56,9 +54,9 @@ def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
         raise ManifestError(
             "The manifest has no pairs; run `irfuse pairs SOURCE` to see which pairs are found"
         )
-    ids.check()
     writer.add_key_value_metadata({DIGEST_KEY: digest.hex().encode()})
     writer.close()
+    ids.check(pq.ParquetFile(buffer))
     return FrozenInfo(rows=ids.count, digest=digest.hex()), buffer.getvalue()
 
 
@@ -98,15 +96,23 @@ class ManifestDigest:
         """Add the rows of a batch."""
         for name in batch.schema.names:
             hasher = self._columns.setdefault(name, hashlib.sha256())
-            values = _to_python(batch.column(name), name)
-            hasher.update(f"{_END.join(map(str, values))}{_END}".encode("utf-8", "replace"))
+            values = map(_measured, _to_python(batch.column(name), name))
+            hasher.update("".join(values).encode("utf-8", "replace"))
 
     def hex(self) -> str:
         """Return the digest of all rows so far."""
         whole = hashlib.sha256()
         for name in sorted(self._columns):
-            whole.update(f"{name}\x00{self._columns[name].hexdigest()}\x00".encode())
+            whole.update(f"{_measured(name)}{self._columns[name].hexdigest()}".encode())
         return whole.hexdigest()
+
+
+def _measured(value: object) -> str:
+    """Return a value with its length in front, so that no two lists of values look alike."""
+    if value is None:
+        return "-"
+    text = str(value)
+    return f"{len(text)}:{text}"
 
 
 def _to_python(column: pa.Array, name: str) -> list[object]:
@@ -118,30 +124,3 @@ def _to_python(column: pa.Array, name: str) -> list[object]:
             return list(column.cast(pa.string()).to_pylist())
         except pa.ArrowException:
             raise ManifestError(f"Column {name!r} contains values that cannot be read") from None
-
-
-class _UniqueIds:
-    """Detects repeated ids with 8 bytes per row; a false positive has probability n^2/2^65."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._hashes: list[NDArray[np.int64]] = []
-
-    def add(self, pair_ids: list[str]) -> None:
-        if not all(pair_ids):
-            row = self.count + pair_ids.index("") + 1
-            raise ManifestError(f"Row {row} of the manifest has an empty pair_id")
-        self.count += len(pair_ids)
-        # Python's hash of strings has a random key, so collisions cannot be provoked.
-        self._hashes.append(np.fromiter(map(hash, pair_ids), np.int64, len(pair_ids)))
-
-    def check(self) -> None:
-        hashes = np.concatenate(self._hashes)
-        self._hashes.clear()
-        hashes.sort()
-        repeated = int((hashes[1:] == hashes[:-1]).sum())
-        if repeated:
-            raise ManifestError(
-                f"{repeated} rows of the manifest repeat the pair_id of another row; pair_ids must "
-                "be unique"
-            )

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cluster.collections.frozen_manifest import MANIFEST_KEY, ROW_GROUP_ROWS, freeze
 from cluster.collections.manifest_reader import FrozenManifest
+from cluster.collections.unique_ids import UniqueIds
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError
@@ -58,9 +60,51 @@ def test_the_digest_changes_with_any_value() -> None:
     assert freeze(batches(10, 5))[0] != freeze(batches(10, 5, p7="other"))[0]
 
 
-def test_a_repeated_pair_id_is_refused() -> None:
-    with pytest.raises(ManifestError, match="1 rows of the manifest repeat the pair_id"):
+def test_a_repeated_pair_id_is_refused_with_its_rows_and_files() -> None:
+    with pytest.raises(ManifestError) as caught:
         freeze(batches(100, 10, p7="p93"))
+    assert str(caught.value) == (
+        "The pair_ids of the manifest must be unique, but some are repeated: 'p93' in rows "
+        "8 (/data/ir/7.png), 94 (/data/ir/93.png); give each row a pair_id of its own"
+    )
+
+
+def test_of_many_repeated_pair_ids_the_first_are_named() -> None:
+    changed = {f"p{i}": f"p{i % 5}" for i in range(5, 40)}
+    with pytest.raises(ManifestError) as caught:
+        freeze(batches(40, 7, **changed))
+    message = str(caught.value)
+    assert (
+        "'p0' in rows 1 (/data/ir/0.png), 6 (/data/ir/5.png), 11 (/data/ir/10.png) and 5 more;"
+        in message
+    )
+    assert "; 2 further names; give" in message
+
+
+def test_ids_whose_hashes_collide_are_not_repeated() -> None:
+    colliding = UniqueIds()
+    colliding.add(["a", "b"])
+    colliding._hashes = [np.int64([1, 1])]
+    colliding.check(pq.ParquetFile(pa.BufferReader(freeze(batches(2, 2))[1])))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["a", "b\x00c"], ["a\x00b", "c"]),
+        (["a", "1:b"], ["a1:b", ""]),
+        ([None, "x"], ["None", "x"]),
+    ],
+)
+def test_the_digest_tells_values_apart_whatever_they_contain(
+    one: list[str | None], other: list[str | None]
+) -> None:
+    digests = set()
+    for values in (one, other):
+        (batch,) = batches(2, 2)
+        batch = batch.append_column("note", pa.array(values, pa.string()))
+        digests.add(freeze([batch])[0].digest)
+    assert len(digests) == 2
 
 
 def test_an_empty_pair_id_is_refused_with_its_row() -> None:
