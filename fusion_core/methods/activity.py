@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.choices import Norm
-from fusion_core.methods.box_filter import box_mean
+from fusion_core.filters import box_mean
 
 _BLOCK_ELEMENTS = 512 * 1024
 """Feature elements that are reduced at a time, so that they stay in the cache."""

@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from fusion_core.methods.box_filter import box_mean
-from fusion_core.methods.resizing import mirrored_indices
+from fusion_core.filters import box_mean, pad
 
 
 def tikhonov(images: Tensor, *, smoothness: float = 5.0, padding: int = 16) -> Tensor:
@@ -27,9 +26,7 @@ def tikhonov(images: Tensor, *, smoothness: float = 5.0, padding: int = 16) -> T
         `(..., H, W)` float32. The detail (Eq. 2) is `images` less this.
     """
     height, width = images.shape[-2:]
-    rows = mirrored_indices(-padding, height + padding, height, images.device)
-    columns = mirrored_indices(-padding, width + padding, width, images.device)
-    padded = images.index_select(-2, rows).index_select(-1, columns)
+    padded = pad(images, (padding,) * 4, "symmetric")
     spectrum = torch.fft.rfft2(padded)
     vertical = _gradient_power(padded.shape[-2], padded.shape[-2], images.device).unsqueeze(-1)
     horizontal = _gradient_power(padded.shape[-1], spectrum.shape[-1], images.device)

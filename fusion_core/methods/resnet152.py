@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.errors import InvalidValueError
+from fusion_core.filters import bilinear
 from fusion_core.methods.activity import l1_norm
 from fusion_core.methods.decomposition import mean_filter
-from fusion_core.methods.resizing import bilinear
 from fusion_core.methods.specs.resnet152 import Resnet152Parameters, resnet152_layers
 from fusion_core.methods.strategies import normalise
 from fusion_core.networks import FeatureExtractor, Weights, constant

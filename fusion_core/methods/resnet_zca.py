@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fusion_core.choices import Norm
+from fusion_core.filters import bicubic
 from fusion_core.methods.activity import activity_norm
-from fusion_core.methods.resizing import bicubic
 from fusion_core.methods.specs.resnet_zca import ResnetZcaParameters, zca_layers
 from fusion_core.methods.strategies import normalise
 from fusion_core.methods.whitening import whiten

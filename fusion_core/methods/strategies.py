@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusion_core.filters import box_mean
 from fusion_core.methods import activity
-from fusion_core.methods.box_filter import box_mean
 from fusion_core.networks import weighted_sum
 
 _EPSILON = 1e-5

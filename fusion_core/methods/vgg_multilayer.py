@@ -11,10 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fusion_core.filters import box_mean, nearest
 from fusion_core.methods.activity import l1_norm
-from fusion_core.methods.box_filter import box_mean
 from fusion_core.methods.decomposition import tikhonov
-from fusion_core.methods.resizing import nearest
 from fusion_core.methods.specs.vgg_multilayer import VggMultilayerParameters, vgg_layers
 from fusion_core.methods.strategies import normalise
 from fusion_core.networks import FeatureExtractor, Weights

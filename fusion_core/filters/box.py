@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
-from torch.nn import functional
 
-Border = Literal["zero", "replicate"]
-"""What lies beyond the border: zeros, or the border pixel repeated."""
+from fusion_core.filters.borders import Border, pad
 
 
 def box_mean(maps: Tensor, radius: int, *, border: Border) -> Tensor:
@@ -21,11 +17,12 @@ def box_mean(maps: Tensor, radius: int, *, border: Border) -> Tensor:
     Args:
         maps: `(..., H, W)`, floating point.
         radius: Radius of the windows in pixels.
-        border: `zero` or `replicate`.
+        border: What lies beyond the border.
 
     Returns:
         `(..., H, W)`.
 
+    >>> import torch
     >>> box_mean(torch.tensor([[0.0, 0.0, 9.0]]), 1, border="replicate").tolist()
     [[0.0, 3.0, 6.0]]
     >>> box_mean(torch.tensor([[0.0, 0.0, 9.0]]), 1, border="zero").tolist()
@@ -33,11 +30,10 @@ def box_mean(maps: Tensor, radius: int, *, border: Border) -> Tensor:
     """
     if radius == 0:
         return maps
-    mode = "constant" if border == "zero" else border
     size = 2 * radius + 1
     sums = maps.reshape(-1, 1, *maps.shape[-2:])
-    for dim, margins in ((-2, (0, 0, radius, radius)), (-1, (radius, radius, 0, 0))):
-        sums = _sliding_sums(functional.pad(sums, margins, mode=mode), size, dim)
+    for dim, margins in ((-2, (radius, radius, 0, 0)), (-1, (0, 0, radius, radius))):
+        sums = _sliding_sums(pad(sums, margins, border), size, dim)
     return (sums / size**2).view(maps.shape)
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.filters.borders import continue_indices
+
 _KEYS = -0.5
 """The a of Keys' cubic kernel, as in MATLAB."""
 
@@ -60,19 +62,6 @@ def _cubic_matrix(length: int, new_length: int, device: torch.device) -> Tensor:
         near = ((_KEYS + 2.0) * distance - (_KEYS + 3.0)) * distance**2 + 1.0
         far = ((distance - 5.0) * distance + 8.0) * distance * _KEYS - 4.0 * _KEYS
         weight = torch.where(distance <= 1.0, near, torch.where(distance < 2.0, far, 0.0))
-        columns = _mirror(first + tap, length)
+        columns = continue_indices(first + tap, length, "symmetric")
         matrix.scatter_add_(1, columns.unsqueeze(1), weight.unsqueeze(1))
     return matrix.float().to(device)
-
-
-def mirrored_indices(first: int, last: int, length: int, device: torch.device) -> Tensor:
-    """Return the indices `first..last - 1` into a line that is continued by its mirror image.
-
-    The border pixel is repeated: `mirrored_indices(-2, 3, 3, device)` is `1, 0, 0, 1, 2`.
-    """
-    return _mirror(torch.arange(first, last, device=device), length)
-
-
-def _mirror(indices: Tensor, length: int) -> Tensor:
-    folded = indices.remainder(2 * length)
-    return torch.minimum(folded, 2 * length - 1 - folded)

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
 import itertools
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from support.filters import NUMPY_BORDERS
 
-from fusion_core.methods.box_filter import Border, box_mean
+from fusion_core.filters.borders import Border
+from fusion_core.filters.box import box_mean
 
-BORDERS: tuple[Border, ...] = get_args(Border)
 SIZES = ((13, 9), (5, 7), (1, 5), (6, 1), (1, 1))
 RADII = (0, 1, 2, 3, 7, 9, 64)
 
-borders = pytest.mark.parametrize("border", BORDERS)
+borders = pytest.mark.parametrize("border", NUMPY_BORDERS)
 
 
 def draw(*shape: int, seed: int = 0) -> NDArray[np.float64]:
@@ -23,8 +23,7 @@ def draw(*shape: int, seed: int = 0) -> NDArray[np.float64]:
 
 def loop(image: NDArray[np.float64], radius: int, border: Border) -> NDArray[np.float64]:
     """Average `(H, W)` window by window."""
-    mode = "constant" if border == "zero" else "edge"
-    padded = np.pad(image, radius, mode=mode)
+    padded = np.pad(image, radius, mode=NUMPY_BORDERS[border])  # type: ignore[call-overload]
     size = 2 * radius + 1
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
     means: NDArray[np.float64] = windows.mean(axis=(-2, -1))

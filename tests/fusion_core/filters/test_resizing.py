@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from support import reference_fusion
 from support.networks import deviation
 
-from fusion_core.methods.resizing import bicubic, bilinear, mirrored_indices, nearest
+from fusion_core.filters.resizing import bicubic, bilinear, nearest
 
 ENLARGED = (
     ((1, 1), (1, 1)),
@@ -83,10 +83,3 @@ def test_nearest_leaves_leading_dimensions_alone() -> None:
     stack = torch.from_numpy(maps(2, 3, 1, 4, 5)).float()
     found = nearest(stack, 4, (13, 20))
     assert torch.equal(found[1, 2, 0], nearest(stack[1, 2, 0], 4, (13, 20)))
-
-
-@pytest.mark.parametrize("length", [1, 2, 5, 40])
-def test_mirrored_line_equals_symmetric_padding(length: int) -> None:
-    found = mirrored_indices(-16, length + 16, length, torch.device("cpu"))
-    expected = np.pad(np.arange(length), 16, mode="symmetric")
-    assert found.tolist() == expected.tolist()
