@@ -1,0 +1,5 @@
+from .finding import Discovery as Discovery
+from .finding import find_pairs as find_pairs
+from .registry import LAYOUTS as LAYOUTS
+from .registry import Layout as Layout
+from .unmatched import Pair as Pair

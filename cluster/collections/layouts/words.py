@@ -1,0 +1,55 @@
+"""Words for infrared and visible in the names of files and folders."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+Modality = Literal["ir", "vis"]
+
+IR_WORDS, VIS_WORDS = "ir|infrared|thermal|lwir|tir", "vi|vis|visible|rgb"
+SEPARATORS = "_- "
+HOLE = "\0"
+"""Stands in a key for the word that was removed, so that its place matters."""
+
+_FOLDERS: dict[str, Modality] = {
+    "ir": "ir", "infrared": "ir", "thermal": "ir", "lwir": "ir", "tir": "ir", "t": "ir",
+    "cropinfrared": "ir", "thermal_8_bit": "ir",
+    "vi": "vis", "vis": "vis", "visible": "vis", "rgb": "vis", "crop_lr_visible": "vis",
+}  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """One interpretation of a folder or stem as that of an infrared or visible image."""
+
+    modality: Modality
+    depth: int
+    """Position of the modality word; equal for both images of a pair."""
+    key: str
+    """The name without the modality word, case-folded; equal for both images of a pair."""
+    name: str
+    """The name without the modality word, in its original spelling, for the pair id."""
+    subset: str
+    """Component that the name adds to the subset of the pair."""
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """Compile a pattern whose group 1 is an infrared word, and group 2 a visible one."""
+    return re.compile(text, re.IGNORECASE | re.ASCII)
+
+
+def modality_of(word: re.Match[str]) -> Modality:
+    """Return the modality of a match of a `pattern`."""
+    return "ir" if word[1] else "vis"
+
+
+_FOLDER_END = pattern(rf"[_-](?:({IR_WORDS})|({VIS_WORDS}))\Z")
+
+
+def folder_meaning(name: str) -> tuple[Modality | None, str]:
+    """Return the modality that a folder denotes and its other text (`Train_ir`: `Train`)."""
+    modality = _FOLDERS.get(name.casefold())
+    if modality:
+        return modality, ""
+    end = _FOLDER_END.search(name)
+    return (modality_of(end), name[: end.start()]) if end and end.start() else (None, name)
