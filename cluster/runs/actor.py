@@ -17,7 +17,7 @@ from ray.util.metrics import Counter
 from cluster.runs.stages import Records, WorkerConfig
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
-from cluster.session import actor_class
+from cluster.session import actor_class, count_memory_kills
 from fusion_core.networks import Weights
 
 
@@ -28,6 +28,18 @@ class WorkerInfo:
     version: str
     node: str
     node_id: str
+    memory_kills: int | None
+    """Result of `count_memory_kills` on the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProgress:
+    """What a worker has completed since its start."""
+
+    steps: int
+    pairs: int
+    memory_kills: int | None
+    """Result of `count_memory_kills` on the node."""
 
 
 _LOST_DEVICE_STATUS = 70
@@ -62,7 +74,7 @@ class FusionWorker:
         torch.backends.cudnn.allow_tf32 = False  # TF32 has less than single precision
         self._processor = ShardProcessor(replace(config, weights=weights))
         node_id = ray.get_runtime_context().get_node_id()
-        return WorkerInfo(version("irfuse"), socket.gethostname(), node_id)
+        return WorkerInfo(version("irfuse"), socket.gethostname(), node_id, count_memory_kills())
 
     def process(self, task: ShardTask) -> ShardReport:
         """Compute and commit a shard."""
@@ -94,9 +106,10 @@ class FusionWorker:
             records.update(self._loaded.failed_row(task, offset, failure))
         return self._loaded.commit(task, records)
 
-    def progress(self) -> tuple[int, int]:
+    def progress(self) -> WorkerProgress:
         """Return the number of steps and of pairs completed since the start."""
-        return self._processor.progress if self._processor else (0, 0)
+        steps, pairs = self._processor.progress if self._processor else (0, 0)
+        return WorkerProgress(steps, pairs, count_memory_kills())
 
     @property
     def _loaded(self) -> ShardProcessor:

@@ -6,7 +6,6 @@ worker, requeues its shards, and isolates a shard that crashed its worker.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -15,21 +14,20 @@ from typing import Any
 
 import ray
 from ray import ObjectRef
-from ray.exceptions import ActorUnavailableError, ObjectLostError, RayError, RayTaskError
+from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
+from cluster.runs.deaths import Cause, Death, explain_death
 from cluster.runs.isolation import IsolatedShard
 from cluster.runs.pool import PoolWorker, ShardJob, WorkerPool
 from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardReport, ShardTask
-from cluster.session import ClusterOptions, alive_nodes
+from cluster.session import ClusterOptions
 from cluster.storage import redact_text
 from fusion_core.errors import IrfuseError, RunFailedError
 
 _SHARDS_PER_WORKER = 2
 _POLL_S = 0.5
 _PROBE_EVERY_S = 2.0
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_MOST_CONSECUTIVE_CRASHES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,8 @@ class Snapshot:
     """Workers that are starting or waiting for resources."""
     deaths: int
     """Number of workers that have died."""
+    withheld: int = 0
+    """Number of workers that are not started because the memory of their nodes ran out."""
 
 
 def run_shards(
@@ -95,9 +95,8 @@ class _ShardLoop:
         self._pair_timeout_s = pair_timeout_s
         self._on_commit = on_commit
         self._rows = self._failed = 0
-        self._consecutive_crashes = 0
-        self._last_reason = ""
-        self._unreachable: Counter[int] = Counter()
+        self._deaths: Counter[tuple[Cause, int]] = Counter()
+        """Number of deaths of workers by cause and shard."""
 
     @property
     def unfinished(self) -> bool:
@@ -106,9 +105,9 @@ class _ShardLoop:
 
     def step(self) -> None:
         """Spawn workers, assign shards, wait for results briefly, and process them."""
+        self._assign()
         busy = sum(1 for worker in self.pool.workers if worker.jobs)
         self.pool.spawn(len(self._pending) + len(self._isolated) + busy)
-        self._assign()
         self._collect()
         self._watch()
 
@@ -122,17 +121,32 @@ class _ShardLoop:
             workers=ready,
             waiting=len(workers) - ready,
             deaths=self.pool.deaths,
+            withheld=self.pool.limits.withheld,
         )
 
     def _assign(self) -> None:
-        ready = self.pool.ready()
-        for worker in ready:
-            if self._isolated and not worker.jobs:
-                worker.begin(self._isolated.popleft())
+        self.pool.retire_surplus()
+        reserved = self.pool.reserve_node() if any(job.alone for job in self._isolated) else ""
+        workers = self.pool.assignable()
+        for worker in workers:
+            if not worker.jobs:
+                self._assign_isolated(worker, alone=worker.node_id == reserved)
         for depth in range(_SHARDS_PER_WORKER):
-            for worker in ready:
-                if self._pending and len(worker.jobs) == depth and not worker.isolating:
-                    worker.begin(self._pending.popleft())
+            for worker in workers:
+                free = len(worker.jobs) == depth and not worker.isolating
+                if self._pending and free and worker.node_id != reserved:
+                    self._begin(worker, self._pending.popleft())
+
+    def _assign_isolated(self, worker: PoolWorker, *, alone: bool) -> None:
+        """Give an idle worker an isolated shard: one that requires that it is alone, or another."""
+        job = next((job for job in self._isolated if job.alone == alone), None)
+        if job is not None:
+            self._isolated.remove(job)
+            self._begin(worker, job)
+
+    def _begin(self, worker: PoolWorker, job: ShardJob) -> None:
+        worker.shares_node = bool(self.pool.neighbours(worker))
+        worker.begin(job)
 
     # Results
 
@@ -157,24 +171,22 @@ class _ShardLoop:
             result = ray.get(ref)
         except RayTaskError as error:
             self._task_failed(worker, ref, error)
-        except ActorUnavailableError as error:
-            self._died(worker, str(error), unreachable=True)
         except RayError as error:
-            self._died(worker, str(error))
+            self._died(worker, error)
         else:
             if ref == worker.starting:
                 self.pool.started(worker, result)
             elif ref == worker.probe:
-                worker.note_progress(*result)
+                worker.note_progress(result)
             else:
                 self._finished(worker, worker.jobs.pop(ref), result)
 
     def _finished(self, worker: PoolWorker, job: ShardJob, result: Any) -> None:  # noqa: ANN401
-        self._consecutive_crashes = 0
         worker.last_progress_at = time.monotonic()
         if isinstance(job, IsolatedShard) and not job.step_done(result):
-            worker.begin(job)
+            self._begin(worker, job)
             return
+        self.pool.limits.note_commit(worker.node_id)
         worker.committed += result.computed
         self._rows += result.computed
         self._failed += sum(result.failed.values())
@@ -207,30 +219,27 @@ class _ShardLoop:
                 worker.probe = worker.handle.progress.remote()
                 worker.probed_at = now
 
-    def _died(self, worker: PoolWorker, reason: str, *, unreachable: bool = False) -> None:
+    def _died(self, worker: PoolWorker, error: RayError | str) -> None:
         """Remove a dead, hung or unreachable worker and requeue its shards.
 
-        If its node is lost, the worker died because of the node. If it cannot be reached, that is
-        assumed once per shard. In all other cases its shards are isolated.
+        A shard is computed again as before if its worker died because of its node, and once each if
+        the worker cannot be reached or shared a node whose memory ran out. Otherwise it is
+        isolated.
         """
-        self._last_reason = _reason_in(reason)
-        self.pool.remove(worker, self._last_reason)
-        node_lost = worker.info is not None and worker.info.node_id not in alive_nodes()
-        crashed = False
+        death = explain_death(worker, error, self.pool.neighbours(worker))
+        self.pool.remove(worker, death.reason, shared_memory=death.cause == "shared memory")
         for job in worker.jobs.values():
             shard = job.task.shard if isinstance(job, IsolatedShard) else job.shard
-            self._unreachable[shard] += unreachable
-            if node_lost or (unreachable and self._unreachable[shard] == 1):
+            self._deaths[death.cause, shard] += 1
+            first = self._deaths[death.cause, shard] == 1
+            if death.cause == "node" or (death.cause == "unreachable" and first):
+                self._put_back(job)
+            elif isinstance(job, IsolatedShard):
+                self._continue_isolated(job, death)
+            elif death.cause == "shared memory" and first:
                 self._put_back(job)
             else:
-                crashed = True
-                self._isolate(job)
-        self._consecutive_crashes += crashed
-        if self._consecutive_crashes >= max(_MOST_CONSECUTIVE_CRASHES, 2 * self.pool.target):
-            raise RunFailedError(
-                f"{self._consecutive_crashes} workers in a row died before they completed a pair: "
-                f"{self._last_reason}"
-            )
+                self._isolated.append(IsolatedShard(replace(job, attempt=job.attempt + 1)))
 
     def _put_back(self, job: ShardJob) -> None:
         if isinstance(job, IsolatedShard):
@@ -239,22 +248,10 @@ class _ShardLoop:
         else:
             self._pending.appendleft(job)
 
-    def _isolate(self, job: ShardJob) -> None:
-        if isinstance(job, ShardTask):
-            self._isolated.append(IsolatedShard(replace(job, attempt=job.attempt + 1)))
-        elif job.worker_died(f"The worker died while it computed this pair: {self._last_reason}"):
-            self._isolated.append(job)
-        else:
+    def _continue_isolated(self, job: IsolatedShard, death: Death) -> None:
+        if not job.worker_died(death.reason, shared_memory=death.cause == "shared memory"):
             raise RunFailedError(
                 f"Shard {job.task.shard} cannot be committed: every worker that tries to dies "
-                f"({self._last_reason})"
+                f"({death.reason})"
             )
-
-
-def _reason_in(text: str) -> str:
-    """Return the line of a Ray error that states the reason, without terminal colours."""
-    plain = _COLOURS.sub("", text)
-    lines = [line.strip() for line in plain.splitlines() if line.strip()]
-    if not lines:
-        return "no reason given"
-    return lines[-1] if "creation task" in lines[0] else lines[0]
+        self._isolated.append(job)

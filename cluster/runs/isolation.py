@@ -31,6 +31,8 @@ class IsolatedShard:
     rows: dict[int, ObjectRef[Any]] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
     crashes: int = 0
+    alone: bool = False
+    """Whether the next step requires a worker that is alone on its node."""
     _running: Step = "list"
     _pair: int | None = None
 
@@ -58,25 +60,40 @@ class IsolatedShard:
         if self._running == "list":
             self.offsets = list(result)
         self.crashes = 0
+        self.alone = False
         self._pair = None
         return self._running == "commit"
 
-    def worker_died(self, reason: str) -> bool:
-        """Record that the worker died, and return whether to try again."""
-        self.crashes += 1
+    def worker_died(self, reason: str, *, shared_memory: bool = False) -> bool:
+        """Record that the worker died, and return whether to try again.
+
+        Args:
+            reason: Reason of the death.
+            shared_memory: Whether the memory of a node ran out that other workers shared. This is
+                not held against the pair, which is computed again by a worker that is alone on its
+                node.
+        """
         offset, self._pair = self._pair, None
+        if offset is not None:
+            del self.rows[offset]
+        if shared_memory:
+            self.alone = True
+            return True
+        self.crashes += 1
         if offset is None:
             return self.crashes < CRASHES_TO_GIVE_UP
-        del self.rows[offset]
         if self.crashes >= CRASHES_TO_BLAME:
-            self.failures[offset] = Failure("crash", "WorkerDied", reason)
-            self.crashes = 0
+            where = ", alone on its node" if self.alone else ""
+            message = f"The worker died while it computed this pair{where}: {reason}"
+            self.failures[offset] = Failure("crash", "WorkerDied", message)
+            self.crashes, self.alone = 0, False
         return True
 
     def restart(self) -> None:
         """Discard the rows, because the node that stored them is lost."""
         self.rows.clear()
         self.crashes = 0
+        self.alone = False
         self._pair = None
 
     def _remaining(self) -> list[int]:

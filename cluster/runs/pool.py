@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -11,13 +12,15 @@ import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
-from cluster.runs.actor import ACTOR_CLASS, WorkerInfo
+from cluster.runs.actor import ACTOR_CLASS, WorkerInfo, WorkerProgress
 from cluster.runs.isolation import IsolatedShard
+from cluster.runs.node_limits import NodeLimits
 from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardTask
 from cluster.session import (
     WORKER_ENVIRONMENT,
     ClusterOptions,
+    alive_nodes,
     describe_resources,
     use_gpu,
     worker_places,
@@ -38,6 +41,8 @@ class PoolWorker:
     handle: ActorHandle[Any]
     starting: ObjectRef[Any] | None
     last_progress_at: float
+    avoids: frozenset[str] = frozenset()
+    """Nodes on which the worker may not be placed."""
     info: WorkerInfo | None = None
     jobs: dict[ObjectRef[Any], ShardJob] = field(default_factory=dict)
     probe: ObjectRef[Any] | None = None
@@ -45,6 +50,13 @@ class PoolWorker:
     steps: int = 0
     pairs: int = 0
     committed: int = 0
+    shares_node: bool = False
+    """Whether other workers were on the node when the worker was last given something to do."""
+
+    @property
+    def node_id(self) -> str:
+        """The worker's node, or an empty string until the worker is ready."""
+        return self.info.node_id if self.info else ""
 
     @property
     def isolating(self) -> bool:
@@ -60,17 +72,19 @@ class PoolWorker:
         else:
             self.jobs[self.handle.process.remote(job)] = job
 
-    def note_progress(self, steps: int, pairs: int) -> None:
+    def note_progress(self, progress: WorkerProgress) -> None:
         """Process the reply to a progress probe."""
-        self.pairs = pairs
+        self.pairs = progress.pairs
         self.probe = None
-        if steps != self.steps:
-            self.steps = steps
+        if progress.steps != self.steps:
+            self.steps = progress.steps
             self.last_progress_at = time.monotonic()
 
 
 class WorkerPool:
     """The workers of a run: the requested number, or as many as the cluster has room for.
+
+    Nodes whose memory has run out get fewer workers for a while (see `NodeLimits`).
 
     Args:
         config: Settings of the workers.
@@ -80,7 +94,8 @@ class WorkerPool:
     def __init__(self, config: WorkerConfig, options: ClusterOptions) -> None:
         self.workers: list[PoolWorker] = []
         self.deaths = 0
-        self.target = 0
+        self.limits = NodeLimits()
+        self._target = 0
         self._options = options
         self._use_gpu = use_gpu(options.device)
         self._config = config.on_device("cuda" if self._use_gpu else "cpu")
@@ -93,6 +108,41 @@ class WorkerPool:
         """Return the workers that have loaded the method."""
         return [worker for worker in self.workers if worker.info]
 
+    def neighbours(self, worker: PoolWorker) -> list[PoolWorker]:
+        """Return the other workers on the worker's node, and those that may be starting there."""
+        node = worker.node_id
+        others = [other for other in self.workers if other is not worker]
+        return [w for w in others if (w.node_id == node if w.info else node not in w.avoids)]
+
+    def retire_surplus(self) -> None:
+        """Stop idle workers of nodes that have more workers than they may have now."""
+        counts = self._per_node()
+        for worker in self.ready():
+            if not worker.jobs and self.limits.surplus(worker.node_id, counts[worker.node_id]):
+                counts[worker.node_id] -= 1
+                self._retire(worker)
+
+    def assignable(self) -> list[PoolWorker]:
+        """Return the workers that may be given shards: none of a node that has too many workers."""
+        counts = self._per_node()
+        full = {node for node, count in counts.items() if self.limits.surplus(node, count)}
+        return [worker for worker in self.ready() if worker.node_id not in full]
+
+    def reserve_node(self) -> str:
+        """Limit the node with the fewest workers to one worker, and return it.
+
+        No further worker will start there. Returns an empty string if there are no workers.
+        """
+        counts = self._per_node()
+        if not counts:
+            return ""
+        node = min(counts, key=lambda node: (counts[node], node))
+        self.limits.set(node, counts[node], 1)
+        for worker in self.workers[:]:
+            if worker.starting and node not in worker.avoids:
+                self._retire(worker)
+        return node
+
     def spawn(self, jobs: int) -> None:
         """Spawn workers, but no more than there are jobs.
 
@@ -101,17 +151,16 @@ class WorkerPool:
         """
         now = time.monotonic()
         if now - self._target_at >= _RESOURCES_EVERY_S:
-            self.target = self._options.workers or worker_places(gpu=self._use_gpu)
+            self._target = self._options.workers or worker_places(gpu=self._use_gpu)
+            self.limits.keep(alive_nodes())
             self._target_at = now
-        while len(self.workers) < min(self.target, jobs) and now >= self._spawn_after:
-            resources = {"num_gpus": 1, "num_cpus": 1} if self._use_gpu else {"num_cpus": 1}
-            handle = ACTOR_CLASS.options(
-                scheduling_strategy="SPREAD",
-                runtime_env={"env_vars": WORKER_ENVIRONMENT},
-                **resources,
-            ).remote()
-            starting = handle.start.remote(self._config, self._weights)
-            self.workers.append(PoolWorker(handle, starting, now))
+        full = frozenset(self.limits.full(self._per_node()))
+        for worker in self.workers[:]:
+            if worker.starting and not worker.avoids <= full:  # it may wait for a place elsewhere
+                self._retire(worker)
+        wanted = min(max(1, self._target - self.limits.withheld), jobs)
+        while len(self.workers) < wanted and now >= self._spawn_after:
+            self._spawn_one(full)
         if self.ready():
             self._none_ready_since = now
         elif now - self._none_ready_since > self._options.start_timeout_s:
@@ -120,6 +169,18 @@ class WorkerPool:
                 f"requires {'1 GPU and ' if self._use_gpu else ''}1 CPU, and the cluster has "
                 f"{describe_resources()}"
             )
+
+    def _spawn_one(self, avoids: frozenset[str]) -> None:
+        resources: dict[str, Any] = {"num_cpus": 1, **({"num_gpus": 1} if self._use_gpu else {})}
+        if avoids:
+            resources["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoids))})"}
+        handle = ACTOR_CLASS.options(
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            **resources,
+        ).remote()
+        starting = handle.start.remote(self._config, self._weights)
+        self.workers.append(PoolWorker(handle, starting, time.monotonic(), avoids))
 
     def started(self, worker: PoolWorker, info: WorkerInfo) -> None:
         """Record that a worker is ready.
@@ -136,14 +197,20 @@ class WorkerPool:
         worker.last_progress_at = time.monotonic()
         self._start_deaths = 0
 
-    def remove(self, worker: PoolWorker, reason: str) -> None:
+    def remove(self, worker: PoolWorker, reason: str, *, shared_memory: bool) -> None:
         """Remove a worker that is dead, hung or unreachable; `spawn` replaces it.
+
+        Args:
+            worker: The worker.
+            reason: Reason of its death.
+            shared_memory: Whether the memory of its node ran out, so that it gets fewer workers.
 
         Raises:
             RunFailedError: Workers keep dying before they are ready.
         """
-        self.workers.remove(worker)
-        ray.kill(worker.handle, no_restart=True)
+        if shared_memory:
+            self.limits.halve(worker.node_id, self._per_node()[worker.node_id])
+        self._retire(worker)
         self.deaths += 1
         if worker.info is None:
             self._start_deaths += 1
@@ -154,6 +221,13 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Stop all workers."""
-        for worker in self.workers:
-            ray.kill(worker.handle, no_restart=True)
-        self.workers.clear()
+        for worker in self.workers[:]:
+            self._retire(worker)
+
+    def _retire(self, worker: PoolWorker) -> None:
+        self.workers.remove(worker)
+        ray.kill(worker.handle, no_restart=True)
+
+    def _per_node(self) -> Counter[str]:
+        """Return the number of workers of each node that has any."""
+        return Counter(worker.node_id for worker in self.ready())

@@ -2,6 +2,7 @@ from .connection import WORKER_ENVIRONMENT as WORKER_ENVIRONMENT
 from .connection import ClusterOptions as ClusterOptions
 from .connection import ray_session as ray_session
 from .connection import usable_cpus as usable_cpus
+from .memory import count_memory_kills as count_memory_kills
 from .remote import actor_class as actor_class
 from .remote import remote_function as remote_function
 from .resources import alive_nodes as alive_nodes

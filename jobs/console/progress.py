@@ -49,6 +49,8 @@ def _counts(snapshot: Snapshot, rate: float) -> str:
         parts.append(f"{snapshot.waiting} starting")
     if snapshot.deaths:
         parts.append(f"{snapshot.deaths} died")
+    if snapshot.withheld:
+        parts.append(f"{snapshot.withheld} withheld because memory ran out")
     return ", ".join(parts)
 
 

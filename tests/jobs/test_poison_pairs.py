@@ -7,10 +7,20 @@ from typing import Any
 import psutil
 import pytest
 from support.cli import call_cli, run_cli
-from support.collections import FinishedRun, read_rows, run_command, stable, write_pairs
+from support.collections import (
+    FinishedRun,
+    read_rows,
+    run_command,
+    run_options,
+    stable,
+    write_pairs,
+)
 from support.environment import POISON
 
+import irfuse
+from cluster.runs.driver import Snapshot
 from cluster.storage.store import Store
+from jobs.progress import SilentProgress
 
 PAIRS = 18
 WAIT_S = 280.0
@@ -20,7 +30,7 @@ SPARE_BYTES = 4 * 1024**3
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return write_pairs(tmp_path_factory.mktemp("collection"), PAIRS)
+    return write_pairs(tmp_path_factory.mktemp("collection") / "in", PAIRS)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +51,15 @@ def poisoned(collection: Store, tmp_path: Path) -> Store:
     for entry in collection.entries():
         copy.write(entry.key, collection.read(entry.key))
     return copy
+
+
+class Deaths(SilentProgress):
+    """Notes how many workers have died."""
+
+    count = 0
+
+    def update(self, snapshot: Snapshot) -> None:
+        self.count = snapshot.deaths
 
 
 def command(collection: Store, out: Path) -> list[str]:
@@ -78,6 +97,42 @@ def test_a_pair_that_crashes_its_worker_is_isolated(
     failed = failed_rows(tmp_path / "out", collection, copy, stable(read_rows(small.out)))
     assert {number: row["error_stage"] for number, row in failed.items()} == {4: "crash"}
     assert "worker died while it computed this pair" in failed[4]["error_message"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killer_pairs_in_a_row_do_not_end_the_run(
+    collection: Store,
+    poisoned: Store,
+    undisturbed: list[dict[str, Any]],
+    ray_address: str,
+    tmp_path: Path,
+) -> None:
+    killers = range(PAIRS - 6, PAIRS)  # a whole shard, the last that is left
+    for number in killers:
+        poison(poisoned, number, b"kill")
+    arguments = command(poisoned, tmp_path / "out")
+    result = call_cli(*arguments, "--address", ray_address, "--workers", "1")
+    assert result.returncode == 0, result.stderr
+    failed = failed_rows(tmp_path / "out", collection, poisoned, undisturbed)
+    assert {n: row["error_stage"] for n, row in failed.items()} == dict.fromkeys(killers, "crash")
+
+
+@pytest.mark.slow
+def test_pairs_that_fit_into_memory_one_at_a_time_are_not_blamed(
+    collection: Store,
+    poisoned: Store,
+    undisturbed: list[dict[str, Any]],
+    ray_address: str,
+    tmp_path: Path,
+) -> None:
+    for number in range(PAIRS):
+        poison(poisoned, number, b"crowd")
+    deaths = Deaths()
+    out = tmp_path / "out"
+    irfuse.run(run_options(poisoned.url, out, address=ray_address, workers=4, shard_size=3), deaths)
+    assert not failed_rows(out, collection, poisoned, undisturbed)
+    assert deaths.count > 0
 
 
 @pytest.mark.slow

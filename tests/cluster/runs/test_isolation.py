@@ -67,8 +67,11 @@ def test_a_pair_that_kills_again_is_blamed_and_its_neighbours_are_kept() -> None
     shard.step_done(2)
     assert shard.step == "commit"
     assert list(shard.rows) == [0, 2]
-    assert {o: f.message for o, f in shard.failures.items()} == {1: "out of memory"}
+    assert list(shard.failures) == [1]
     assert shard.failures[1].stage == "crash"
+    assert shard.failures[1].message == (
+        "The worker died while it computed this pair: out of memory"
+    )
 
 
 def test_a_commit_that_keeps_killing_is_given_up() -> None:
@@ -92,3 +95,35 @@ def test_a_lost_node_discards_the_rows_but_not_the_known_failures() -> None:
     assert list(shard.failures) == [0]
     shard.start_step(worker)
     assert worker.calls[-1] == ("process_pair", 1)
+
+
+def test_a_pair_is_not_blamed_for_memory_that_others_share_and_is_computed_again_alone() -> None:
+    shard, worker = started([0, 1])
+    for _ in range(5):
+        shard.start_step(worker)
+        assert shard.worker_died("out of memory", shared_memory=True)
+        assert shard.alone
+    assert not shard.failures
+    shard.start_step(worker)
+    assert worker.calls[-1] == ("process_pair", 0)
+    shard.step_done(0)
+    assert not shard.alone
+
+
+def test_a_pair_that_dies_alone_on_its_node_is_blamed() -> None:
+    shard, worker = started([0, 1])
+    shard.start_step(worker)
+    shard.worker_died("out of memory", shared_memory=True)
+    for _ in range(CRASHES_TO_BLAME):
+        assert shard.alone
+        shard.start_step(worker)
+        assert shard.worker_died("out of memory")
+    assert "alone on its node" in shard.failures[0].message
+    assert not shard.alone
+
+
+def test_a_commit_is_not_given_up_because_of_memory_that_others_share() -> None:
+    shard, worker = started([])
+    for _ in range(CRASHES_TO_GIVE_UP):
+        shard.start_step(worker)
+        assert shard.worker_died("out of memory", shared_memory=True)
