@@ -183,6 +183,40 @@ class JobOptions(RayOptions):
         return replace(super().cluster(), pair_timeout_s=self.pair_timeout)
 
 
+class FuseOptions(LocationOptions):
+    """Fuse one pair, the infrared image IR and the visible image VIS, without Ray.
+
+    `irfuse run` fuses whole collections.
+    """
+
+    ir: str
+    """Infrared image (path or URL)."""
+    vis: str
+    """Visible image of the same size."""
+    output: Annotated[str, Parameter(name=("--output", "-o"))]
+    """Fused image to write, ending in .png or .tif."""
+    method: str = "densefuse"
+    """Fusion method; `irfuse methods` lists them."""
+    params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
+    """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods NAME` describes
+    them."""
+    weights: str | Path | None = None
+    """Weight file (path or URL), the name of torchvision weights, or random:SEED for untrained
+    weights; by default those that the method uses in `irfuse run`."""
+    device: Device = "auto"
+    """Device to compute on; `auto` uses a GPU if there is one."""
+    show_scores: Annotated[bool, Parameter(negative=())] = False
+    """Score the fused image and print the scores."""
+    metrics: Names | None = None
+    """Names of the metrics or presets to print, separated by commas; implies --show-scores."""
+    overwrite: Annotated[bool, Parameter(negative=())] = False
+    """Replace the fused image if it exists."""
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
+    """Largest accepted image in pixels, width times height."""
+    json_output: Json = False
+    """Print JSON instead of text."""
+
+
 class RunOptions(JobOptions):
     """Fuse and score every pair of SOURCE with a method.
 

@@ -7,12 +7,14 @@ from fusion_core.errors import NotFoundError, WeightsError
 from fusion_core.methods import find_weights
 from fusion_core.networks import Weights
 from fusion_core.parameters import MethodParameters
-from jobs.options import ReconstructOptions, RunOptions
+from jobs.options import FuseOptions, ReconstructOptions, RunOptions
 from jobs.progress import Progress
 
 
 def find_stored_weights(
-    options: RunOptions | ReconstructOptions, parameters: MethodParameters, progress: Progress
+    options: RunOptions | FuseOptions | ReconstructOptions,
+    parameters: MethodParameters,
+    progress: Progress,
 ) -> Weights | None:
     """Find weights like `fusion_core.methods.find_weights`, with files on any store.
 

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
 
-import aiohttp
 import stamina
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
-from botocore.parsers import ResponseParserError
 from fsspec.exceptions import FSTimeoutError
-from s3fs.utils import FileExpired
 
 T = TypeVar("T")
 
@@ -37,18 +25,33 @@ _TRANSIENT_ERRNOS = frozenset(
     )
     if hasattr(errno, name)
 )  # fmt: skip
-_TRANSIENT_ERRORS = (
-    HTTPClientError,
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    EndpointConnectionError,  # also raised when a connection breaks while a request is sent
-    ResponseParserError,
+_BOTOCORE, _AIOHTTP = "botocore.exceptions", "aiohttp"
+_TRANSIENT_OF_BOTOCORE = (
+    "HTTPClientError",
+    "ConnectionClosedError",
+    "ConnectTimeoutError",
+    "EndpointConnectionError",  # also raised when a connection breaks while a request is sent
 )
 _TRANSIENT_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-CREDENTIAL_ERRORS = (NoCredentialsError, PartialCredentialsError)
-"""Errors that stores raise when no credentials are available."""
-STORE_ERRORS = (OSError, FSTimeoutError, BotoCoreError, ClientError, aiohttp.ClientError)
-"""All errors that stores raise."""
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """Return all errors that stores raise."""
+    botocore = _classes(_BOTOCORE, "BotoCoreError", "ClientError")
+    return (OSError, FSTimeoutError, *botocore, *_classes(_AIOHTTP, "ClientError"))
+
+
+def _classes(module: str, *names: str) -> tuple[type[Exception], ...]:
+    """Return errors of a library, none if nothing has imported it and could have raised them.
+
+    The libraries of object stores take a second to import, which local files do not need.
+    """
+    found = sys.modules.get(module)
+    return () if found is None else tuple(getattr(found, name) for name in names)
+
+
+def _credential_errors() -> tuple[type[Exception], ...]:
+    return _classes(_BOTOCORE, "NoCredentialsError", "PartialCredentialsError")
 
 
 def with_retries(action: Callable[[], T]) -> T:
@@ -67,26 +70,34 @@ def with_retries(action: Callable[[], T]) -> T:
 
 def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed when it is retried."""
-    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, FileExpired)):
+    expired = _classes("s3fs.utils", "FileExpired")
+    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, *expired)):
         return False
-    if isinstance(error, aiohttp.ClientResponseError):
-        return (
-            error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status in _TRANSIENT_STATUSES
-        )
-    if isinstance(error, (ConnectionError, TimeoutError, FSTimeoutError, aiohttp.ClientError)):
+    if (status := _response_status(error)) is not None:
+        return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRANSIENT_STATUSES
+    timeouts = (ConnectionError, TimeoutError, FSTimeoutError)
+    if isinstance(error, (*timeouts, *_classes(_AIOHTTP, "ClientError"))):
         return True
-    if isinstance(error, CREDENTIAL_ERRORS):
+    if isinstance(error, _credential_errors()):
         return False
-    if isinstance(error, _TRANSIENT_ERRORS):
+    transient = _classes(_BOTOCORE, *_TRANSIENT_OF_BOTOCORE)
+    if isinstance(error, (*transient, *_classes("botocore.parsers", "ResponseParserError"))):
         return True
     return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
 
 
 def is_access_denied(error: Exception) -> bool:
     """Whether a store denied access, for lack of credentials or permissions."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    return isinstance(error, (PermissionError, *CREDENTIAL_ERRORS))
+    if (status := _response_status(error)) is not None:
+        return status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    return isinstance(error, (PermissionError, *_credential_errors()))
+
+
+def _response_status(error: Exception) -> int | None:
+    """Return the status of a web server's response, None for other errors."""
+    if isinstance(error, _classes(_AIOHTTP, "ClientResponseError")):
+        return int(error.status)  # type: ignore[attr-defined]
+    return None
 
 
 def reason_of(error: BaseException) -> str:

@@ -40,10 +40,10 @@ from cluster.storage.publishing import (
 )
 from cluster.storage.ranges import RangeReader
 from cluster.storage.retries import (
-    STORE_ERRORS,
     is_access_denied,
     is_transient,
     reason_of,
+    store_errors,
     with_retries,
 )
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
@@ -353,7 +353,7 @@ class Store:
             return with_retries(action)
         except (FileExistsError, ReplacedError):
             raise
-        except STORE_ERRORS as error:
+        except store_errors() as error:
             raise self._explain(verb, key, error) from error
 
     def _explain(self, verb: str, key: str, error: Exception) -> StorageError:

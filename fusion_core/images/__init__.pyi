@@ -5,4 +5,5 @@ from .decoding import Pixels as Pixels
 from .decoding import decode_four_channel as decode_four_channel
 from .decoding import decode_image as decode_image
 from .encoding import encode_png as encode_png
+from .encoding import image_encoder as image_encoder
 from .synthetic import synthetic_pair as synthetic_pair

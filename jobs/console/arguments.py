@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar, get_origin
 
 from cyclopts import Parameter
@@ -14,7 +14,7 @@ Options = TypeVar("Options", bound=BaseModel)
 
 
 def command_of(
-    model: type[Options], call: Callable[[Options], None], *, positional: str
+    model: type[Options], call: Callable[[Options], None], *, positional: Sequence[str]
 ) -> Callable[..., None]:
     """Return a command whose arguments are the fields of an options model.
 
@@ -22,7 +22,7 @@ def command_of(
         model: The options; its docstring is the help of the command, and the docstrings of its
             fields are the help of the arguments.
         call: Called with the options.
-        positional: The field that is a positional argument.
+        positional: The fields that are positional arguments, in their order.
     """
 
     def command(given: Any) -> None:  # noqa: ANN401
@@ -37,8 +37,8 @@ def command_of(
     return command
 
 
-def _with_arguments(model: type[BaseModel], positional: str) -> type[BaseModel]:
-    """Return the model for the command line: strings for mappings, one positional field."""
+def _with_arguments(model: type[BaseModel], positional: Sequence[str]) -> type[BaseModel]:
+    """Return the model for the command line: strings for mappings, and positional fields."""
     texts: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         if get_origin(info.annotation) is dict:
@@ -52,10 +52,10 @@ def _with_arguments(model: type[BaseModel], positional: str) -> type[BaseModel]:
     arguments: type[BaseModel] = create_model(model.__name__, __base__=model, **texts)
     fields = arguments.model_fields
     for name, info in fields.items():
-        info.kw_only = name != positional
-    # The fields in the order of the help; a positional argument must come first.
+        info.kw_only = name not in positional
+    # The fields in the order of the help; positional arguments must come first.
     ordered = sorted(
-        fields.items(), key=lambda item: (item[0] != positional, not item[1].is_required())
+        fields.items(), key=lambda item: (item[0] not in positional, not item[1].is_required())
     )
     fields.clear()
     fields.update(ordered)

@@ -20,6 +20,7 @@ from jobs.bench.commands import bench
 from jobs.console.arguments import command_of
 from jobs.options import (
     DemoOptions,
+    FuseOptions,
     MethodsOptions,
     MetricsOptions,
     PairsOptions,
@@ -44,11 +45,12 @@ class Command:
     printer: str
     """Module of `jobs.console` and function, which takes a console, the result and the options."""
     positional: str
-    """The option that is a positional argument."""
+    """The options that are positional arguments, separated by spaces."""
     shows_progress: bool = True
 
 
 COMMANDS: dict[str, Command] = {
+    "fuse": Command(FuseOptions, "jobs.fuse:fuse_pair", "pictures:print_fused", "ir vis"),
     "demo": Command(DemoOptions, "jobs.demo:demo", "tables:print_demo", "folder"),
     "pairs": Command(PairsOptions, "jobs.pairs:pairs", "tables:print_pairs", "source"),
     "run": Command(RunOptions, "jobs.run:run", "tables:print_run", "source"),
@@ -86,7 +88,8 @@ def build_app() -> App:
     )
     for name, command in COMMANDS.items():
         app.command(
-            command_of(command.options, _caller(command), positional=command.positional), name=name
+            command_of(command.options, _caller(command), positional=command.positional.split()),
+            name=name,
         )
     app.command(bench)
     return app

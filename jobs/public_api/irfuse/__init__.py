@@ -2,7 +2,7 @@
 
 The functions for one pair take arrays and return arrays:
 
-* `fuse` fuses a pair, `score` scores a fused image against its sources.
+* `fuse` fuses a pair, `score` scores a fused image against its sources; `fuse_pair` fuses files.
 
 Each job takes one options model and returns one result. Jobs run on Ray and write their results to
 a folder or object store:

@@ -4,6 +4,9 @@ from fusion_core.errors import IrfuseError as IrfuseError
 from fusion_core.methods import list_methods as list_methods
 from fusion_core.metrics import list_metrics as list_metrics
 from jobs.execution import RunResult as RunResult
+from jobs.fuse import FusedPair as FusedPair
+from jobs.fuse import fuse_pair as fuse_pair
+from jobs.options import FuseOptions as FuseOptions
 from jobs.options import PairsOptions as PairsOptions
 from jobs.options import ReconstructOptions as ReconstructOptions
 from jobs.options import RunOptions as RunOptions

@@ -1,0 +1,32 @@
+"""What is printed about pictures: a fused pair, and sheets of pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from jobs.console.layout import print_list, print_text
+
+if TYPE_CHECKING:
+    from jobs.fuse import FusedPair
+    from jobs.options import FuseOptions
+
+
+def print_fused(console: Console, result: FusedPair, options: FuseOptions) -> None:
+    """Print where the fused image is, and its scores if they were requested."""
+    if options.json_output:
+        print(result.model_dump_json(indent=2))
+        return
+    mark = " [untrained]" if result.trained is False else ""
+    print_text(
+        console,
+        f"Fused {result.width}x{result.height} pixels with {result.method}{mark} in "
+        f"{result.seconds:.2f} s: {result.output}",
+    )
+    if result.scores:
+        rows = (
+            (name, "–" if value is None else f"{value:.5g}")
+            for name, value in result.scores.items()
+        )
+        print_list(console, ("metric", "value"), rows, right="value")

@@ -1,0 +1,152 @@
+"""Fuse one pair of image files, without Ray."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from cluster.storage import Reader, Store, redact
+from fusion_core import score
+from fusion_core.errors import InvalidValueError, IrfuseError, StorageError
+from fusion_core.images import (
+    Pixels,
+    decode_four_channel,
+    decode_image,
+    image_encoder,
+    to_eight_bit,
+)
+from fusion_core.methods import build_method, check_registered, fuse_images, get_method
+from fusion_core.metrics import select_metrics
+from jobs.options import FuseOptions
+from jobs.progress import Progress, SilentProgress
+from jobs.weights import find_stored_weights
+
+
+class FusedPair(BaseModel):
+    """Result of `irfuse fuse`."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    output: str
+    """Location of the fused image."""
+    method: str
+    """Method that fused it."""
+    trained: bool | None
+    """False for random weights; None for a method without weights."""
+    width: int
+    """Width in pixels."""
+    height: int
+    """Height in pixels."""
+    seconds: float
+    """Time that fusing took, without loading and scoring."""
+    scores: dict[str, float | None] | None
+    """Metric name to value, None where undefined; None if scores were not requested."""
+
+
+def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPair:
+    """Fuse one pair of image files.
+
+    Args:
+        options: Options of the job.
+        progress: Receives messages; silent by default.
+
+    Raises:
+        InvalidValueError: The method, a parameter, a metric or the ending of the output is unknown,
+            the output exists, or a source is a folder.
+        ImageDecodeError: A source is not a readable image.
+        PairMismatchError: The sources differ in size.
+        WeightsError: The weights are missing, damaged or of another network.
+        StorageError: A location cannot be read or written.
+    """
+    progress = progress or SilentProgress()
+    encode = image_encoder(options.output)
+    parameters = get_method(options.method).parameters.parse(options.params)
+    scored = options.show_scores or options.metrics is not None
+    metrics = select_metrics(options.metrics) if scored else []
+    out, name = options.file(options.output)
+    _check_output(options, out, name)
+    ir, vis = (to_eight_bit(image, parameters.sixteen_bit) for image in _read_sources(options))
+    check_registered(ir, vis)
+    weights = find_stored_weights(options, parameters, progress)
+    device = _device(options)
+    progress.message(f"Fusing with {options.method}")
+    fuse_batch = build_method(options.method, parameters, weights, device)
+    started = time.perf_counter()
+    fused = fuse_images(fuse_batch, [ir], [vis], parameters, device)[0]
+    seconds = time.perf_counter() - started
+    _write(options, out, name, encode(fused))
+    scores = None
+    if scored:
+        progress.message("Scoring; the metrics are compiled once per machine")
+        scores = score(ir, vis, fused, metrics=metrics, device=device)
+    return FusedPair(
+        output=out.uri(name),
+        method=options.method,
+        trained=None if weights is None else weights.trained,
+        width=fused.shape[1],
+        height=fused.shape[0],
+        seconds=seconds,
+        scores=scores,
+    )
+
+
+def _check_output(options: FuseOptions, out: Store, name: str) -> None:
+    if options.output in (options.ir, options.vis):
+        raise InvalidValueError("The output is one of the sources; give it another name")
+    if not options.overwrite and out.exists(name):
+        raise InvalidValueError(f"{redact(out.uri(name))} exists; --overwrite replaces it")
+
+
+def _write(options: FuseOptions, out: Store, name: str, data: bytes) -> None:
+    if options.overwrite:
+        out.write(name, data)
+    elif not out.create(name, data):
+        raise InvalidValueError(
+            f"{redact(out.uri(name))} was created meanwhile; --overwrite replaces it"
+        )
+
+
+def _read_sources(options: FuseOptions) -> Sequence[Pixels]:
+    """Read both sources; one file with four channels may hold both."""
+    if options.ir == options.vis:
+        return decode_four_channel(_read(options, options.ir), max_pixels=options.max_pixels)
+    sources = {"infrared": options.ir, "visible": options.vis}
+    data = {name: _read(options, location) for name, location in sources.items()}
+    return [_decode(name, content, options.max_pixels) for name, content in data.items()]
+
+
+def _read(options: FuseOptions, location: str) -> bytes:
+    try:
+        return Reader(options.storage_options).read(location)
+    except StorageError:
+        if not _is_folder(options, location):
+            raise
+    raise InvalidValueError(
+        f"{redact(location)} is a folder; `irfuse run SOURCE --out OUT` fuses collections, where "
+        "SOURCE is the folder that contains the infrared and the visible folder"
+    )
+
+
+def _is_folder(options: FuseOptions, location: str) -> bool:
+    try:
+        store = options.store(location)
+        return os.path.isdir(store.path("")) if store.is_local else bool(store.entries())
+    except StorageError:
+        return False
+
+
+def _decode(name: str, data: bytes, max_pixels: int) -> Pixels:
+    try:
+        return decode_image(data, max_pixels=max_pixels)
+    except IrfuseError as error:
+        raise type(error)(f"{name} image: {error}") from None
+
+
+def _device(options: FuseOptions) -> str:
+    if options.device != "auto":
+        return options.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
