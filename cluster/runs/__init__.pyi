@@ -1,4 +1,5 @@
 from .actor import FusionWorker as FusionWorker
+from .config import WorkerConfig as WorkerConfig
 from .driver import Snapshot as Snapshot
 from .driver import run_shards as run_shards
 from .ledger import Ledger as Ledger
@@ -24,6 +25,5 @@ from .shards import DamagedShardError as DamagedShardError
 from .shards import ShardContent as ShardContent
 from .shards import describe_damages as describe_damages
 from .stages import PairStages as PairStages
-from .stages import WorkerConfig as WorkerConfig
 from .worker import ShardReport as ShardReport
 from .worker import ShardTask as ShardTask

@@ -14,7 +14,8 @@ import ray
 import torch
 from ray.util.metrics import Counter
 
-from cluster.runs.stages import Records, WorkerConfig
+from cluster.runs.config import WorkerConfig
+from cluster.runs.stages import Records
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
 from cluster.session import actor_class, count_memory_kills

@@ -16,10 +16,10 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
+from cluster.runs.config import WorkerConfig
 from cluster.runs.deaths import Cause, Death, explain_death
 from cluster.runs.isolation import IsolatedShard
 from cluster.runs.pool import PoolWorker, ShardJob, WorkerPool
-from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardReport, ShardTask
 from cluster.session import ClusterOptions
 from cluster.storage import redact_text

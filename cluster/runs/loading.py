@@ -2,60 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import Origin
 from cluster.runs.steps import PairState, Steps
 from cluster.storage import Reader
 from fusion_core.errors import IrfuseError
-from fusion_core.images import Pixels, decode_four_channel, decode_image, to_eight_bit
+from fusion_core.images import (
+    Pixels,
+    count_pixels,
+    decode_four_channel,
+    decode_image,
+    to_eight_bit,
+)
 from fusion_core.methods import check_registered
 
 _WORDS = {"ir": "infrared", "vis": "visible", "fused": "fused"}
+_MOST_PAIRS = 16
+"""Pairs of a window."""
+_FIRST_PAIRS = 2
+"""Pairs that a worker reads at first, when it does not know how large they are."""
+_WINDOW_PIXELS = {"cpu": 16 * 1024 * 1024, "cuda": 64 * 1024 * 1024}
+"""Pixels of a window, unless a single pair has more. A GPU computes so fast that several images
+must be decoded at the same time."""
+_BYTES_PER_PIXEL = 4
+"""Bytes of files per pixel of a window that are read ahead, unless a single pair has more."""
 
 
 class PairLoader:
-    """Reads, decodes and checks the images of pairs.
+    """Reads, decodes and checks the images of pairs, in windows of bounded size.
 
     Args:
-        origin: Origin of the fused images, which are loaded if they are existing files.
-        max_pixels: Largest accepted image.
-        storage_options: Options of the stores of the images.
+        config: Settings of the worker.
         steps: Runs and counts the steps.
+        io: Threads that read and decode.
     """
 
-    def __init__(
-        self, origin: Origin, max_pixels: int, storage_options: Mapping[str, Any], steps: Steps
-    ) -> None:
-        self._origin = origin
-        self._max_pixels = max_pixels
-        self._reader = Reader(storage_options)
+    def __init__(self, config: WorkerConfig, steps: Steps, io: ThreadPoolExecutor) -> None:
+        self._origin: Origin = config.record.origin
+        self._max_pixels = config.record.max_pixels
+        self._reader = Reader(config.out.storage_options)
         self._steps = steps
+        self._io = io
+        self._window_pixels = _WINDOW_PIXELS[config.device]
+        self._pairs_ahead = _FIRST_PAIRS
 
-    def load(self, state: PairState) -> PairState:
-        """Read, decode and check one pair, and its fused image if that is an existing file."""
+    def windows(self, states: Sequence[PairState]) -> Iterator[list[PairState]]:
+        """Load pairs, as many at once as the memory for a window holds.
+
+        A pair that cannot be loaded has a failure and no images. The images of a window must be
+        released before the next one is requested.
+        """
+        waiting = list(states)
+        while waiting:
+            ahead, waiting = waiting[: self._pairs_ahead], waiting[self._pairs_ahead :]
+            list(self._io.map(self._fetch, ahead))
+            self._adapt(ahead)
+            for window in self._split(ahead):
+                list(self._io.map(self._prepare, window))
+                yield window
+
+    def _adapt(self, states: Sequence[PairState]) -> None:
+        """Read as many pairs at once as fit, if all are as large as the largest of the last ones.
+
+        The number at most doubles, because the first pairs may be the smallest.
+        """
+        largest = max(sum(map(len, (state.files or {}).values())) for state in states)
+        fitting = self._window_pixels * _BYTES_PER_PIXEL // max(1, largest)
+        self._pairs_ahead = max(1, min(_MOST_PAIRS, fitting, 2 * self._pairs_ahead))
+
+    def _split(self, states: Sequence[PairState]) -> Iterator[list[PairState]]:
+        """Split pairs into windows by the sizes that the headers of their images state."""
+        window: list[PairState] = []
+        pixels = 0
+        for state in states:
+            if window and pixels + state.pixels > self._window_pixels:
+                yield window
+                window, pixels = [], 0
+            window.append(state)
+            pixels += state.pixels
+        yield window
+
+    def _fetch(self, state: PairState) -> None:
+        """Read the images of one pair, and its fused image if that is an existing file."""
         uris = {"ir": state.row.ir_uri, "vis": state.row.vis_uri}
         if self._origin.reads_fused:
             uris["fused"] = state.row.fused_uri
         data = self._steps.run([state], "read", lambda: self._read(uris))
-        if data is None:
-            return state
+        if data is not None:
+            state.files = data
+            state.pixels = self._steps.run([state], "decode", lambda: _most_pixels(data)) or 0
+
+    def _prepare(self, state: PairState) -> None:
+        """Decode and check the images of one pair, and release their files."""
+        data, state.files = state.files, None
+        if data is None or state.failure is not None:
+            return
         images = self._steps.run([state], "decode", lambda: self._decode(data))
         if images is None:
-            return state
+            return
         state.size = images[0].shape[1], images[0].shape[0]
         if self._steps.run([state], "check", lambda: _check_sizes(images)) is None:
-            return state
+            return
         convert = self._to_eight_bit
         eight_bit = self._steps.run([state], "decode", lambda: [convert(i) for i in images])
         if eight_bit is not None:
             state.ir, state.vis = eight_bit[:2]
             state.fused = eight_bit[2] if len(eight_bit) > 2 else None
-        return state
 
     def _read(self, uris: Mapping[str, str]) -> dict[str, bytes]:
         for name, uri in uris.items():
@@ -83,6 +141,10 @@ class PairLoader:
 
     def _to_eight_bit(self, image: Pixels) -> NDArray[np.uint8]:
         return to_eight_bit(image, self._origin.sixteen_bit)
+
+
+def _most_pixels(data: Mapping[str, bytes]) -> int:
+    return max(count_pixels(file) for file in data.values())
 
 
 def _check_sizes(images: Sequence[Pixels]) -> bool:

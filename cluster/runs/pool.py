@@ -13,9 +13,9 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 
 from cluster.runs.actor import ACTOR_CLASS, WorkerInfo, WorkerProgress
+from cluster.runs.config import WorkerConfig
 from cluster.runs.isolation import IsolatedShard
 from cluster.runs.node_limits import NodeLimits
-from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardTask
 from cluster.session import (
     WORKER_ENVIRONMENT,

@@ -6,21 +6,19 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cluster.collections import PairRow
+from cluster.runs.config import WorkerConfig
 from cluster.runs.loading import PairLoader
 from cluster.runs.origins import FusedCell, Fuser, Origin
-from cluster.runs.record import RunRecord
 from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
 from cluster.runs.steps import Failure, PairState, Steps
-from cluster.storage import Store, redact
+from cluster.storage import redact
 from fusion_core.metrics import Scores, prepare_metrics, score_images
-from fusion_core.networks import Weights
 
 T = TypeVar("T")
 
@@ -28,21 +26,6 @@ _GPU_BATCH_PIXELS = 8 * 1024 * 1024
 _LEAST_PIXELS = 256 * 256
 """Minimum size that a pair counts as, because of the memory of its joint histogram."""
 _IO_THREADS = 8
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """Settings of a worker: the record of the run, and those that are not part of it."""
-
-    record: RunRecord
-    out: Store
-    """Output location of the run; sources are read with the same storage options."""
-    weights: Weights | None = None
-    device: Literal["cpu", "cuda"] = "cpu"
-
-    def on_device(self, device: Literal["cpu", "cuda"]) -> WorkerConfig:
-        """Return the settings for workers on a device, without the weights, which are sent once."""
-        return replace(self, device=device, weights=None)
 
 
 Records = dict[int, dict[str, Any]]
@@ -60,10 +43,8 @@ class PairStages:
         self._origin: Origin = config.record.origin
         self._device = config.device
         self.steps = Steps()
-        self._loader = PairLoader(
-            self._origin, config.record.max_pixels, config.out.storage_options, self.steps
-        )
         self._io = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="irfuse-io")
+        self._loader = PairLoader(config, self.steps, self._io)
         self._compute = threading.Lock()
         self._node = socket.gethostname()
         self.pairs_done = 0
@@ -80,17 +61,19 @@ class PairStages:
         Returns:
             Mapping from offset to the columns of the row.
         """
-        pairs = [PairState(offset, row) for offset, row in rows.items()]
-        states = list(self._io.map(self._loader.load, pairs))
-        with self._compute:
-            for batch in self._batches(states):
-                if self._fuser is not None:
-                    self._fuse(batch, self._fuser)
-                self._score([state for state in batch if state.failure is None])
-                self.pairs_done += len(batch)
-        self.pairs_done += sum(1 for state in states if state.ir is None)
-        list(self._io.map(self._encode, states))
-        return {state.offset: self._to_record(state, attempts[state.offset]) for state in states}
+        records: Records = {}
+        for states in self._loader.windows([PairState(o, row) for o, row in rows.items()]):
+            with self._compute:
+                for batch in self._batches(states):
+                    if self._fuser is not None:
+                        self._fuse(batch, self._fuser)
+                    self._score([state for state in batch if state.failure is None])
+                    self.pairs_done += len(batch)
+            self.pairs_done += sum(1 for state in states if state.ir is None)
+            list(self._io.map(self._encode, states))
+            for state in states:
+                records[state.offset] = self._to_record(state, attempts[state.offset])
+        return records
 
     def failed_record(self, row: PairRow, failure: Failure, attempt: int) -> dict[str, Any]:
         """Return the row of a pair that crashed its workers."""

@@ -40,6 +40,10 @@ class PairState:
 
     offset: int
     row: PairRow
+    files: dict[str, bytes] | None = None
+    """The bytes of the images, until they are decoded."""
+    pixels: int = 0
+    """Pixels of the largest image, as its header states them."""
     ir: NDArray[np.uint8] | None = None
     vis: NDArray[np.uint8] | None = None
     fused: NDArray[np.uint8] | None = None

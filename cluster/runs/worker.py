@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cluster.collections import PairRow
+from cluster.runs.config import WorkerConfig
 from cluster.runs.shards import DamagedShardError, Row, ShardContent, Shards
-from cluster.runs.stages import PairStages, Records, WorkerConfig
+from cluster.runs.stages import PairStages, Records
 from cluster.runs.steps import Failure
 from fusion_core.errors import NotFoundError
-
-WINDOW_PAIRS = 16
-"""Number of pairs of a shard that are processed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,8 @@ class ShardProcessor:
         rows, found = self._rows(task.shard), self._found(task)
         committed = dict(enumerate(found.to_rows())) if found else {}
         offsets = _to_compute(rows, committed)
-        computed: Records = {}
-        for first in range(0, len(offsets), WINDOW_PAIRS):
-            window = {o: rows[o] for o in offsets[first : first + WINDOW_PAIRS]}
-            attempts = {o: _attempt(task, committed, o) for o in window}
-            computed.update(self._stages.compute(window, attempts))
+        attempts = {offset: _attempt(task, committed, offset) for offset in offsets}
+        computed = self._stages.compute({offset: rows[offset] for offset in offsets}, attempts)
         return self._commit(task, computed, found, started)
 
     def offsets(self, task: ShardTask) -> list[int]:

@@ -87,6 +87,24 @@ def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) ->
     return np.ascontiguousarray(image[..., 3]), np.ascontiguousarray(image[..., :3])
 
 
+def count_pixels(data: bytes) -> int:
+    """Return width times height as the header of an image file states, or 0 if none can be read.
+
+    >>> from fusion_core.images.encoding import encode_png
+    >>> count_pixels(encode_png(np.zeros((2, 3), np.uint8))), count_pixels(b"text")
+    (6, 0)
+    """
+    try:
+        image = _open(data)
+        if image is not None:
+            return image.width * image.height
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            page = tiff.pages.first
+            return int(page.imagewidth) * int(page.imagelength)
+    except (ImageDecodeError, Image.DecompressionBombError, *_DECODER_ERRORS):
+        return 0
+
+
 def _decode(data: bytes, max_pixels: int) -> Pixels:
     """Return all channels of the file: `(H, W)` or `(H, W, C)`."""
     if not data:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster.collections.frozen_manifest import FrozenInfo
+from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import MethodOrigin
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import ResultRow
 from cluster.runs.shard_file import encode_shard
-from cluster.runs.stages import WorkerConfig
 from cluster.storage.store import Store
 from fusion_core.networks.weights import Weights
 

@@ -11,9 +11,9 @@ from support.records import method_origin, run_record
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.manifest_reader import PairRow
+from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import AnyOrigin, EightBit, FilesOrigin, FusedCell, Fuser
 from cluster.runs.record import RunRecord
-from cluster.runs.stages import WorkerConfig
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core.choices import SixteenBit

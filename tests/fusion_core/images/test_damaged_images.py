@@ -24,7 +24,7 @@ from support.reference_files import (
 
 from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import ImageDecodeError
-from fusion_core.images.decoding import decode_four_channel, decode_image
+from fusion_core.images.decoding import count_pixels, decode_four_channel, decode_image
 
 # Pillow warns of damaged TIFF tags before it gives up.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -253,6 +253,16 @@ def test_limit_is_exact_for_every_format(name: str) -> None:
     assert f"over the limit of {pixels - 1} pixels" in refusal(FILES[name], max_pixels=pixels - 1)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_pixels_of_every_format_are_counted_from_its_header(name: str) -> None:
+    assert count_pixels(FILES[name]) == np.prod(decode_image(FILES[name]).shape[:2])
+
+
+def test_no_pixels_are_counted_where_no_header_can_be_read() -> None:
+    assert [count_pixels(data) for data in NO_IMAGES.values()] == [0] * len(NO_IMAGES)
+    assert count_pixels(b"") == 0
+
+
 def test_limit_holds_for_four_channel_files() -> None:
     with pytest.raises(ImageDecodeError, match="over the limit of 599 pixels"):
         decode_four_channel(pillow_file(noise(20, 30, 4), "PNG"), max_pixels=599)
@@ -264,13 +274,14 @@ def decode_or_refuse(data: bytes) -> bool:
     Returns whether they give an image. Each test asks for some of both: a decoder that refuses
     everything is not sound.
     """
+    counted = count_pixels(data)
     try:
         image = decode_image(data, max_pixels=1_000_000)
     except ImageDecodeError as error:
         assert_readable(str(error))
         return False
     assert image.dtype in (np.uint8, np.uint16)
-    assert image.size > 0
+    assert counted == image.shape[0] * image.shape[1] > 0
     assert image.ndim == 2 or image.shape[2:] == (3,)
     return True
 
