@@ -37,6 +37,8 @@ class Metric:
     """The publication that defines the metric."""
     undefined: str = ""
     """When the definition gives no value; the reason in rows where the value is null."""
+    decimals: int = 4
+    """Digits after the decimal point in tables."""
     dialect_of: str = ""
     """Name of the metric that some programs compute differently, as this one does, under the same
     name; empty for a metric of its own. Dialects serve only to compare with published tables."""

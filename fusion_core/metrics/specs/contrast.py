@@ -20,4 +20,5 @@ STANDARD_DEVIATION = Metric(
         year=1997,
         link="https://doi.org/10.1088/0957-0233/8/4/002",
     ),
+    decimals=3,
 )

@@ -40,4 +40,5 @@ NABF = Metric(
         link="https://doi.org/10.1007/s11760-012-0361-x",
     ),
     undefined="the image is one pixel wide or high",
+    decimals=5,
 )
