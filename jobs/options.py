@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from cyclopts import Group, Parameter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cluster.collections import Layout
 from fusion_core.choices import (
@@ -82,7 +82,8 @@ def _split_names(given: Any) -> Any:  # noqa: ANN401
 
 KeyValues = Annotated[dict[str, Any], BeforeValidator(parse_key_values)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
-Json = Annotated[bool, Parameter(name="--json", negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
+Json = Annotated[Flag, Parameter(name="--json")]
 
 
 class LocationOptions(BaseModel):
@@ -289,17 +290,33 @@ class VerifyOptions(LocationOptions):
 
 
 class SummarizeOptions(LocationOptions):
-    """Compute the statistics of the runs at OUTS from their shards again.
+    """Compute the statistics of the runs at OUTS from their shards again, and compare the runs.
 
-    Writes summary.json and summary.csv next to the shards.
+    Writes summary.json and summary.csv next to the shards. Prints the means of all metrics, a line
+    per run, and marks the best and the second best among runs of the same pairs.
     """
 
     outs: tuple[str, ...] = Field(min_length=1)
     """Output locations of one or more runs."""
+    full: Flag = False
+    """Print a table of all statistics for each run and subset: mean and its 95 % interval, standard
+    deviation, quartiles, minimum and maximum."""
     json_output: Json = False
-    """Print JSON instead of the tables."""
-    csv_output: Annotated[bool, Parameter(name="--csv", negative=())] = False
-    """Print CSV instead of the tables."""
+    """Print all statistics as JSON, one record per run, subset and metric."""
+    csv_output: Annotated[Flag, Parameter(name="--csv")] = False
+    """Print all statistics as CSV, one line per run, subset and metric."""
+    markdown: Flag = False
+    """Print the comparison as Markdown."""
+    latex: Flag = False
+    """Print the comparison as LaTeX, for booktabs."""
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        forms = ("full", "json_output", "csv_output", "markdown", "latex")
+        chosen = [f"--{form.removesuffix('_output')}" for form in forms if getattr(self, form)]
+        if len(chosen) > 1:
+            raise ValueError(f"Expected one of {' and '.join(chosen)}, but got both")
+        return self
 
 
 class TrainOptions(RayOptions):

@@ -70,6 +70,8 @@ def explain_invalid(error: ValidationError) -> InvalidValueError:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return InvalidValueError(f"--{option} is missing")
+    if not option:  # a check of several options, whose message is complete
+        return InvalidValueError(message)
     if first["type"] == "value_error" or first["loc"][0] == "storage_options":
         # The input may be a secret.
         return InvalidValueError(f"--{option}: {message}")

@@ -32,7 +32,7 @@ def print_list(
     """
     cells = [list(headings), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    width = _width(console)
+    width = text_width(console)
     if sum(widths[:-1]) + len(_GAP) * len(widths[:-1]) + _NARROWEST_COLUMN > width:
         widths.pop()
     for number, row in enumerate(cells):
@@ -67,7 +67,7 @@ def print_text(
     """
     lines = textwrap.wrap(
         printable(text),
-        min(_width(console), _WIDEST_TEXT),
+        min(text_width(console), _WIDEST_TEXT),
         initial_indent=" " * first,
         subsequent_indent=" " * indent,
         break_long_words=False,
@@ -76,6 +76,7 @@ def print_text(
     console.print(Text("\n".join(lines), style=style), soft_wrap=True)
 
 
-def _width(console: Console) -> int:
+def text_width(console: Console) -> int:
+    """Return the width of the terminal, or a wide one for files and other programs."""
     known = console.is_terminal or "COLUMNS" in os.environ
     return console.width if known else _WIDTH_WITHOUT_TERMINAL

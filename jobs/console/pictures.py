@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jobs.console.layout import print_list, print_text
+from jobs.metric_text import value_text
 
 if TYPE_CHECKING:
     from jobs.fuse import FusedPair
@@ -25,8 +26,5 @@ def print_fused(console: Console, result: FusedPair, options: FuseOptions) -> No
         f"{result.seconds:.2f} s: {result.output}",
     )
     if result.scores:
-        rows = (
-            (name, "–" if value is None else f"{value:.5g}")
-            for name, value in result.scores.items()
-        )
+        rows = ((name, value_text(name, value)) for name, value in result.scores.items())
         print_list(console, ("metric", "value"), rows, right="value")

@@ -115,17 +115,18 @@ def test_the_summary_is_written_as_json_and_csv(out: Store) -> None:
 def test_the_summary_of_an_unfinished_run_says_how_many_pairs_of_which_it_has(
     out: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = SummarizeOptions(outs=(out.url,))
-    (summary,) = summarize(options)
+    (summary,) = summarize(SummarizeOptions(outs=(out.url,)))
     expected = [(ALL_SUBSETS, 4, 6), ("day", 3, 4), ("dusk", 0, 1), ("night", 1, 1)]
     assert [(part.subset, part.count, part.total) for part in summary.subsets] == expected
     lines = list(csv.DictReader(io.StringIO(out.read("summary.csv").decode())))
     assert (lines[0]["pairs"], lines[0]["total_pairs"]) == ("4", "6")
-    console = Console(width=100)
-    print_summaries(console, [summary], options)
+    for full in (False, True):
+        options = SummarizeOptions(outs=(out.url,), full=full)
+        print_summaries(Console(width=100), [summary], options)
     shown = capsys.readouterr().out
-    assert "m, dusk: 0 of 1 pairs" in shown
-    assert "m is unfinished: 4 of 6 pairs have a row" in shown
+    assert "\ndusk   0/1        –        –" in shown
+    assert "pairs, m, dusk: 0 of 1 pairs" in shown
+    assert shown.count("m is unfinished: 4 of 6 pairs have a row") == 2
 
 
 def test_a_shard_of_another_run_is_refused(out: Store) -> None:
