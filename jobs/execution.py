@@ -37,7 +37,7 @@ from fusion_core.errors import RunFailedError
 from fusion_core.metrics import select_metrics
 from fusion_core.networks import Weights
 from jobs.options import JobOptions
-from jobs.pairs import describe_leftover
+from jobs.pairs import describe_leftover, describe_repetition
 from jobs.progress import Progress, SilentProgress
 from jobs.summarize import update_summary
 from jobs.summary import Summary
@@ -200,6 +200,8 @@ def _batches(job: Job, progress: Progress) -> Batches:
     collection = discover(options.store(options.source), layout=options.layout)
     if collection.discovery.leftover:
         progress.note(describe_leftover(collection.discovery, options.source))
+    for repetition in collection.repetitions:
+        progress.note(describe_repetition(repetition))
     return job.complete(collection.batches)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from cluster.collections import Discovery, discover, freeze
+from cluster.collections import Discovery, Repetition, discover, freeze
 from cluster.storage import redact
 from fusion_core.errors import ManifestError
 from jobs.options import PairsOptions
@@ -24,6 +24,16 @@ class PairsResult:
     """SHA-256 over the rows of the manifest."""
     discovery: Discovery
     """Pairs per layout, images without a partner, and ignored files."""
+    repetitions: list[Repetition]
+    """Subsets most of whose pairs are in other subsets, too."""
+
+
+def describe_repetition(repetition: Repetition) -> str:
+    """Return one sentence about a subset that repeats others."""
+    return (
+        f"The subset {repetition.subset} repeats {repetition.count} pairs of "
+        f"{', '.join(repetition.others)}, as far as names and sizes of the files show"
+    )
 
 
 def describe_leftover(discovery: Discovery, source: str) -> str:
@@ -56,4 +66,6 @@ def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResul
     info, manifest = freeze(collection.batches())
     store, name = options.file(options.output)
     store.write(name, manifest)
-    return PairsResult(store.uri(name), info.rows, info.digest, collection.discovery)
+    return PairsResult(
+        store.uri(name), info.rows, info.digest, collection.discovery, collection.repetitions
+    )

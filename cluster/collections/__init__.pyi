@@ -1,3 +1,4 @@
+from .discovery import Collection as Collection
 from .discovery import discover as discover
 from .frozen_manifest import MANIFEST_KEY as MANIFEST_KEY
 from .frozen_manifest import FrozenInfo as FrozenInfo
@@ -10,6 +11,7 @@ from .layouts import Layout as Layout
 from .manifest_reader import FrozenManifest as FrozenManifest
 from .manifest_reader import PairRow as PairRow
 from .names import is_image as is_image
+from .repetitions import Repetition as Repetition
 from .user_manifest import collection_name as collection_name
 from .user_manifest import is_manifest as is_manifest
 from .user_manifest import read_user_manifest as read_user_manifest

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from cluster.collections.frozen_manifest import ROW_GROUP_ROWS
 from cluster.collections.layouts import Discovery, Layout, find_pairs
 from cluster.collections.names import why_ignore_folder
+from cluster.collections.repetitions import Repetition, find_repetitions
 from cluster.storage import Listing, Store
 from fusion_core.errors import ManifestError
 
@@ -22,6 +23,8 @@ class Collection:
 
     store: Store
     discovery: Discovery
+    repetitions: list[Repetition] = field(default_factory=list)
+    """Subsets most of whose pairs are in other subsets, too."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield manifest batches."""
@@ -59,7 +62,12 @@ def discover(store: Store, *, layout: Layout = "auto") -> Collection:
             f"(layout: {layout}{_describe_skipped(listing)}); select a layout with --layout, or "
             "write a manifest with the columns ir_uri and vis_uri"
         )
-    return Collection(store, replace(discovery, skipped=listing.skipped))
+    sizes = {entry.key: entry.size for entry in listing.entries}
+    return Collection(
+        store,
+        replace(discovery, skipped=listing.skipped),
+        find_repetitions(discovery.pairs, sizes),
+    )
 
 
 def _describe_skipped(listing: Listing) -> str:

@@ -52,6 +52,8 @@ def print_demo(console: Console, result: RunResult, options: DemoOptions) -> Non
 
 def print_pairs(console: Console, result: PairsResult, options: PairsOptions) -> None:
     """Print the pairs per layout, the images without a partner, and what was ignored."""
+    from jobs.pairs import describe_repetition
+
     discovery = result.discovery
     table = Table(title="Pairs found", title_justify="left")
     table.add_column("what")
@@ -68,6 +70,7 @@ def print_pairs(console: Console, result: PairsResult, options: PairsOptions) ->
         print_lines(console, f"  … and {len(discovery.single) - _MOST_SINGLES} more")
     for key, reason in discovery.skipped.items():
         print_lines(console, f"  not read: {key} ({reason})")
+    print_lines(console, *map(describe_repetition, result.repetitions))
     print_lines(console, f"{result.rows} pairs written to {options.output}")
 
 

@@ -13,7 +13,7 @@ from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError, StorageError
 from jobs.options import PairsOptions
-from jobs.pairs import describe_leftover, pairs
+from jobs.pairs import describe_leftover, describe_repetition, pairs
 
 
 def test_a_folder_becomes_a_manifest(tmp_path: Path) -> None:
@@ -66,6 +66,18 @@ def test_what_is_not_a_file_or_has_an_invalid_name_is_reported(tmp_path: Path) -
     assert describe_leftover(found, "in") == (
         "2 pairs found; not used: FIFOs, sockets and devices (1), names that are not valid "
         "Unicode (1); `irfuse pairs in` shows them"
+    )
+
+
+def test_a_subset_that_repeats_others_is_reported(tmp_path: Path) -> None:
+    for subset in ("train", "all"):
+        write_pairs(tmp_path / "in" / subset, 2)
+    write_pairs(tmp_path / "in/train/more", 3)
+    options = PairsOptions(source=str(tmp_path / "in"), output=str(tmp_path / "m.parquet"))
+    sentences = [describe_repetition(one) for one in pairs(options).repetitions]
+    assert sentences[0] == (
+        "The subset all repeats 2 pairs of train, train/more, as far as names and sizes of the "
+        "files show"
     )
 
 

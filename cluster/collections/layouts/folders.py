@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from cluster.collections.layouts.unmatched import Candidate, Unmatched, new_sides
-from cluster.collections.layouts.words import HOLE, Reading, folder_meaning
+from cluster.collections.layouts.words import HOLE, Modality, Reading, folder_meaning
 from cluster.collections.names import fold, folder_parts, folder_subset
 
 
 def match(images: Unmatched) -> None:
-    """Match equal stems in sister folders, the deepest modality folder first."""
+    """Match equal stems in sister folders."""
+    match_in_sisters(images, lambda modality, stem: stem)
+
+
+def match_in_sisters(images: Unmatched, name_of: Callable[[Modality, str], str | None]) -> None:
+    """Match the stems of sister folders by the names that they have in common.
+
+    The deepest modality folder is matched first.
+
+    Args:
+        images: The images that are not matched yet.
+        name_of: Returns the name that both images of a pair share, or None for other stems.
+    """
     slots: defaultdict[tuple[int, str], list[tuple[str, Reading]]] = defaultdict(list)
     for folder in images.folders:
         for reading in _readings(folder):
@@ -23,8 +35,10 @@ def match(images: Unmatched) -> None:
         for folder, reading in slots[slot]:
             side = sides[reading.modality]
             for stem in images.folders[folder]:
-                one = Candidate(folder, stem, reading.name + stem, reading.subset)
-                side[fold(stem)].append(one)
+                name = name_of(reading.modality, stem)
+                if name is not None:
+                    one = Candidate(folder, stem, reading.name + name, reading.subset)
+                    side[fold(name)].append(one)
         images.pair_up(sides)
 
 
@@ -36,7 +50,8 @@ def _readings(folder: str) -> Iterator[Reading]:
         if modality is None:
             continue
         above, below = parts[:depth], parts[depth + 1 :]
-        rest = [*above, base, *below]
+        repeated = bool(above) and fold(above[-1]) == fold(base)
+        rest = [*above, "" if repeated else base, *below]
         yield Reading(
             modality,
             depth,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cluster.collections.layouts import folders, four_channel, infix, prefix, suffix
+from cluster.collections.layouts import folders, four_channel, frames, infix, prefix, suffix
 from cluster.collections.layouts.unmatched import Unmatched
 
 LAYOUTS: dict[str, Callable[[Unmatched], None]] = {
     "folders": folders.match,
+    "frames": frames.match,
     "prefix": prefix.match,
     "suffix": suffix.match,
     "infix": infix.match,

@@ -9,7 +9,7 @@ from cluster.collections.layouts.unmatched import Unmatched
 from cluster.collections.layouts.words import IR_WORDS, VIS_WORDS, Reading, modality_of, pattern
 from cluster.collections.names import fold
 
-_SUFFIX = pattern(rf"[_\- ](?:({IR_WORDS}|t|previewdata)|({VIS_WORDS}))\Z")
+_SUFFIX = pattern(rf"[_\- ](?:({IR_WORDS}|t|previewdata)|({VIS_WORDS}|co))\Z")
 
 
 def match(images: Unmatched) -> None:

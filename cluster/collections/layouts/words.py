@@ -7,14 +7,14 @@ from typing import Literal, NamedTuple
 
 Modality = Literal["ir", "vis"]
 
-IR_WORDS, VIS_WORDS = "ir|infrared|thermal|lwir|tir", "vi|vis|visible|rgb"
+IR_WORDS, VIS_WORDS = "ir|infrared|thermal|lwir|swir|nir|fir|tir", "vi|vis|visible|rgb"
 SEPARATORS = "_- "
 HOLE = "\0"
 """Stands in a key for the word that was removed, so that its place matters."""
 
 _FOLDERS: dict[str, Modality] = {
-    "ir": "ir", "infrared": "ir", "thermal": "ir", "lwir": "ir", "tir": "ir", "t": "ir",
-    "cropinfrared": "ir", "thermal_8_bit": "ir",
+    "ir": "ir", "infrared": "ir", "thermal": "ir", "lwir": "ir", "swir": "ir", "nir": "ir",
+    "fir": "ir", "tir": "ir", "inf": "ir", "t": "ir", "cropinfrared": "ir", "thermal_8_bit": "ir",
     "vi": "vis", "vis": "vis", "visible": "vis", "rgb": "vis", "crop_lr_visible": "vis",
 }  # fmt: skip
 
@@ -44,6 +44,8 @@ def modality_of(word: re.Match[str]) -> Modality:
 
 
 _FOLDER_END = pattern(rf"[_-](?:({IR_WORDS})|({VIS_WORDS}))\Z")
+_SPLIT_IMAGES = re.compile(r"(train|val|test)img(r?)", re.IGNORECASE)
+"""Folders of DroneVehicle: `trainimgr` holds the infrared images, `trainimg` the visible ones."""
 
 
 def folder_meaning(name: str) -> tuple[Modality | None, str]:
@@ -51,5 +53,7 @@ def folder_meaning(name: str) -> tuple[Modality | None, str]:
     modality = _FOLDERS.get(name.casefold())
     if modality:
         return modality, ""
+    if split := _SPLIT_IMAGES.fullmatch(name):
+        return ("ir" if split[2] else "vis"), split[1]
     end = _FOLDER_END.search(name)
     return (modality_of(end), name[: end.start()]) if end and end.start() else (None, name)

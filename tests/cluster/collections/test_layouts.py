@@ -231,12 +231,87 @@ def test_fmb_pairs_its_splits_and_ignores_labels_and_coloured_labels() -> None:
     assert (found.single, found.ignored) == ([], {LABELS: 4})
 
 
+def test_rgbt234_pairs_frames_whose_letter_follows_the_number() -> None:
+    found = find_pairs(
+        [
+            "afterrain/infrared/00001i.jpg",
+            "afterrain/visible/00001v.jpg",
+            "afterrain/infrared.txt",
+            "afterrain/init.txt",
+        ]
+    )
+    assert found.pairs == [
+        Pair(
+            "afterrain/00001",
+            "afterrain/infrared/00001i.jpg",
+            "afterrain/visible/00001v.jpg",
+            "afterrain",
+        )
+    ]
+    assert (found.matched, found.single) == ({"frames": 1}, [])
+
+
+def test_lasher_pairs_frames_whose_letter_precedes_the_number() -> None:
+    folder = "TrainingSet/trainingset/1boygo"
+    keys = [f"{folder}/{m}/{m[0]}{n:03d}.jpg" for m in ("infrared", "visible") for n in (0, 1)]
+    found = find_pairs([*keys, f"{folder}/init.txt"])
+    assert ids(found) == [f"{folder}/000", f"{folder}/001"]
+    assert found.matched == {"frames": 2}
+
+
+def test_frames_match_if_one_side_alone_has_a_letter_and_never_by_a_foreign_letter() -> None:
+    found = find_pairs(
+        [f"infrared/{n}" for n in ("1.jpg", "2v.jpg", "x3i.jpg")]
+        + [f"visible/{n}" for n in ("1v.jpg", "2i.jpg", "x3v.jpg")]
+    )
+    assert (ids(found), len(found.single)) == (["1"], 4)
+
+
+def test_dronevehicle_pairs_the_image_folders_of_each_split() -> None:
+    keys = [f"{s}/{s}{f}/00001.jpg" for s in ("train", "val", "test") for f in ("img", "imgr")]
+    found = find_pairs([*keys, "train/trainlabelr/00001.xml"])
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [
+        (f"{split}/00001", split) for split in ("test", "train", "val")
+    ]
+    assert found.pairs[0].ir_key == "test/testimgr/00001.jpg"
+
+
+def test_dronevehicle_splits_in_one_folder_never_mix() -> None:
+    found = find_pairs(["trainimg/1.jpg", "valimgr/1.jpg", "trainimgr/2.jpg", "trainimg/2.jpg"])
+    assert ids(found) == ["train/2"]
+
+
+def test_vedai_pairs_colour_with_infrared() -> None:
+    keys = [f"Vehicules512/{n:08d}_{m}.png" for n in (0, 1) for m in ("co", "ir")]
+    found = find_pairs([*keys, "Annotations512/00000000.txt"])
+    assert ids(found) == ["Vehicules512/00000000", "Vehicules512/00000001"]
+    assert found.pairs[0].vis_key == "Vehicules512/00000000_co.png"
+
+
+def test_epfl_pairs_near_infrared_with_rgb() -> None:
+    found = find_pairs(["country/0000_nir.tiff", "country/0000_rgb.tiff"])
+    assert [(pair.pair_id, pair.subset) for pair in found.pairs] == [("country/0000", "country")]
+
+
 # Sister folders
 
 
 @pytest.mark.parametrize(
     "word",
-    ["ir", "Infrared", "THERMAL", "lwir", "tir", "T", "cropinfrared", "thermal_8_bit"],
+    [
+        "ir",
+        "Infrared",
+        "THERMAL",
+        "lwir",
+        "SWIR",
+        "nir",
+        "FIR",
+        "tir",
+        "inf",
+        "T",
+        "cropinfrared",
+        "thermal_8_bit",
+    ],
 )
 def test_folder_word_means_infrared(word: str) -> None:
     assert ids(find_pairs([f"{word}/1.png", "vis/1.png"])) == ["1"]
@@ -360,7 +435,9 @@ def test_files_match_only_within_their_folder() -> None:
         ["first/1.png", "visit/1.png", "tree/1.png"],
         ["air_1.png", "rgba_1.png", "levi_1.png"],
         ["1air.png", "1levi.png"],
-        ["wir/1.png", "nir/1.png", "rgbd/1.png"],
+        ["wir/1.png", "info/1.png", "rgbd/1.png"],
+        ["trainimgs/1.png", "trainimgr/1.png", "img/1.png", "imgr/1.png"],
+        ["logo_co.png", "logo_so.png"],
     ],
 )
 def test_words_that_only_begin_or_end_like_a_modality_are_not_one(keys: list[str]) -> None:
