@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-
-import pyarrow as pa
 
 from cluster.collections import (
     MANIFEST_KEY,
     FrozenInfo,
     collection_name,
-    discover,
     freeze,
-    is_manifest,
-    read_user_manifest,
 )
 from cluster.runs import (
     SHARDS_PREFIX,
@@ -37,13 +32,11 @@ from fusion_core.errors import RunFailedError
 from fusion_core.metrics import select_metrics
 from fusion_core.networks import Weights
 from jobs.options import JobOptions
-from jobs.pairs import describe_leftover, describe_repetition
 from jobs.progress import Progress, SilentProgress
+from jobs.sources import Batches, describe_rest, identify_source, open_source
 from jobs.summarize import update_summary
 from jobs.summary import Summary
 from jobs.summary_files import delete_summary, find_summary
-
-Batches = Iterator[pa.RecordBatch]
 
 _ROWS_BEFORE_STOPPING = 200
 """Minimum number of rows until a run stops early because too many pairs fail."""
@@ -134,7 +127,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     metrics = select_metrics(options.metrics)
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
-    source, sha256 = _identify(options)
+    source, sha256 = identify_source(options)
     if found is not None and _is_frozen(job, source, sha256, found, out):
         info = FrozenInfo(found.rows, found.manifest_digest)
     else:
@@ -183,26 +176,11 @@ def _is_frozen(job: Job, source: str, sha256: str | None, found: RunRecord, out:
     return existing == (source, sha256, job.origin.fused_location) and out.exists(MANIFEST_KEY)
 
 
-def _identify(options: JobOptions) -> tuple[str, str | None]:
-    """Return the full URL of the source and, if it is a manifest, the digest of its bytes."""
-    if not is_manifest(options.source):
-        return options.store(options.source).url, None
-    store, name = options.file(options.source)
-    return redact(store.uri(name)), store.sha256(name)
-
-
 def _batches(job: Job, progress: Progress) -> Batches:
-    options = job.options
-    if is_manifest(options.source):
-        store, name = options.file(options.source)
-        allow = options.allow_local_files
-        return job.complete(lambda: read_user_manifest(store, name, allow_local_files=allow))
-    collection = discover(options.store(options.source), layout=options.layout)
-    if collection.discovery.leftover:
-        progress.note(describe_leftover(collection.discovery, options.source))
-    for repetition in collection.repetitions:
-        progress.note(describe_repetition(repetition))
-    return job.complete(collection.batches)
+    source = open_source(job.options)
+    for sentence in describe_rest(source, job.options):
+        progress.note(sentence)
+    return job.complete(source.read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,11 +149,20 @@ class RayOptions(LocationOptions):
         )
 
 
-class JobOptions(RayOptions):
-    """Common options of fusing and scoring."""
+class SourceOptions(LocationOptions):
+    """Options of every job that takes a collection."""
 
     source: str
     """Folder of pairs (local path, s3://, gs://), or a manifest (.csv, .parquet)."""
+    layout: Layout = "auto"
+    """Layout of the pairs in the source folder; `auto` detects it."""
+    allow_local_files: Annotated[bool, Parameter(group=_STORAGE)] = False
+    """Allow a manifest on remote storage to refer to files of the local file system."""
+
+
+class JobOptions(SourceOptions, RayOptions):
+    """Common options of fusing and scoring."""
+
     out: Annotated[str, Parameter(name=("--out", "-o"))]
     """Output location of the run: a folder or s3://bucket/prefix."""
     collection: str | None = Field(default=None, min_length=1)
@@ -162,8 +171,6 @@ class JobOptions(RayOptions):
     metrics: Names | None = None
     """Names of the metrics to compute and of presets such as `all`, separated by commas; the preset
     `default` by default. `irfuse metrics` lists them."""
-    layout: Layout = "auto"
-    """Layout of the pairs in the source folder; `auto` detects it."""
     shard_size: int | None = Field(default=None, ge=1, le=100_000)
     """Pairs per shard; 64 by default, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
@@ -174,8 +181,6 @@ class JobOptions(RayOptions):
     """Compute the failed rows of finished shards again."""
     verify: bool = False
     """Read finished shards whole, images included, and compute damaged ones again."""
-    allow_local_files: Annotated[bool, Parameter(group=_STORAGE)] = False
-    """Allow a manifest on remote storage to refer to files of the local file system."""
     pair_timeout: Annotated[float, Parameter(group=_RAY)] = Field(default=300.0, gt=0)
     """Seconds without progress after which a worker is considered hung and replaced."""
 
@@ -255,15 +260,11 @@ class ScoreOptions(JobOptions):
     """Range of 16-bit images that is mapped to 8 bits: their 1st to 99th percentile, or all."""
 
 
-class PairsOptions(LocationOptions):
+class PairsOptions(SourceOptions):
     """Find the pairs of the folder SOURCE and write them as a manifest."""
 
-    source: str
-    """Folder of pairs (local path, s3://, gs://)."""
     output: Annotated[str, Parameter(name=("--output", "-o"))]
     """Manifest to write, ending in .parquet."""
-    layout: Layout = "auto"
-    """Layout of the pairs in the folder; `auto` detects it."""
 
 
 class StatusOptions(LocationOptions):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from cluster.collections import Discovery, Repetition, discover, freeze
-from cluster.storage import redact
 from fusion_core.errors import ManifestError
 from jobs.options import PairsOptions
 from jobs.progress import Progress
@@ -26,27 +24,6 @@ class PairsResult:
     """Pairs per layout, images without a partner, and ignored files."""
     repetitions: list[Repetition]
     """Subsets most of whose pairs are in other subsets, too."""
-
-
-def describe_repetition(repetition: Repetition) -> str:
-    """Return one sentence about a subset that repeats others."""
-    return (
-        f"The subset {repetition.subset} repeats {repetition.count} pairs of "
-        f"{', '.join(repetition.others)}, as far as names and sizes of the files show"
-    )
-
-
-def describe_leftover(discovery: Discovery, source: str) -> str:
-    """Return one sentence about the images of a folder that are in no pair."""
-    parts = [
-        *(["images without a partner"] * len(discovery.single)),
-        *discovery.skipped.values(),
-    ]
-    counts = ", ".join(f"{what} ({count})" for what, count in Counter(parts).items())
-    return (
-        f"{len(discovery.pairs)} pairs found; not used: {counts}; "
-        f"`irfuse pairs {redact(source)}` shows them"
-    )
 
 
 def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResult:

@@ -52,7 +52,7 @@ def print_demo(console: Console, result: RunResult, options: DemoOptions) -> Non
 
 def print_pairs(console: Console, result: PairsResult, options: PairsOptions) -> None:
     """Print the pairs per layout, the images without a partner, and what was ignored."""
-    from jobs.pairs import describe_repetition
+    from jobs.sources import describe_repetition
 
     discovery = result.discovery
     table = Table(title="Pairs found", title_justify="left")

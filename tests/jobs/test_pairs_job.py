@@ -13,7 +13,8 @@ from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
 from fusion_core.errors import ManifestError, StorageError
 from jobs.options import PairsOptions
-from jobs.pairs import describe_leftover, describe_repetition, pairs
+from jobs.pairs import pairs
+from jobs.sources import describe_repetition, describe_rest, open_source
 
 
 def test_a_folder_becomes_a_manifest(tmp_path: Path) -> None:
@@ -63,10 +64,10 @@ def test_what_is_not_a_file_or_has_an_invalid_name_is_reported(tmp_path: Path) -
         "ir/0002.png": "FIFOs, sockets and devices",
         "ir/\udcff.png": "names that are not valid Unicode",
     }
-    assert describe_leftover(found, "in") == (
+    assert describe_rest(open_source(options), options) == [
         "2 pairs found; not used: FIFOs, sockets and devices (1), names that are not valid "
-        "Unicode (1); `irfuse pairs in` shows them"
-    )
+        f"Unicode (1); `irfuse pairs {tmp_path}/in` shows them"
+    ]
 
 
 def test_a_subset_that_repeats_others_is_reported(tmp_path: Path) -> None:

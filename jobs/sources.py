@@ -1,0 +1,88 @@
+"""The pairs of a source, which is a folder or a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from cluster.collections import (
+    Discovery,
+    Repetition,
+    discover,
+    is_manifest,
+    read_user_manifest,
+)
+from cluster.storage import redact
+from jobs.options import SourceOptions
+
+Batches = Iterator[pa.RecordBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The pairs of a source, and what was found besides."""
+
+    read: Callable[[], Batches]
+    """Function that reads the pairs from the beginning, as the batches of a manifest."""
+    discovery: Discovery | None = None
+    """Pairs per layout, images without a partner, and ignored files; None for a manifest."""
+    repetitions: list[Repetition] = field(default_factory=list)
+    """Subsets of a folder most of whose pairs are in other subsets, too."""
+
+
+def open_source(options: SourceOptions) -> Source:
+    """List a folder, or open a manifest.
+
+    Raises:
+        ManifestError: The folder is missing, or contains no pair.
+        StorageError: The folder cannot be listed.
+    """
+    if is_manifest(options.source):
+        store, name = options.file(options.source)
+        allow = options.allow_local_files
+        return Source(lambda: read_user_manifest(store, name, allow_local_files=allow))
+    found = discover(options.store(options.source), layout=options.layout)
+    return Source(found.batches, found.discovery, found.repetitions)
+
+
+def identify_source(options: SourceOptions) -> tuple[str, str | None]:
+    """Return the full URL of the source and, if it is a manifest, the digest of its bytes.
+
+    Raises:
+        StorageError: The manifest cannot be read.
+    """
+    if not is_manifest(options.source):
+        return options.store(options.source).url, None
+    store, name = options.file(options.source)
+    return redact(store.uri(name)), store.sha256(name)
+
+
+def describe_rest(source: Source, options: SourceOptions) -> list[str]:
+    """Return a sentence for each thing that the user of a run should know about its source."""
+    sentences = list(map(describe_repetition, source.repetitions))
+    if source.discovery is not None and source.discovery.leftover:
+        sentences.insert(0, _describe_leftover(source.discovery, options.source))
+    return sentences
+
+
+def describe_repetition(repetition: Repetition) -> str:
+    """Return one sentence about a subset that repeats others."""
+    return (
+        f"The subset {repetition.subset} repeats {repetition.count} pairs of "
+        f"{', '.join(repetition.others)}, as far as names and sizes of the files show"
+    )
+
+
+def _describe_leftover(discovery: Discovery, source: str) -> str:
+    parts = [
+        *(["images without a partner"] * len(discovery.single)),
+        *discovery.skipped.values(),
+    ]
+    counts = ", ".join(f"{what} ({count})" for what, count in Counter(parts).items())
+    return (
+        f"{len(discovery.pairs)} pairs found; not used: {counts}; "
+        f"`irfuse pairs {redact(source)}` shows them"
+    )
