@@ -26,13 +26,13 @@ from cluster.runs import (
     default_shard_size,
     describe_damages,
 )
-from cluster.session import ray_session
+from cluster.session import installed_software, ray_session
 from cluster.storage import Store, claim_location, find_record, redact
 from fusion_core.errors import RunFailedError
 from fusion_core.metrics import select_metrics
 from fusion_core.networks import Weights
 from jobs.options import JobOptions
-from jobs.progress import Progress, SilentProgress
+from jobs.progress import Progress, SilentProgress, note_changed_code
 from jobs.sources import Batches, describe_rest, identify_source, open_source
 from jobs.summarize import update_summary
 from jobs.summary import Summary
@@ -149,12 +149,14 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         manifest_digest=info.digest,
         irfuse_version=version("irfuse"),
         torch_version=version("torch"),
+        code_sha256=installed_software().code_sha256,
         environment={
             "python": platform.python_version(),
             **{name: version(name) for name in _RECORDED_PACKAGES},
         },
     )
     record = claim_location(out, requested, found)
+    note_changed_code(record, requested, progress)
     # Written after run.json, which only one of several drivers can create.
     if manifest is not None and not out.exists(MANIFEST_KEY):
         out.write(MANIFEST_KEY, manifest)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from cluster.runs import Snapshot
+    from cluster.storage import SettingsRecord
 
 
 class Progress(Protocol):
@@ -44,3 +45,14 @@ class SilentProgress:
 
     def steps(self, done: int, total: int, text: str) -> None:
         """Discard the step."""
+
+
+def note_changed_code(
+    record: SettingsRecord, requested: SettingsRecord, progress: Progress
+) -> None:
+    """Say so if a job was begun with other code of irfuse than that which resumes it."""
+    if record.code_sha256 not in (None, requested.code_sha256):
+        progress.note(
+            f"The code of irfuse has changed since this {record.noun} began; what is computed now "
+            "is computed with the present code"
+        )

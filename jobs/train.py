@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from cluster.collections import is_image
-from cluster.session import ray_session
+from cluster.session import installed_software, ray_session
 from cluster.storage import Store, claim_location, find_record, redact, split_query
 from cluster.training import (
     IMAGES_KEY,
@@ -23,7 +23,7 @@ from cluster.training import (
 from fusion_core.errors import InvalidValueError, IrfuseError, NotFoundError, StorageError
 from fusion_core.training import PAPER, TrainingParameters
 from jobs.options import TrainOptions
-from jobs.progress import Progress, SilentProgress
+from jobs.progress import Progress, SilentProgress, note_changed_code
 
 if TYPE_CHECKING:
     from cluster.training import TrainingProgress
@@ -134,8 +134,10 @@ def _plan(
         max_pixels=options.max_pixels,
         irfuse_version=version("irfuse"),
         torch_version=version("torch"),
+        code_sha256=installed_software().code_sha256,
     )
     record = claim_location(out, requested, found)
+    note_changed_code(record, requested, progress)
     if not out.exists(IMAGES_KEY):
         write_images(out, keys)
     return record
@@ -183,7 +185,7 @@ def _compute(
         from cluster.training import run_training
 
         images, _ = _locate_images(options)
-        job = TrainingJob(record, out, images, options.checkpoint_every)
+        job = TrainingJob(record, out, images, options.checkpoint_every, installed_software())
         run_training(job, cluster, lambda state: _show(progress, state))
     found = find_checkpoint(out, record.fingerprint)
     if found is None or found.step < record.steps:

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 import ray
@@ -18,15 +17,15 @@ from cluster.runs.config import WorkerConfig
 from cluster.runs.stages import Records
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
-from cluster.session import actor_class, count_memory_kills
+from cluster.session import Software, actor_class, count_memory_kills, installed_software
 from fusion_core.networks import Weights
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """Version and node of a worker, reported when it is ready."""
+    """Software and node of a worker, reported when it is ready."""
 
-    version: str
+    software: Software
     node: str
     node_id: str
     memory_kills: int | None
@@ -75,7 +74,7 @@ class FusionWorker:
         torch.backends.cudnn.allow_tf32 = False  # TF32 has less than single precision
         self._processor = ShardProcessor(replace(config, weights=weights))
         node_id = ray.get_runtime_context().get_node_id()
-        return WorkerInfo(version("irfuse"), socket.gethostname(), node_id, count_memory_kills())
+        return WorkerInfo(installed_software(), socket.gethostname(), node_id, count_memory_kills())
 
     def process(self, task: ShardTask) -> ShardReport:
         """Compute and commit a shard."""

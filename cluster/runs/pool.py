@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 import ray
@@ -22,10 +21,11 @@ from cluster.session import (
     ClusterOptions,
     alive_nodes,
     describe_resources,
+    installed_software,
     use_gpu,
     worker_places,
 )
-from fusion_core.errors import RunConflictError, RunFailedError
+from fusion_core.errors import RunFailedError
 
 _RESOURCES_EVERY_S = 5.0
 _START_DEATHS = 3
@@ -99,6 +99,7 @@ class WorkerPool:
         self._options = options
         self._use_gpu = use_gpu(options.device)
         self._config = config.on_device("cuda" if self._use_gpu else "cpu")
+        self._software = installed_software()
         self._weights = ray.put(config.weights)
         self._start_deaths = 0
         self._target_at = -_RESOURCES_EVERY_S
@@ -186,13 +187,9 @@ class WorkerPool:
         """Record that a worker is ready.
 
         Raises:
-            RunConflictError: Another version of irfuse is installed on its node.
+            RunConflictError: Its node has other software than the driver.
         """
-        if info.version != version("irfuse"):
-            raise RunConflictError(
-                f"Node {info.node} has irfuse {info.version}, but the driver has irfuse "
-                f"{version('irfuse')}; install the same version on all nodes"
-            )
+        self._software.check_node(info.node, info.software)
         worker.info, worker.starting = info, None
         worker.last_progress_at = time.monotonic()
         self._start_deaths = 0

@@ -20,7 +20,7 @@ class RunRecord(SettingsRecord):
     key: ClassVar[str] = RUN_KEY
     noun: ClassVar[str] = "run"
     informative: ClassVar[Mapping[str, Any]] = {
-        **dict.fromkeys(("source", "source_sha256", "environment", "created"), True),
+        **dict.fromkeys(("source", "source_sha256", "environment"), True),
         "origin": {"fused", "weights"},
     }
 

@@ -9,3 +9,5 @@ from .resources import alive_nodes as alive_nodes
 from .resources import describe_resources as describe_resources
 from .resources import use_gpu as use_gpu
 from .resources import worker_places as worker_places
+from .software import Software as Software
+from .software import installed_software as installed_software

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, RunConflictError, StorageError
 
+_NO_SETTINGS: dict[str, Any] = {"created": True, "code_sha256": True}
+
 
 class SettingsRecord(BaseModel):
     """Base of the records; two records with equal settings describe the same work."""
@@ -23,16 +25,19 @@ class SettingsRecord(BaseModel):
     """Key of the record in the output location."""
     noun: ClassVar[str]
     """Name of the kind of job in messages."""
-    informative: ClassVar[Mapping[str, Any]] = {"created": True}
-    """Fields that do not affect the result, in the notation of pydantic's `exclude`."""
+    informative: ClassVar[Mapping[str, Any]] = {}
+    """Further fields that do not affect the result, in the notation of pydantic's `exclude`."""
 
+    code_sha256: str | None = None
+    """SHA-256 of irfuse's code when the record was created. It is no setting, because most changes
+    of the code change no result."""
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     """Time at which the record was created."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """All settings that affect the result; names of nested settings are joined by dots."""
-        return dict(_flatten(self.model_dump(exclude=dict(self.informative))))
+        return dict(_flatten(self.model_dump(exclude={**_NO_SETTINGS, **self.informative})))
 
     @property
     def fingerprint(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from cluster.session import Software
 from cluster.storage import SettingsRecord, Store
 from fusion_core.training import TrainingParameters
 
@@ -15,7 +16,7 @@ class TrainingRecord(SettingsRecord):
 
     key: ClassVar[str] = "train.json"
     noun: ClassVar[str] = "training"
-    informative: ClassVar[Mapping[str, Any]] = {"images": True, "created": True}
+    informative: ClassVar[Mapping[str, Any]] = {"images": True}
 
     parameters: TrainingParameters
     """Parameters of the training steps."""
@@ -48,3 +49,5 @@ class TrainingJob:
     """Folder of the images."""
     checkpoint_every: int
     """Steps between checkpoints."""
+    software: Software
+    """Software of the driver, which the workers must have, too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ray.actor import ActorHandle
 from torch import Tensor
 
+from cluster.session import installed_software
 from cluster.training.checkpoints import Checkpoint, find_checkpoint, write_checkpoint
 from cluster.training.record import TrainingJob
 from cluster.training.samples import Share, read_batches
@@ -74,7 +76,9 @@ def train_on_worker(config: dict[str, Any]) -> None:
     if error is not None:
         raise error
     try:
-        _WorkerLoop(pickle.loads(ray.get(config["job"])), monitor).run()
+        job: TrainingJob = pickle.loads(ray.get(config["job"]))
+        job.software.check_node(socket.gethostname(), installed_software())
+        _WorkerLoop(job, monitor).run()
     except IrfuseError as error:
         ray.get(monitor.fail.remote(error))
         raise

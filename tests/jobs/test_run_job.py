@@ -1,15 +1,18 @@
 """Whole runs on a real Ray cluster of two nodes."""
 
+import json
+import os
 import random
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.cli import call_cli, start_cli
+from support.cli import call_cli, run_cli, start_cli
 from support.collections import (
     PAIRS,
     SMALL,
@@ -20,6 +23,7 @@ from support.collections import (
     stable,
     write_pairs,
 )
+from support.environment import PROJECT_ROOT
 from support.processes import wait_until
 from support.s3 import S3Server
 
@@ -35,10 +39,21 @@ from fusion_core.errors import (
 from fusion_core.images.decoding import decode_image
 from fusion_core.metrics import METRICS, select_metrics
 from irfuse import ScoreOptions
+from jobs.progress import SilentProgress
 
 DEFAULT = select_metrics()
 LARGE_ENOUGH = 4
 """Of the small pairs, for `MS_SSIM`."""
+
+
+class Notes(SilentProgress):
+    """Keeps the notes of a job."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
 
 
 def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +128,38 @@ def test_a_run_whose_manifest_was_renamed_keeps_the_name_of_its_collection(
     renamed = wanted.model_copy(update={"source": str(tmp_path / "other.csv")})
     assert irfuse.run(renamed).summary.collection == "tno"
     assert [row["collection"] for row in read_rows(tmp_path / "out")] == ["tno"]
+
+
+def test_a_run_that_is_resumed_with_other_code_says_so(small: FinishedRun, tmp_path: Path) -> None:
+    shutil.copytree(small.out, tmp_path / "out")
+    record = tmp_path / "out" / "run.json"
+    changed = json.loads(record.read_text()) | {"code_sha256": "0" * 64}
+    record.write_text(json.dumps(changed))
+    notes = Notes()
+    irfuse.run(run_options(small.source, tmp_path / "out"), notes)
+    assert ["code of irfuse has changed" in note for note in notes.texts] == [True]
+    notes = Notes()
+    irfuse.run(run_options(small.source, small.out), notes)
+    assert not notes.texts
+
+
+@pytest.mark.slow
+def test_nodes_with_other_code_are_refused(
+    small: FinishedRun, ray_address: str, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    for name in ("fusion_core", "cluster", "jobs"):
+        shutil.copytree(PROJECT_ROOT / name, code / name)
+    with (code / "fusion_core" / "choices.py").open("a") as file:
+        file.write("# edited")
+    path = f"{code}{os.pathsep}{code / 'jobs' / 'public_api'}"
+    arguments = run_command(small.source, tmp_path / "out", ray_address)
+    result = run_cli(*arguments, env={"PYTHONPATH": path})
+    assert result.returncode == 1
+    assert f"Node {socket.gethostname()} has other code of irfuse" in result.stderr
+    assert "fusion_core/choices.py differs" in result.stderr
+    assert str(code) in result.stderr
+    assert not read_rows(tmp_path / "out")
 
 
 def test_another_source_in_the_same_place_is_refused(small: FinishedRun, tmp_path: Path) -> None:

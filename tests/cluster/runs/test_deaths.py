@@ -8,6 +8,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError
 from cluster.runs import deaths
 from cluster.runs.actor import WorkerInfo
 from cluster.runs.pool import PoolWorker
+from cluster.session.software import installed_software
 
 NODE = "node"
 
@@ -19,7 +20,8 @@ def living_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def worker(node: str = NODE) -> PoolWorker:
     handle: Any = None
-    return PoolWorker(handle, None, 0.0, info=WorkerInfo("0", "host", node, None))
+    info = WorkerInfo(installed_software(), "host", node, None)
+    return PoolWorker(handle, None, 0.0, info=info)
 
 
 def test_memory_that_other_workers_share_is_not_the_fault_of_the_worker() -> None:

@@ -16,7 +16,7 @@ class Work(SettingsRecord):
 
     key: ClassVar[str] = "work.json"
     noun: ClassVar[str] = "work"
-    informative: ClassVar[Mapping[str, Any]] = {"created": True, "place": True}
+    informative: ClassVar[Mapping[str, Any]] = {"place": True}
 
     size: int
     options: dict[str, Any]

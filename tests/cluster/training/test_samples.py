@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cluster.session.software import installed_software
 from cluster.storage.store import Store
 from cluster.training.record import TrainingJob, TrainingRecord
 from cluster.training.samples import (
@@ -43,7 +44,7 @@ def job(tmp_path: Path) -> TrainingJob:
         parameters=PARAMETERS, steps=6, images=store.url, image_count=5, images_digest="d",
         single_image=False, max_pixels=10_000, irfuse_version="0", torch_version="0",
     )  # fmt: skip
-    return TrainingJob(record, out, store, checkpoint_every=10)
+    return TrainingJob(record, out, store, checkpoint_every=10, software=installed_software())
 
 
 def with_record(job: TrainingJob, **changed: Any) -> TrainingJob:
