@@ -261,10 +261,10 @@ class ScoreOptions(JobOptions):
 
 
 class PairsOptions(SourceOptions):
-    """Find the pairs of the folder SOURCE and write them as a manifest."""
+    """Find the pairs of SOURCE, show what was found, and write them as a manifest with --output."""
 
-    output: Annotated[str, Parameter(name=("--output", "-o"))]
-    """Manifest to write, ending in .parquet."""
+    output: Annotated[str | None, Parameter(name=("--output", "-o"))] = None
+    """Manifest to write, ending in .parquet; by default nothing is written."""
 
 
 class StatusOptions(LocationOptions):

@@ -1,48 +1,105 @@
-"""Find the pairs of a folder and write them as a manifest."""
+"""Find the pairs of a source, show what was found, and write them as a manifest."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from cluster.collections import Discovery, Repetition, discover, freeze
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cluster.collections import Discovery, PairRow, Repetition, freeze
+from cluster.storage import redact
 from fusion_core.errors import ManifestError
 from jobs.options import PairsOptions
-from jobs.progress import Progress
+from jobs.progress import Progress, SilentProgress
+from jobs.sources import Batches, identify_source, open_source
+
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class PairsResult:
     """Result of the search for pairs."""
 
-    output: str
-    """Location of the manifest."""
+    source: str
+    """Full location of the folder or manifest."""
     rows: int
     """Number of pairs."""
+    subsets: dict[str, int]
+    """Number of pairs per subset."""
+    examples: list[PairRow]
+    """The first pairs of the first subsets, or the first pairs of the only one."""
     digest: str
     """SHA-256 over the rows of the manifest."""
-    discovery: Discovery
-    """Pairs per layout, images without a partner, and ignored files."""
+    output: str | None
+    """Location of the manifest that was written, if any."""
+    discovery: Discovery | None
+    """Pairs per layout, images without a partner, and ignored files; None for a manifest."""
     repetitions: list[Repetition]
     """Subsets most of whose pairs are in other subsets, too."""
 
 
 def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResult:
-    """Find the pairs of a folder and write them as a manifest.
+    """Find the pairs of a folder or manifest, and write them as a manifest if that is requested.
 
     Args:
         options: Options of the job.
         progress: Receives the progress; silent by default.
 
     Raises:
-        ManifestError: No pair was found, or the output is not named `.parquet`.
-        StorageError: The source cannot be listed, or the manifest cannot be written.
+        ManifestError: No pair was found, a `pair_id` is not unique, or the output is not named
+            `.parquet`.
+        StorageError: The source cannot be read, or the manifest cannot be written.
     """
-    if not options.output.lower().endswith(".parquet"):
-        raise ManifestError(f"Expected an output that ends in .parquet, but got {options.output}")
-    collection = discover(options.store(options.source), layout=options.layout)
-    info, manifest = freeze(collection.batches())
-    store, name = options.file(options.output)
-    store.write(name, manifest)
+    output = options.output
+    if output is not None and not output.lower().endswith(".parquet"):
+        raise ManifestError(f"Expected an output that ends in .parquet, but got {output}")
+    (progress or SilentProgress()).message(f"Looking for pairs in {redact(options.source)}")
+    source, overview = open_source(options), _Overview()
+    info, manifest = freeze(overview.watch(source.read()))
+    if output is not None:
+        store, name = options.file(output)
+        store.write(name, manifest)
+        output = store.uri(name)
     return PairsResult(
-        store.uri(name), info.rows, info.digest, collection.discovery, collection.repetitions
+        source=identify_source(options)[0],
+        rows=info.rows,
+        subsets=dict(overview.subsets),
+        examples=overview.examples(),
+        digest=info.digest,
+        output=output,
+        discovery=source.discovery,
+        repetitions=source.repetitions,
     )
+
+
+class _Overview:
+    """Counts the pairs of each subset, and keeps some of them, while a manifest passes."""
+
+    def __init__(self) -> None:
+        self.subsets: Counter[str] = Counter()
+        self._of_subsets: list[PairRow] = []
+        self._first: list[PairRow] = []
+
+    def watch(self, batches: Batches) -> Batches:
+        """Yield the batches unchanged."""
+        for batch in batches:
+            subsets = batch.column("subset")
+            for entry in subsets.value_counts().to_pylist():
+                subset = entry["values"]
+                if subset not in self.subsets and len(self._of_subsets) < _EXAMPLES:
+                    self._of_subsets.append(_row(batch, pc.index(subsets, subset).as_py()))
+                self.subsets[subset] += entry["counts"]
+            if not self._first:
+                self._first = [_row(batch, n) for n in range(min(_EXAMPLES, batch.num_rows))]
+            yield batch
+
+    def examples(self) -> list[PairRow]:
+        """Return the first pairs of the first subsets, filled up with the first pairs."""
+        return list(dict.fromkeys([*self._of_subsets, *self._first]))[:_EXAMPLES]
+
+
+def _row(batch: pa.RecordBatch, number: int) -> PairRow:
+    names = ("pair_id", "ir_uri", "vis_uri", "subset")
+    return PairRow(*(batch.column(name)[number].as_py() for name in names))

@@ -52,7 +52,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "fuse": Command(FuseOptions, "jobs.fuse:fuse_pair", "pictures:print_fused", "ir vis"),
     "demo": Command(DemoOptions, "jobs.demo:demo", "tables:print_demo", "folder"),
-    "pairs": Command(PairsOptions, "jobs.pairs:pairs", "tables:print_pairs", "source"),
+    "pairs": Command(PairsOptions, "jobs.pairs:pairs", "pairs:print_pairs", "source"),
     "run": Command(RunOptions, "jobs.run:run", "tables:print_run", "source"),
     "score": Command(ScoreOptions, "jobs.score:score_collection", "tables:print_run", "source"),
     "status": Command(StatusOptions, "jobs.status:status", "tables:print_status", "out", False),

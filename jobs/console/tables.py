@@ -17,19 +17,15 @@ if TYPE_CHECKING:
     from jobs.options import (
         DemoOptions,
         LocationOptions,
-        PairsOptions,
         ReconstructOptions,
         StatusOptions,
         TrainOptions,
         VerifyOptions,
     )
-    from jobs.pairs import PairsResult
     from jobs.reconstruct import ReconstructionReport
     from jobs.status import Status
     from jobs.train import TrainResult
     from jobs.verify import Verification
-
-_MOST_SINGLES = 5
 
 
 def print_run(console: Console, result: RunResult, options: LocationOptions) -> None:
@@ -48,30 +44,6 @@ def print_demo(console: Console, result: RunResult, options: DemoOptions) -> Non
     """Print the statistics of the demo and where everything is."""
     print_run(console, result, options)
     print_lines(console, f"Pairs:   {options.folder}/source")
-
-
-def print_pairs(console: Console, result: PairsResult, options: PairsOptions) -> None:
-    """Print the pairs per layout, the images without a partner, and what was ignored."""
-    from jobs.sources import describe_repetition
-
-    discovery = result.discovery
-    table = Table(title="Pairs found", title_justify="left")
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    for layout, count in discovery.matched.items():
-        table.add_row(f"pairs by layout: {layout}", str(count))
-    table.add_row("images without a partner", str(len(discovery.single)))
-    for reason, count in discovery.ignored.items():
-        table.add_row(f"ignored: {reason}", str(count))
-    console.print(table)
-    for key in discovery.single[:_MOST_SINGLES]:
-        print_lines(console, f"  without a partner: {key}")
-    if len(discovery.single) > _MOST_SINGLES:
-        print_lines(console, f"  … and {len(discovery.single) - _MOST_SINGLES} more")
-    for key, reason in discovery.skipped.items():
-        print_lines(console, f"  not read: {key} ({reason})")
-    print_lines(console, *map(describe_repetition, result.repetitions))
-    print_lines(console, f"{result.rows} pairs written to {options.output}")
 
 
 def print_training(console: Console, result: TrainResult, options: TrainOptions) -> None:

@@ -45,6 +45,14 @@ def test_s3_is_listed_and_written(s3: S3Server) -> None:
     assert rows[1]["ir_uri"] == f"{url}/in/ir/0001.png"
 
 
+def test_examples_are_of_different_subsets(tmp_path: Path) -> None:
+    for subset in ("a", "b", "c", "d"):
+        write_pairs(tmp_path / subset, 3)
+    found = pairs(PairsOptions(source=str(tmp_path)))
+    assert (found.subsets, found.output) == (dict.fromkeys("abcd", 3), None)
+    assert [pair.pair_id for pair in found.examples] == ["a/0000", "b/0000", "c/0000"]
+
+
 def test_links_to_the_folders_of_a_pair_are_followed(tmp_path: Path) -> None:
     write_pairs(tmp_path / "data", 2)
     (tmp_path / "in").mkdir()

@@ -23,6 +23,8 @@ class Discovery:
     """Images without a partner."""
     ignored: dict[str, int]
     """Number of ignored files per reason."""
+    ignored_examples: dict[str, str] = field(default_factory=dict)
+    """One ignored file per reason."""
     skipped: dict[str, str] = field(default_factory=dict)
     """What a listing left out, with the reason, such as a FIFO or an invalid name."""
 
@@ -66,4 +68,6 @@ def find_pairs(
                 matched[name] = len(images.pairs) - before
     pairs = sorted(images.identified(), key=lambda pair: natural_order(pair.pair_id))
     single = sorted(images.keys(), key=natural_order)
-    return Discovery(pairs, matched, single, dict(+images.ignored))  # without the zeros
+    return Discovery(
+        pairs, matched, single, dict(images.ignored), ignored_examples=images.ignored_examples
+    )

@@ -66,10 +66,13 @@ class Unmatched:
         """Folder ("" or ending in `/`) -> stem -> extensions as spelt."""
         self.pairs: list[Pair] = []
         self.ignored: Counter[str] = Counter()
+        self.ignored_examples: dict[str, str] = {}
+        """The first ignored file per reason."""
         # Sorted, so that the result does not depend on the order of a listing.
         self._sort_in(sorted(set(keys)))
-        for folder in colour_label_folders(list(self.folders)):
-            self.ignored[naming.LABELS] += sum(map(len, self.folders.pop(folder).values()))
+        for folder in sorted(colour_label_folders(list(self.folders))):
+            for stem, formats in self.folders.pop(folder).items():
+                self._ignore(naming.LABELS, folder, stem, formats)
 
     def _sort_in(self, keys: list[str]) -> None:
         reasons: dict[str, str | None] = {}
@@ -82,6 +85,7 @@ class Unmatched:
             reason = reasons[folder] or naming.why_ignore_file(name)
             if reason:
                 self.ignored[reason] += 1
+                self.ignored_examples.setdefault(reason, key)
                 continue
             stem, _, extension = name.rpartition(".")
             stems = self.folders.setdefault(folder, {})
@@ -101,8 +105,9 @@ class Unmatched:
     def _take(self, ir: Candidate, vis: Candidate) -> None:
         ir_formats = self.folders[ir.folder].pop(ir.stem)
         vis_formats = self.folders[vis.folder].pop(vis.stem)
-        self.ignored[naming.OTHER_FORMAT] += len(ir_formats) + len(vis_formats) - 2
         ir_format, vis_format = _best_formats(ir_formats, vis_formats)
+        self._ignore_others(ir.folder, ir.stem, ir_formats, ir_format)
+        self._ignore_others(vis.folder, vis.stem, vis_formats, vis_format)
         ir_key = f"{ir.folder}{ir.stem}.{ir_format}"
         vis_key = f"{vis.folder}{vis.stem}.{vis_format}"
         self.pairs.append(Pair(ir.pair_id, ir_key, vis_key, ir.subset))
@@ -110,10 +115,19 @@ class Unmatched:
     def take_whole(self, folder: str, stem: str, extension: str) -> None:
         """Take one file as a pair, whose infrared and visible images are its channels."""
         formats = self.folders[folder].pop(stem)
-        self.ignored[naming.OTHER_FORMAT] += len(formats) - 1
+        self._ignore_others(folder, stem, formats, extension)
         key = f"{folder}{stem}.{extension}"
         subset = naming.folder_subset(naming.folder_parts(folder))
         self.pairs.append(Pair(folder + stem, key, key, subset))
+
+    def _ignore_others(self, folder: str, stem: str, formats: tuple[str, ...], chosen: str) -> None:
+        if len(formats) > 1:
+            others = tuple(extension for extension in formats if extension != chosen)
+            self._ignore(naming.OTHER_FORMAT, folder, stem, others)
+
+    def _ignore(self, reason: str, folder: str, stem: str, formats: tuple[str, ...]) -> None:
+        self.ignored[reason] += len(formats)
+        self.ignored_examples.setdefault(reason, f"{folder}{stem}.{formats[0]}")
 
     def keys(self) -> Iterator[str]:
         """Yield the paths of the images that are in no pair."""

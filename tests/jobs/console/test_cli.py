@@ -84,14 +84,60 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert "Cannot use Ray at 127.0.0.1:1" in result.stderr
 
 
-def test_pairs_prints_what_it_matched_and_ignored(tmp_path: Path) -> None:
-    store = write_pairs(tmp_path / "in", 2)
-    for key in ("ir/Thumbs.db", "ir/._0000.png", "labels/0000.png", "ir/lonely.png"):
+def test_pairs_prints_what_it_matched_and_ignored_with_examples(tmp_path: Path) -> None:
+    store = write_pairs(tmp_path / "in/day", 2)
+    write_pairs(tmp_path / "in/night", 5)
+    for key in ("ir/Thumbs.db", "labels/0000.png", "ir/lonely.png", "vis/0001.jpg"):
         store.write(key, b"x")
-    result = call_cli("pairs", tmp_path / "in", "-o", tmp_path / "m.parquet")
+    os.mkfifo(tmp_path / "in/pipe.png")
+    result = call_cli("pairs", tmp_path / "in")
     assert result.returncode == 0, result.stderr
-    for text in ("pairs by layout: folders", "Thumbs.db", "._*", "labels", "ir/lonely.png"):
-        assert text in result.stdout
+    assert result.stdout.splitlines() == [
+        f"{tmp_path}/in: 7 pairs (layout: folders)",
+        "",
+        "subset  pairs",
+        "day         2",
+        "night       5",
+        "",
+        "For example",
+        "  day/0000",
+        "      infrared day/ir/0000.png",
+        "      visible  day/vis/0000.png",
+        "  night/0000",
+        "      infrared night/ir/0000.png",
+        "      visible  night/vis/0000.png",
+        "  day/0001",
+        "      infrared day/ir/0001.png",
+        "      visible  day/vis/0001.png",
+        "",
+        "Without a partner (1): day/ir/lonely.png",
+        "Left out, FIFOs, sockets and devices (1): pipe.png",
+        "Ignored, Thumbs.db and system files (1), such as day/ir/Thumbs.db",
+        "Ignored, labels, masks and annotations (1), such as day/labels/0000.png",
+        "Ignored, another format of a paired image (1), such as day/vis/0001.jpg",
+        "The subset day repeats 2 pairs of night, as far as names and sizes of the files show",
+        "",
+        "Nothing was written; --output FILE.parquet writes a manifest.",
+    ]
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_pairs_shows_a_manifest_too(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("ir_uri,vis_uri\na/1.png,b/1.png\nc.png,c.png\n")
+    result = call_cli("pairs", tmp_path / "m.csv", "--output", tmp_path / "m.parquet")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        f"{tmp_path}/m.csv: 2 pairs in the manifest",
+        "",
+        "For example",
+        "  a/1",
+        f"      infrared {tmp_path}/a/1.png",
+        f"      visible  {tmp_path}/b/1.png",
+        "  c",
+        f"      infrared and visible {tmp_path}/c.png",
+        "",
+        f"Manifest: {tmp_path}/m.parquet",
+    ]
 
 
 def test_chosen_metrics_are_computed_and_printed_as_json_for_machines(
