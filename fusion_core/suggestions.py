@@ -10,6 +10,7 @@ from collections.abc import Iterable
 _MOST_SUGGESTIONS = 3
 _LEAST_SIMILARITY = 0.7
 _SHORTEST_PREFIX = 2
+_MOST_LISTED = 100
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
@@ -33,7 +34,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     if similar:
         return f"Unknown {kind} {name!r}; did you mean {_either(similar)}?"
     plural = kind if kind.endswith("s") else f"{kind}s"
-    return f"Unknown {kind} {name!r}; the {plural} are: {', '.join(names)}"
+    listed = ", ".join(names[:_MOST_LISTED])
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return f"Unknown {kind} {name!r}; the {plural} are: {listed}{more}"
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:

@@ -32,6 +32,7 @@ from fusion_core.errors import RunFailedError
 from fusion_core.metrics import select_metrics
 from fusion_core.networks import Weights
 from jobs.options import JobOptions
+from jobs.preview import Preview, update_preview
 from jobs.progress import Progress, SilentProgress, note_changed_code
 from jobs.sources import Batches, describe_rest, identify_source, open_source
 from jobs.summarize import update_summary
@@ -55,6 +56,8 @@ class RunResult:
     computed: int
     """Number of rows that this call computed; the others existed already."""
     summary: Summary
+    preview: Preview
+    """Picture of some of the pairs."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,9 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
             if not repairs_left:
                 raise
             remaining = _find_remaining(ledger, record, damages=error.damages)
+    preview = update_preview(out, record, outdated=computed > 0)
     _check_outcome(out, summary, options.max_failure_rate)
-    return RunResult(out.url, summary.rows, summary.failed, computed, summary)
+    return RunResult(out.url, summary.rows, summary.failed, computed, summary, preview)
 
 
 def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress) -> Summary:

@@ -290,6 +290,29 @@ class VerifyOptions(LocationOptions):
     """Print JSON instead of the table."""
 
 
+class ShowOptions(LocationOptions):
+    """Draw pairs of the run at OUT as a picture: infrared, visible and fused image, with scores.
+
+    Shows the given pairs, those with the best or the worst scores, or failed pairs with their
+    reasons; by default pairs from all parts of the collection.
+    """
+
+    out: str
+    """Output location of the run."""
+    pairs: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Pairs to show: pair ids, or their last parts."""
+    best: str | None = None
+    """Metric: show the pairs with the best scores."""
+    worst: str | None = None
+    """Metric: show the pairs with the worst scores."""
+    failed: Annotated[bool, Parameter(negative=())] = False
+    """Show failed pairs with their reasons."""
+    count: int = Field(default=6, ge=1, le=100)
+    """Number of pairs of each kind."""
+    output: Annotated[str | None, Parameter(name=("--output", "-o"))] = None
+    """Picture to write, ending in .png; OUT/sheet.png by default. An existing one is replaced."""
+
+
 class SummarizeOptions(LocationOptions):
     """Compute the statistics of the runs at OUTS from their shards again, and compare the runs.
 

@@ -2,6 +2,8 @@ from .actor import FusionWorker as FusionWorker
 from .config import WorkerConfig as WorkerConfig
 from .driver import Snapshot as Snapshot
 from .driver import run_shards as run_shards
+from .gallery import Gallery as Gallery
+from .gallery import PairView as PairView
 from .ledger import Ledger as Ledger
 from .ledger import Listing as Listing
 from .origins import AnyOrigin as AnyOrigin

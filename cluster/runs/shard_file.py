@@ -171,3 +171,20 @@ def read_groups(parquet: pq.ParquetFile) -> Iterator[pa.Table]:
     """Read a shard's rows, one row group after the other."""
     for group in range(parquet.num_row_groups):
         yield parquet.read_row_group(group)
+
+
+def read_image(parquet: pq.ParquetFile, row: int) -> dict[str, Any] | None:
+    """Read the `fused` cell of one row, and of the images only the row group that holds it.
+
+    Raises:
+        IndexError: The shard has no such row.
+    """
+    for group in range(parquet.num_row_groups):
+        rows = parquet.metadata.row_group(group).num_rows
+        if row < rows:
+            cell: dict[str, Any] | None = (
+                parquet.read_row_group(group, columns=[_IMAGES]).column(_IMAGES)[row].as_py()
+            )
+            return cell
+        row -= rows
+    raise IndexError(row)

@@ -29,6 +29,7 @@ from cluster.runs.shard_file import (
     pairs_digest,
     read_facts,
     read_groups,
+    read_image,
 )
 from cluster.storage import Store
 from fusion_core.errors import (
@@ -156,6 +157,23 @@ class Shards:
             return pa.concat_tables(read_groups(parquet))
 
         return self._read_twice(shard, pairs or self.expected_pairs(shard), read, whole=True)
+
+    def read_row(self, shard: int, offset: int) -> Row:
+        """Read the row of one pair with its fused image, but no images of other row groups.
+
+        Raises:
+            DamagedShardError: The shard is damaged, also when it is read a second time.
+            StorageError: The shard cannot be read.
+        """
+        image: dict[str, Any] | None = None
+
+        def read(parquet: pq.ParquetFile) -> pa.Table:
+            nonlocal image
+            image = read_image(parquet, offset)
+            return parquet.read(columns=[name for name in self._schema.names if name != "fused"])
+
+        content = self._read_twice(shard, self.expected_pairs(shard), read, whole=False)
+        return {**content.to_rows()[offset], "fused": image}
 
     def _read_twice(
         self,

@@ -7,4 +7,7 @@ from .decoding import decode_four_channel as decode_four_channel
 from .decoding import decode_image as decode_image
 from .encoding import encode_png as encode_png
 from .encoding import image_encoder as image_encoder
+from .sheets import SheetRow as SheetRow
+from .sheets import draw_sheet as draw_sheet
+from .sheets import fit as fit
 from .synthetic import synthetic_pair as synthetic_pair

@@ -27,6 +27,7 @@ from jobs.options import (
     ReconstructOptions,
     RunOptions,
     ScoreOptions,
+    ShowOptions,
     StatusOptions,
     SummarizeOptions,
     TrainOptions,
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Command] = {
     "summarize": Command(
         SummarizeOptions, "jobs.summarize:summarize", "tables:print_summaries", "outs", False
     ),
+    "show": Command(ShowOptions, "jobs.show:show", "pictures:print_sheet", "out pairs", False),
     "train": Command(TrainOptions, "jobs.train:train", "tables:print_training", "method"),
     "reconstruct": Command(
         ReconstructOptions, "jobs.reconstruct:reconstruct", "tables:print_reconstruction", "method"

@@ -11,7 +11,8 @@ from jobs.metric_text import value_text
 
 if TYPE_CHECKING:
     from jobs.fuse import FusedPair
-    from jobs.options import FuseOptions
+    from jobs.options import FuseOptions, ShowOptions
+    from jobs.show import Sheet
 
 
 def print_fused(console: Console, result: FusedPair, options: FuseOptions) -> None:
@@ -28,3 +29,8 @@ def print_fused(console: Console, result: FusedPair, options: FuseOptions) -> No
     if result.scores:
         rows = ((name, value_text(name, value)) for name, value in result.scores.items())
         print_list(console, ("metric", "value"), rows, right="value")
+
+
+def print_sheet(console: Console, result: Sheet, options: ShowOptions) -> None:
+    """Print where the picture is."""
+    print_text(console, f"{len(result.positions)} pairs: {result.location}")

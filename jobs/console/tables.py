@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 def print_run(console: Console, result: RunResult, options: LocationOptions) -> None:
     """Print the statistics of a run and the locations of its files."""
     print_short(console, [result.summary])
+    preview = result.preview
     print_lines(
         console,
         f"{result.rows - result.failed} pairs ok, {result.failed} failed, "
         f"{result.computed} newly computed.",
         f"Shards:  {result.out}/shards",
         f"Summary: {result.out}/summary.json and summary.csv",
+        f"Preview: {preview.location or f'not drawn, because {preview.problem}'}",
     )
 
 

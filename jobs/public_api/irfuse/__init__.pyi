@@ -11,6 +11,7 @@ from jobs.options import PairsOptions as PairsOptions
 from jobs.options import ReconstructOptions as ReconstructOptions
 from jobs.options import RunOptions as RunOptions
 from jobs.options import ScoreOptions as ScoreOptions
+from jobs.options import ShowOptions as ShowOptions
 from jobs.options import StatusOptions as StatusOptions
 from jobs.options import SummarizeOptions as SummarizeOptions
 from jobs.options import TrainOptions as TrainOptions
@@ -21,6 +22,8 @@ from jobs.reconstruct import ReconstructionReport as ReconstructionReport
 from jobs.reconstruct import reconstruct as reconstruct
 from jobs.run import run as run
 from jobs.score import score_collection as score_collection
+from jobs.show import Sheet as Sheet
+from jobs.show import show as show
 from jobs.status import Status as Status
 from jobs.status import status as status
 from jobs.summarize import summarize as summarize

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.cli import call_cli, run_cli
 from support.collections import read_rows, run_command, write_pairs
 from support.environment import child_environment
@@ -39,6 +40,8 @@ def test_the_demo_runs_from_nothing_and_says_where_things_are(tmp_path: Path) ->
     assert "untrained" not in result.stdout
     assert f"{tmp_path}/demo/run/shards" in result.stdout
     assert (tmp_path / "demo/run/summary.json").exists()
+    assert f"Preview: {tmp_path}/demo/run/preview.png" in result.stdout
+    assert Image.open(tmp_path / "demo/run/preview.png").format == "PNG"
     assert "raylet" not in result.stdout + result.stderr
 
 

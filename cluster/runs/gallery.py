@@ -1,0 +1,96 @@
+"""Single pairs of a run with their images, for pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cluster.runs.origins import EightBit
+from cluster.runs.record import RunRecord
+from cluster.runs.shards import Row, Shards
+from cluster.storage import Reader, Store
+from fusion_core.errors import IrfuseError
+from fusion_core.images import Pixels, decode_four_channel, decode_image, fit, to_eight_bit
+
+_UNREADABLE = "cannot be read now"
+
+
+@dataclass(frozen=True, slots=True)
+class PairView:
+    """A pair of a run: its row, and its images as far as they can be read."""
+
+    row: Row
+    """The row, without the fused image."""
+    ir: EightBit | str
+    """Infrared image, reduced to the size of a cell of a sheet, or why there is none."""
+    vis: EightBit | str
+    """Visible image, likewise."""
+    fused: EightBit | str
+    """Fused image, likewise."""
+
+
+class Gallery:
+    """Reads single pairs of a run: no shard as a whole, and no pair that is not asked for.
+
+    Args:
+        out: Output location of the run.
+        record: Record of the run.
+
+    Raises:
+        NotFoundError: The run has no manifest.
+        RunConflictError: The manifest is not that of the run.
+    """
+
+    def __init__(self, out: Store, record: RunRecord) -> None:
+        self._record = record
+        self._shards = Shards(out, record)
+        self._reader = Reader(out.storage_options)
+
+    def rows(self, shard: int, columns: Sequence[str]) -> list[Row]:
+        """Return columns of all rows of a shard.
+
+        Raises:
+            StorageError: The shard does not exist, is damaged or cannot be read.
+        """
+        return self._shards.read(shard, columns).to_rows()
+
+    def view(self, position: int) -> PairView:
+        """Return the pair at a position of the manifest.
+
+        Raises:
+            StorageError: Its shard does not exist, is damaged or cannot be read.
+        """
+        row = dict(self._shards.read_row(*divmod(position, self._record.shard_size)))
+        (pair,) = self._shards.manifest.read(position, position + 1)
+        cell = row.pop("fused")
+        ir, vis = self._sources(pair.ir_uri, pair.vis_uri)
+        return PairView(row, ir, vis, self._fused(row, cell or {}))
+
+    def _sources(self, ir_uri: str, vis_uri: str) -> list[EightBit | str]:
+        if ir_uri != vis_uri:
+            return [self._image(ir_uri), self._image(vis_uri)]
+        limit = self._record.max_pixels
+        try:
+            both = decode_four_channel(self._reader.read(ir_uri), max_pixels=limit)
+        except (IrfuseError, OSError):
+            return [_UNREADABLE] * 2
+        return [self._reduced(image) for image in both]
+
+    def _fused(self, row: Row, cell: Row) -> EightBit | str:
+        if row["status"] == "failed":
+            return f"failed at {row['error_stage']}: {row['error_message']}"
+        if cell.get("bytes"):
+            return self._decoded(lambda: cell["bytes"])
+        return self._image(cell["path"]) if cell.get("path") else "not kept"
+
+    def _image(self, uri: str) -> EightBit | str:
+        return self._decoded(lambda: self._reader.read(uri))
+
+    def _decoded(self, read: Callable[[], bytes]) -> EightBit | str:
+        try:
+            return self._reduced(decode_image(read(), max_pixels=self._record.max_pixels))
+        except (IrfuseError, OSError):
+            return _UNREADABLE
+
+    def _reduced(self, image: Pixels) -> EightBit:
+        return fit(to_eight_bit(image, self._record.origin.sixteen_bit))

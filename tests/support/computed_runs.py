@@ -1,0 +1,58 @@
+"""Small runs that are computed in this process, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.collections.discovery import discover
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.runs.config import WorkerConfig
+from cluster.runs.origins import MethodOrigin
+from cluster.runs.record import RunRecord
+from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.storage.store import Store
+from support.collections import write_pairs
+from support.records import run_record
+
+AVERAGE = {"sixteen_bit": "percentile", "colour": "luma", "output_range": "clip"}
+
+
+def compute_run(
+    folder: Path,
+    pairs: int,
+    *,
+    subsets: Sequence[str] = ("",),
+    damaged: Sequence[int] = (),
+    shards: range | None = None,
+    keep_images: bool = True,
+    **changed: Any,
+) -> tuple[Store, RunRecord]:
+    """Fuse a collection with `average`.
+
+    Args:
+        folder: Where collection and run are written.
+        pairs: Number of pairs of each subset.
+        subsets: Folders of the collection.
+        damaged: Pairs of the first subset whose visible image is not one.
+        shards: The shards to compute; all by default.
+        keep_images: Whether the fused images are kept.
+        changed: Fields of the record, such as `shard_size`.
+    """
+    source = Store(str(folder / "in"))
+    for subset in subsets:
+        write_pairs(folder / "in" / subset, pairs)
+    for number in damaged:
+        source.write(f"{subsets[0]}/vis/{number:04d}.png".lstrip("/"), b"no image")
+    out = Store(str(folder / "out"))
+    info, manifest = freeze(discover(source).batches())
+    out.write(MANIFEST_KEY, manifest)
+    origin = MethodOrigin(method="average", parameters=AVERAGE, keep_images=keep_images)
+    settings = {"name": "average", "metrics": ["EN", "SD"], "shard_size": 4, **changed}
+    record = run_record(info, origin=origin, **settings)
+    out.write(record.key, record.model_dump_json().encode())
+    processor = ShardProcessor(WorkerConfig(record, out))
+    for shard in range(record.plan.count) if shards is None else shards:
+        processor.process(ShardTask(shard))
+    return out, record
