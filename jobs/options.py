@@ -5,7 +5,6 @@ The command line is derived from them: docstrings are the help of commands and o
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -25,7 +24,7 @@ from fusion_core.choices import (
     ResidualConvolutions,
     SixteenBit,
 )
-from fusion_core.errors import InvalidValueError
+from jobs.key_values import parse_key_values, parse_typed_key_values
 
 if TYPE_CHECKING:
     from cluster.session import ClusterOptions
@@ -34,42 +33,6 @@ if TYPE_CHECKING:
 
 _RAY = Group("Ray", sort_key=2)
 _STORAGE = Group("Storage", sort_key=3)
-
-
-def parse_key_values(given: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Parse `NAME=VALUE` strings and JSON objects; a mapping is returned unchanged.
-
-    Raises:
-        InvalidValueError: A value is neither. The message does not repeat it: it may be a secret.
-    """
-    if isinstance(given, dict):
-        return given
-    values: dict[str, Any] = {}
-    for item in given if isinstance(given, (list, tuple)) else (given,):
-        if isinstance(item, dict):  # cyclopts has parsed the JSON object
-            values.update(item)
-        elif not isinstance(item, str):
-            raise InvalidValueError("Expected NAME=VALUE or a JSON object")
-        elif item.lstrip().startswith("{"):
-            values.update(_parse_json(item))
-        else:
-            name, equals, value = item.partition("=")
-            if not equals or not name:
-                raise InvalidValueError(
-                    "Expected NAME=VALUE, but got a value without a name or an equals sign"
-                )
-            values[name] = value
-    return values
-
-
-def _parse_json(text: str) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidValueError(
-            f"Expected a JSON object: {error.msg} at character {error.pos + 1}"
-        ) from None
-    return values
 
 
 def _split_names(given: Any) -> Any:  # noqa: ANN401
@@ -81,6 +44,7 @@ def _split_names(given: Any) -> Any:  # noqa: ANN401
 
 
 KeyValues = Annotated[dict[str, Any], BeforeValidator(parse_key_values)]
+TypedKeyValues = Annotated[dict[str, Any], BeforeValidator(parse_typed_key_values)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 Flag = Annotated[bool, Parameter(negative=())]
 Json = Annotated[Flag, Parameter(name="--json")]
@@ -96,11 +60,11 @@ class LocationOptions(BaseModel):
         hide_input_in_errors=True,  # the input may be a secret
     )
 
-    storage_options: Annotated[KeyValues, Parameter(group=_STORAGE)] = Field(
+    storage_options: Annotated[TypedKeyValues, Parameter(group=_STORAGE)] = Field(
         default_factory=dict, repr=False, exclude=True
     )
-    """Option for fsspec as NAME=VALUE, repeated for each, or one JSON object. Credentials come from
-    the usual chain of the provider."""
+    """Option for fsspec as NAME=VALUE, repeated for each, or one JSON object. A VALUE is JSON, such
+    as false or 10, or text. Credentials come from the usual chain of the provider."""
 
     def store(self, url: str) -> Store:
         """Return the store at a location.

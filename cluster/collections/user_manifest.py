@@ -18,7 +18,7 @@ from cluster.storage import (
     LOCAL_PROTOCOLS,
     REMOTE_PROTOCOLS,
     Store,
-    check_no_secret,
+    check_location,
     protocol_of,
     redact,
     split_query,
@@ -191,7 +191,7 @@ def _locate(uri: str, store: Store, allow_local_files: bool) -> str:
     if protocol is None and not uri.startswith(("/", "~")):
         return _absolute(uri, store)
     try:
-        check_no_secret(uri)
+        check_location(uri)
     except StorageError as error:
         raise ManifestError(f"The manifest at {store.url}: {error}") from None
     if protocol in LOCAL_PROTOCOLS:

@@ -19,6 +19,13 @@ class RunRecord(SettingsRecord):
 
     key: ClassVar[str] = RUN_KEY
     noun: ClassVar[str] = "run"
+    consequences: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "name": ("kind", "method", "parameters.", "weights_"),
+        **dict.fromkeys(("parameters.", "weights_", "keep_images"), ("kind", "method")),
+        "sixteen_bit": ("kind",),
+        "manifest_digest": ("rows",),
+        "shard_size": ("rows",),
+    }
     informative: ClassVar[Mapping[str, Any]] = {
         **dict.fromkeys(("source", "source_sha256", "environment"), True),
         "origin": {"fused", "weights"},

@@ -2,7 +2,7 @@ from .images import read_gray as read_gray
 from .listing import Listing as Listing
 from .locations import LOCAL_PROTOCOLS as LOCAL_PROTOCOLS
 from .locations import REMOTE_PROTOCOLS as REMOTE_PROTOCOLS
-from .locations import check_no_secret as check_no_secret
+from .locations import check_location as check_location
 from .locations import protocol_of as protocol_of
 from .locations import redact as redact
 from .locations import redact_text as redact_text

@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import fsspec
+from fsspec.registry import known_implementations
 
 from cluster.storage.local import LocalFiles
-from cluster.storage.locations import LOCAL_PROTOCOLS, WEB_PROTOCOLS, protocol_of
+from cluster.storage.locations import (
+    LOCAL_PROTOCOLS,
+    REMOTE_PROTOCOLS,
+    WEB_PROTOCOLS,
+    protocol_of,
+    redact,
+)
 from fusion_core.errors import StorageError
+from fusion_core.suggestions import unknown_name
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 30
@@ -41,6 +49,9 @@ def filesystem_at(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa:
     try:
         filesystem = fsspec.filesystem(protocol, **options)
     except (ImportError, ValueError) as error:
+        if protocol not in known_implementations:
+            message = unknown_name("protocol", protocol, (*REMOTE_PROTOCOLS, "file", "memory"))
+            raise StorageError(f"{redact(url)}: {message}") from None
         raise StorageError(f"Cannot use {protocol}:// locations: {error}") from None
     except TypeError as error:
         raise StorageError(f"Storage options do not fit {protocol}://: {error}") from None

@@ -45,7 +45,7 @@ def scan_local(path: str) -> list[Member]:
         with os.scandir(path) as found:
             return [member for entry in found if (member := _examine(entry)) is not None]
     except NotADirectoryError:
-        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder; check the path") from None
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder") from None
 
 
 def _examine(entry: os.DirEntry[str]) -> Member | None:

@@ -28,6 +28,9 @@ _SIGNED = re.compile(
     r"\?(?:.*&)?(?:x-(?:amz|goog|ms)-[\w-]+|awsaccesskeyid|googleaccessid|signature|sig|token)=",
     re.IGNORECASE,
 )
+_UNSLASHED = re.compile(
+    rf"({'|'.join((*REMOTE_PROTOCOLS, 'file', 'local', 'memory'))}):(?!//|:)(.*)", re.DOTALL
+)
 _URL = re.compile(r"\b[a-z][\w+.:-]*://[^\s'\"<>]*", re.IGNORECASE)
 
 
@@ -49,6 +52,32 @@ def is_unicode(location: str) -> bool:
 def is_local(location: str) -> bool:
     """Whether a location is on the local file system."""
     return protocol_of(location) in LOCAL_PROTOCOLS
+
+
+def check_location(location: str) -> None:
+    """Reject a location that is certainly not what its author means, or that contains a secret.
+
+    A path with such a name, such as a folder `s3:`, can be given as `./s3:`.
+
+    Raises:
+        StorageError: The location is empty, a URL without its slashes or bucket, a URL of an object
+            store with `..`, or a URL with a user name or password.
+    """
+    if not location:
+        raise StorageError("A location is empty; give a path or URL, such as . for this folder")
+    unslashed = _UNSLASHED.match(location)
+    if unslashed:
+        protocol, rest = unslashed[1], unslashed[2].lstrip("/")
+        root = "/" if protocol in LOCAL_PROTOCOLS else ""
+        meant = redact(f"{protocol}://{root}{rest}")
+        raise StorageError(f"The slashes after {protocol}: are missing; did you mean {meant}?")
+    check_no_secret(location)
+    if protocol_of(location) in REMOTE_PROTOCOLS:
+        container, *folders = location.partition("://")[2].split("/")
+        if not container:
+            raise StorageError(f"{redact(location)} has no bucket or host; check the URL")
+        if ".." in (container, *folders):
+            raise StorageError(f"{redact(location)} contains '..'; give the URL without it")
 
 
 def check_no_secret(location: str) -> None:

@@ -44,7 +44,10 @@ def version_in(info: Mapping[str, Any]) -> str:
 
 def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> None:
     """Write and fsync a temporary file, and publish it under its final name atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory") from None
     temporary = path.with_name(f".{path.name}{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}")
     try:
         with temporary.open("wb") as file:

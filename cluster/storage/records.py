@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar
@@ -14,6 +15,8 @@ from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, RunConflictError, StorageError
 
 _NO_SETTINGS: dict[str, Any] = {"created": True, "code_sha256": True}
+_DIGEST = re.compile("[0-9a-f]{64}")
+_SHOWN_DIGITS = 12
 
 
 class SettingsRecord(BaseModel):
@@ -25,6 +28,9 @@ class SettingsRecord(BaseModel):
     """Key of the record in the output location."""
     noun: ClassVar[str]
     """Name of the kind of job in messages."""
+    consequences: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Settings that follow from others, all by the beginning of their names. The message of a
+    conflict leaves them out if one of the others differs."""
     informative: ClassVar[Mapping[str, Any]] = {}
     """Further fields that do not affect the result, in the notation of pydantic's `exclude`."""
 
@@ -59,9 +65,16 @@ def find_record(out: Store, model: type[Record]) -> Record | None:
     except NotFoundError:
         return None
     except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise StorageError(
+                f"{out.uri(model.key)} is damaged ({first['msg']}); delete it and run the same "
+                f"command as before to resume the {model.noun}, or use another --out"
+            ) from None
+        field = ".".join(str(part) for part in first["loc"])
         raise StorageError(
-            f"{out.uri(model.key)} is not a {model.noun} record of this version of irfuse: "
-            f"{error.errors()[0]['msg']}"
+            f"{out.uri(model.key)} is not a {model.noun} record of this version of irfuse "
+            f"({field}: {first['msg']}); use the version that wrote it, or another --out"
         ) from None
 
 
@@ -92,23 +105,47 @@ def claim_location(out: Store, requested: Record, found: Record | None) -> Recor
         The existing record.
 
     Raises:
-        RunConflictError: Settings differ; the message lists each with both values.
+        RunConflictError: Settings differ; the message names each with both values.
         StorageError: The location cannot be read or written.
     """
     if found is None:
         created = out.create(requested.key, requested.model_dump_json(indent=2).encode())
         found = requested if created else read_record(out, type(requested))
-    old, new = found.settings, requested.settings
-    differing = [name for name in {**new, **old} if old.get(name) != new.get(name)]
-    if differing:
-        details = "; ".join(
-            f"{name}: existing {old.get(name)!r}, requested {new.get(name)!r}" for name in differing
-        )
+    differences = _differences(found, requested)
+    if differences:
         raise RunConflictError(
             f"The output location already contains a {requested.noun} with other settings "
-            f"({details}); use another --out, or the same settings to resume"
+            f"({'; '.join(differences)}); use another --out, or the same settings to resume"
         )
     return found
+
+
+def _differences(found: SettingsRecord, requested: SettingsRecord) -> list[str]:
+    """Return a text for each setting that differs, without those that follow from another one."""
+    old, new = found.settings, requested.settings
+    differing = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+    return [
+        f"{name}: {_difference(old.get(name), new.get(name))}"
+        for name in differing
+        if not any(
+            name.startswith(setting) and any(other.startswith(causes) for other in differing)
+            for setting, causes in found.consequences.items()
+        )
+    ]
+
+
+def _difference(old: Any, new: Any) -> str:  # noqa: ANN401
+    if isinstance(old, list) and isinstance(new, list) and set(old) != set(new):
+        sides = (("existing", new, old), ("requested", old, new))
+        missing = ((side, [str(o) for o in others if o not in own]) for side, others, own in sides)
+        return ", ".join(f"{side} without {', '.join(names)}" for side, names in missing if names)
+    return f"existing {_shorten(old)}, requested {_shorten(new)}"
+
+
+def _shorten(value: Any) -> str:  # noqa: ANN401
+    """Return a value for a message, and of a digest the first digits."""
+    digest = isinstance(value, str) and _DIGEST.fullmatch(value)
+    return f"'{value[:_SHOWN_DIGITS]}…'" if digest else repr(value)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ from cluster.storage.listing import Entry, Listing, Member, list_tree, lists_at_
 from cluster.storage.local import identify_folder, scan_local
 from cluster.storage.locations import (
     LOCAL_PROTOCOLS,
-    check_no_secret,
+    check_location,
     is_unicode,
     protocol_of,
     redact,
@@ -58,6 +58,8 @@ _REMEDIES: dict[int | None, str] = {
     errno.ENOSPC: "; free some space, or use another location",
     errno.EDQUOT: "; free some space, or use another location",
     errno.EROFS: "; make it writable, or use another location",
+    errno.EISDIR: "; check the path, or use another location",
+    errno.ENOTDIR: "; check the path, or use another location",
 }
 
 
@@ -68,12 +70,13 @@ class Store:
     never appear in a message or in any file that is written.
 
     Raises:
-        StorageError: The URL contains a password or a query, or its protocol is unknown.
+        StorageError: The URL is empty or misspelt, contains a password or a query, or its protocol
+            is unknown.
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self.storage_options = dict(storage_options or {})
-        check_no_secret(url)
+        check_location(url)
         if not is_unicode(url):
             raise StorageError(f"The location {redact(url)!r} is not valid Unicode; rename it")
         if split_query(url)[1]:
@@ -377,5 +380,13 @@ class Store:
                 f"{what}: it failed several times ({reason}); check that the store is up and "
                 "reachable"
             )
+        if self.is_local and isinstance(error, NotADirectoryError):
+            reason = _describe_file_in_the_way(self.path(key), reason)
         remedy = _REMEDIES.get(getattr(error, "errno", None), "")
         return StorageError(f"{what}: {reason}{remedy}")
+
+
+def _describe_file_in_the_way(path: str, reason: str) -> str:
+    """Return which part of a path is a file although it must be a folder."""
+    files = (parent for parent in Path(path).parents if parent.is_file())
+    return next((f"{file} is a file, not a folder" for file in files), reason)

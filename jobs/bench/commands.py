@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from fusion_core.choices import Autoencoder, Precision
 from fusion_core.errors import InvalidValueError
-from jobs.options import parse_key_values
+from jobs.key_values import parse_key_values
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -100,7 +100,8 @@ def test_other_settings_in_the_same_place_are_refused_by_name(small: FinishedRun
     changed = {"params": {"strategy": "l1_norm"}, "metrics": ("EN", "SCD")}
     with pytest.raises(
         RunConflictError,
-        match=r"name: .*parameters\.strategy: existing 'addition', requested 'l1_norm'.*metrics: ",
+        match=r"\(parameters\.strategy: existing 'addition', requested 'l1_norm'; "
+        r"metrics: requested without MI, MI_as_published, Qabf, .*, SD\);",
     ):
         irfuse.run(run_options(small.source, small.out, **changed))
 

@@ -116,6 +116,31 @@ def test_a_secret_in_a_root_is_refused_and_not_repeated() -> None:
         assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("", "A location is empty"),
+        ("s3:/bucket/x", "did you mean s3://bucket/x?"),
+        ("s3:bucket", "did you mean s3://bucket?"),
+        ("file:/data", "did you mean file:///data?"),
+        (f"https:/host/x?sig={SECRET}", "did you mean https://host/x?...?"),
+        (f"s3:/key:{SECRET}@bucket", "did you mean s3://...@bucket?"),
+        ("s3://bucket/../other", "contains '..'"),
+        ("s3:///x", "has no bucket"),
+        ("s3x://bucket", "Unknown protocol 's3x'; did you mean s3?"),
+    ],
+)
+def test_a_misspelt_location_is_refused_with_what_was_meant(location: str, message: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        Store(location)
+    assert message in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_path_may_have_the_name_of_a_protocol(tmp_path: Path) -> None:
+    assert Store(f"{tmp_path}/s3:/x").url == f"{tmp_path}/s3:/x"
+
+
 def test_a_location_is_shown_without_secrets() -> None:
     for location, shown in [
         ("https://host/a.png?X-Amz-Signature=s/g", "https://host/a.png?..."),

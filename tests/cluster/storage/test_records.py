@@ -49,10 +49,52 @@ def test_a_conflict_names_only_what_differs(tmp_path: Path) -> None:
     assert "(options.a.b: existing 2, requested 5)" in str(caught.value)
 
 
+def test_a_conflict_names_the_one_word_by_which_a_list_differs(tmp_path: Path) -> None:
+    metrics = ["EN", "MI", "SCD"]
+    found = WORK.model_copy(update={"options": {"metrics": metrics}})
+    for requested, difference in (
+        (["EN", "SCD"], "requested without MI"),
+        (["EN", "MI", "SCD", "SD"], "existing without SD"),
+        (["SD"], "existing without SD, requested without EN, MI, SCD"),
+    ):
+        other = WORK.model_copy(update={"options": {"metrics": requested}})
+        with pytest.raises(RunConflictError) as caught:
+            claim_location(Store(str(tmp_path)), other, found)
+        assert f"(options.metrics: {difference})" in str(caught.value)
+
+
+def test_a_conflict_shows_the_first_digits_of_digests(tmp_path: Path) -> None:
+    found, other = (WORK.model_copy(update={"options": {"sha256": d * 64}}) for d in "ab")
+    with pytest.raises(RunConflictError, match=r"existing 'a{12}…', requested 'b{12}…'\)"):
+        claim_location(Store(str(tmp_path)), other, found)
+
+
+def test_a_conflict_leaves_out_what_follows_from_another_setting(tmp_path: Path) -> None:
+    class Named(Work):
+        consequences: ClassVar[Mapping[str, tuple[str, ...]]] = {"size": ("options.",)}
+
+    found = Named(**dict(WORK))
+    for changed, named in (
+        ({"size": 2}, "(size: existing 1, requested 2)"),
+        ({"size": 2, "options": {"a": {"b": 5}, "c": 3}}, "(options.a.b: existing 2, requested 5)"),
+    ):
+        with pytest.raises(RunConflictError) as caught:
+            claim_location(Store(str(tmp_path)), found.model_copy(update=changed), found)
+        assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"size": '])
+def test_a_damaged_record_is_named_with_its_remedy(tmp_path: Path, content: bytes) -> None:
+    out = Store(str(tmp_path))
+    out.write("work.json", content)
+    with pytest.raises(StorageError, match=r"work\.json is damaged .* delete it and run the same"):
+        find_record(out, Work)
+
+
 def test_missing_and_foreign_records_are_clear_errors(tmp_path: Path) -> None:
     out = Store(str(tmp_path))
     with pytest.raises(NotFoundError, match=r"contains no work \(work\.json does not exist\)"):
         read_record(out, Work)
     out.write("work.json", b"{}")
-    with pytest.raises(StorageError, match=r"work\.json is not a work record"):
+    with pytest.raises(StorageError, match=r"work\.json is not a work record .*\(size: Field"):
         find_record(out, Work)

@@ -277,6 +277,20 @@ def test_an_unknown_protocol_is_a_clear_error() -> None:
         Store("nonsense://bucket")
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    out = Store(str(tmp_path / "file" / "out"))
+    for act in (lambda: out.read("run.json"), lambda: out.write("run.json", b"x")):
+        with pytest.raises(StorageError, match=f"{tmp_path}/file is a file, not a folder; check"):
+            act()
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(StorageError, match=r"run\.json: it is a folder, not a file; check"):
+        Store(str(tmp_path)).read("run.json")
+
+
 def test_a_failed_write_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(str(tmp_path))
     store.write("a.bin", b"old")

@@ -12,9 +12,7 @@ from support.cli import call_cli, run_cli
 from support.collections import read_rows, run_command, write_pairs
 from support.environment import child_environment
 
-from fusion_core.errors import InvalidValueError
 from fusion_core.metrics import METRICS
-from jobs.options import parse_key_values
 
 HEAVY = ("torch", "ray", "pyarrow", "numpy", "s3fs", "numba", "scipy")
 
@@ -167,17 +165,6 @@ def test_a_location_without_a_run_is_said_to_have_none(tmp_path: Path) -> None:
     result = call_cli("status", tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert "contains no run" in result.stderr
-
-
-def test_names_with_equals_signs_and_json_are_parsed() -> None:
-    assert parse_key_values(["a=b=c", '{"d": {"e": 1}}']) == {"a": "b=c", "d": {"e": 1}}
-
-
-def test_malformed_options_are_not_repeated_in_the_error() -> None:
-    for text in ('{"secret": "hidden",}', "hidden"):
-        with pytest.raises(InvalidValueError, match="Expected") as caught:
-            parse_key_values([text])
-        assert "hidden" not in str(caught.value)
 
 
 def test_a_reader_that_ends_early_is_no_error() -> None:
