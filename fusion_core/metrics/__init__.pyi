@@ -1,4 +1,5 @@
 from .base import ScoredBatch as ScoredBatch
+from .filters.windows import gaussian_taps as gaussian_taps
 from .metric import Metric as Metric
 from .presets import PRESETS as PRESETS
 from .presets import Preset as Preset
@@ -10,4 +11,3 @@ from .scoring import prepare_metrics as prepare_metrics
 from .scoring import score_batch as score_batch
 from .scoring import score_images as score_images
 from .structural.reconstruction import RECONSTRUCTION_METRICS as RECONSTRUCTION_METRICS
-from .structural.windows import gaussian_taps as gaussian_taps

@@ -53,6 +53,11 @@ class ScoredBatch:
         return self.cached(_to_unit)
 
     @property
+    def levels(self) -> Tensor:
+        """A, B and F on 0..255: `(3, B, H, W)` float64."""
+        return self.cached(_to_levels)
+
+    @property
     def height(self) -> int:
         """Height in pixels."""
         return self.gray.shape[2]
@@ -118,6 +123,10 @@ def _check_images(ir: Tensor, vis: Tensor, fused: Tensor) -> None:
 
 def _to_unit(batch: ScoredBatch) -> Tensor:
     return to_unit_range(batch.gray)
+
+
+def _to_levels(batch: ScoredBatch) -> Tensor:
+    return batch.gray.to(torch.float64)
 
 
 def to_unit_range(gray: Tensor) -> Tensor:

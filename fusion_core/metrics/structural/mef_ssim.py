@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
-from fusion_core.metrics.structural.windows import WINDOW, box_sums, gaussian_means, gaussian_taps
+from fusion_core.metrics.filters.windows import gaussian_taps
+from fusion_core.metrics.structural.windows import WINDOW, box_sums, gaussian_means
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001)
 _PIXELS = WINDOW * WINDOW

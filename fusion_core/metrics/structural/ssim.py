@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
-from fusion_core.metrics.structural.windows import gaussian_means, gaussian_taps, repeat_border
+from fusion_core.metrics.filters.windows import gaussian_taps, window_moments
+from fusion_core.metrics.structural.windows import repeat_border
 
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -56,26 +57,24 @@ def ssim_with_both(images: Tensor) -> Tensor:
     Returns:
         `(2, B)` float64, -1..1.
     """
-    padded = repeat_border(images)
+    return ssim_in_windows(repeat_border(images), _C1, _C2)
+
+
+def ssim_in_windows(padded: Tensor, c1: float, c2: float) -> Tensor:
+    """Mean SSIM(F, A) and SSIM(F, B) over all 11x11 windows that fit.
+
+    Args:
+        padded: A, B and F: `(3, B, H, W)` float64, at least 11x11.
+        c1: Added to squares of means.
+        c2: Added to variances.
+
+    Returns:
+        `(2, B)` float64, -1..1.
+    """
     if dispatch.use_kernels(padded):
         from fusion_core.metrics.structural.kernels import ssim_means
 
-        return dispatch.each_pair(ssim_means, padded, gaussian_taps().numpy(), _C1, _C2).T
-    a, b, f = padded
-    mean_a, mean_b, mean_f = gaussian_means(padded)
-    square_a, square_b, square_f = gaussian_means(padded * padded)
-    product_a, product_b = gaussian_means(torch.stack((a * f, b * f)))
-    first = _mean_ssim(mean_f, square_f, mean_a, square_a, product_a)
-    second = _mean_ssim(mean_f, square_f, mean_b, square_b, product_b)
-    return torch.stack((first, second))
-
-
-def _mean_ssim(
-    mean_x: Tensor, square_x: Tensor, mean_y: Tensor, square_y: Tensor, product: Tensor
-) -> Tensor:
-    """Mean SSIM from local moments, each `(B, H, W)`."""
-    means = mean_x * mean_y
-    squares = mean_x * mean_x + mean_y * mean_y
-    numerator = (2.0 * means + _C1) * (2.0 * (product - means) + _C2)
-    denominator = (squares + _C1) * (square_x + square_y - squares + _C2)
-    return (numerator / denominator).mean(dim=(1, 2))
+        return dispatch.each_pair(ssim_means, padded, gaussian_taps().numpy(), c1, c2).T
+    m = window_moments(padded, gaussian_taps())
+    maps = [m.similarity(source, c1, c2) for source in range(2)]
+    return torch.stack([values.mean(dim=(1, 2)) for values in maps])
