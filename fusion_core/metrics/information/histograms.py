@@ -29,6 +29,12 @@ def joint_shares(batch: ScoredBatch) -> Tensor:
     return torch.stack(joint).view(2, -1, LEVELS, LEVELS)
 
 
+def joint_of_sources(batch: ScoredBatch) -> Tensor:
+    """Compute the shares of pairs of gray levels of A and B: `(B, 256, 256)` float64."""
+    a, b, _ = batch.gray
+    return _shares(a.int() * LEVELS + b.int(), LEVELS * LEVELS).view(-1, LEVELS, LEVELS)
+
+
 def entropies(batch: ScoredBatch) -> Tensor:
     """Compute the Shannon entropies of A, B and F in bits: `(3, B)`."""
     return shannon_entropy(batch.cached(level_shares))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.information.histograms import entropies, shared_information
+from fusion_core.metrics.information.histograms import (
+    entropies,
+    joint_shares,
+    shannon_entropy,
+    shared_information,
+)
 
 
 def mutual_information(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -57,6 +64,30 @@ def mutual_information_as_published(ir: Image, vis: Image, fused: Image) -> Tens
     return evaluate(score_mutual_information_as_published, ir, vis, fused)
 
 
+def normalized_mutual_information(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute the normalized mutual information with both sources (NMI).
+
+    NMI = 2 (I(A;F) / (H(A) + H(F)) + I(B;F) / (H(B) + H(F))) (Hossny, Nahavandi & Creighton 2008,
+    https://doi.org/10.1049/el:20081754), which is also called Q_MI.
+
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        0..2 without a unit, float64: a scalar tensor, or `(B,)` for a batch. NaN where F and a
+        source are flat.
+
+    Example:
+        >>> from fusion_core.images.synthetic import synthetic_pair
+        >>> ir, vis = synthetic_pair(24, 32, seed=1, colour=False)
+        >>> round(normalized_mutual_information(ir, vis, fused=vis).item(), 4)
+        1.5427
+    """
+    return evaluate(score_normalized_mutual_information, ir, vis, fused)
+
+
 def score_mutual_information(batch: ScoredBatch) -> Tensor:
     """Compute MI of a batch, `(B,)`."""
     return batch.cached(shared_information).sum(dim=0)
@@ -65,3 +96,32 @@ def score_mutual_information(batch: ScoredBatch) -> Tensor:
 def score_mutual_information_as_published(batch: ScoredBatch) -> Tensor:
     """Compute MI_as_published of a batch, `(B,)`."""
     return 2.0 * batch.cached(entropies)[2]
+
+
+def score_mutual_information_in_nats(batch: ScoredBatch) -> Tensor:
+    """Compute MI in nats of a batch, `(B,)`.
+
+    VIFB stretches the images to 0..255 first, which only renames gray levels: no two of them become
+    one, and mutual information stays the same.
+    """
+    return score_mutual_information(batch) * math.log(2.0)
+
+
+def score_mutual_information_tang(batch: ScoredBatch) -> Tensor:
+    """Compute MI of a batch, `(B,)`, with levels 254 and 255 in one bin of the joint histograms."""
+    joint = batch.cached(joint_shares).clone()
+    joint[..., -2, :] += joint[..., -1, :]
+    joint[..., -2] += joint[..., -1]
+    single = batch.cached(entropies)
+    return (single[:2] + single[2] - shannon_entropy(joint[..., :-1, :-1].flatten(2))).sum(dim=0)
+
+
+def score_normalized_mutual_information(batch: ScoredBatch) -> Tensor:
+    """Compute NMI of a batch, `(B,)`."""
+    single = batch.cached(entropies)
+    return 2.0 * (batch.cached(shared_information) / (single[:2] + single[2])).sum(dim=0)
+
+
+def score_normalized_mutual_information_zoo(batch: ScoredBatch) -> Tensor:
+    """Compute NMI of a batch, `(B,)`, with the entropies of the sources alone."""
+    return 2.0 * score_mutual_information(batch) / batch.cached(entropies)[:2].sum(dim=0)
