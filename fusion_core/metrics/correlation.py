@@ -63,6 +63,30 @@ def edge_preservation_index(ir: Image, vis: Image, fused: Image) -> Tensor:
     return evaluate(score_edge_preservation, ir, vis, fused)
 
 
+def correlation_coefficient(ir: Image, vis: Image, fused: Image) -> Tensor:
+    """Compute the mean correlation with both sources (CC).
+
+    CC is the mean over both sources X of corr(F, X), Pearson's correlation over all pixels (Ma, Ma
+    & Li 2019, Section 5.1, https://doi.org/10.1016/j.inffus.2018.02.004).
+
+    Args:
+        ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
+        vis: Visible image B, likewise.
+        fused: Fused image F, likewise.
+
+    Returns:
+        -1..1 without a unit, float64: a scalar tensor, or `(B,)` for a batch. NaN where a source or
+        the fused image is flat.
+
+    Example:
+        >>> from fusion_core.images.synthetic import synthetic_pair
+        >>> ir, vis = synthetic_pair(24, 32, seed=1, colour=False)
+        >>> round(correlation_coefficient(ir, vis, fused=vis).item(), 4)
+        0.1029
+    """
+    return evaluate(score_correlation, ir, vis, fused)
+
+
 def score_scd(batch: ScoredBatch) -> Tensor:
     """Compute SCD of a batch, `(B,)`."""
     a, b, f = batch.gray.flatten(2).to(torch.int16)
@@ -72,6 +96,12 @@ def score_scd(batch: ScoredBatch) -> Tensor:
 def score_edge_preservation(batch: ScoredBatch) -> Tensor:
     """Compute EPI_a of a batch, `(B,)`."""
     a, b, f = (_laplacian(gray).flatten(1) for gray in batch.gray)
+    return 0.5 * (pearson(f, a) + pearson(f, b))
+
+
+def score_correlation(batch: ScoredBatch) -> Tensor:
+    """Compute CC of a batch, `(B,)`."""
+    a, b, f = batch.gray.flatten(2)
     return 0.5 * (pearson(f, a) + pearson(f, b))
 
 
