@@ -17,6 +17,8 @@ from fusion_core.metrics.compiled.vector_math import arctan_of_quotient, exp
 
 Doubles = NDArray[np.float64]
 _HALF_PI = math.pi / 2.0
+_LARGEST_RATIO = 40.0
+"""A larger one gives the same strength, 0.9994, and may exceed the range of `exp`."""
 
 
 @compiled
@@ -95,7 +97,7 @@ def _add_qabf(n: int, strength: Doubles, angle: Doubles, kept: Doubles, weights:
         stronger = f > g
         small, large = (g, f) if stronger else (f, g)
         ratio = small / (large if large > 0.0 else 1.0)
-        ratio = f if f == g else ratio
+        ratio = min(f, _LARGEST_RATIO) if f == g else ratio
         alignment = 1.0 - abs(source_angle[x] - fused_angle[x]) / _HALF_PI
         quality = 0.9994 / (1.0 + exp(-15.0 * (ratio - 0.5)))
         quality *= 0.9879 / (1.0 + exp(-22.0 * (alignment - 0.8)))

@@ -25,7 +25,8 @@ def qabf(ir: Image, vis: Image, fused: Image) -> Tensor:
     The Sobel filter is a convolution with zeros outside the image, its nine products added in a
     stated order: ties and zeros of flat areas depend on it. Where both gradients are equal, the
     published tables take the gradient itself as the relative strength, and not 1 as in the paper;
-    so does this function.
+    so does this function. The value therefore depends on the range of the images: on 0..255, which
+    many programs take, equal gradients count almost fully.
 
     Args:
         ir: Infrared image A, `(H, W)` or `(B, 1, H, W)` uint8.
@@ -48,7 +49,21 @@ def qabf(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_qabf(batch: ScoredBatch) -> Tensor:
     """Compute Qabf of a batch, `(B,)`."""
-    padded = functional.pad(batch.unit, (1, 1, 1, 1))
+    return _qabf(batch.unit)
+
+
+def score_qabf_255(batch: ScoredBatch) -> Tensor:
+    """Compute Qabf of a batch, `(B,)`, on 0..255, where equal gradients count almost fully."""
+    return _qabf(batch.levels)
+
+
+def score_qabf_vifb(batch: ScoredBatch) -> Tensor:
+    """Compute Qabf of a batch, `(B,)`, on 0..65025."""
+    return _qabf(batch.levels * 255.0)
+
+
+def _qabf(images: Tensor) -> Tensor:
+    padded = functional.pad(images, (1, 1, 1, 1))
     if dispatch.use_kernels(padded):
         from fusion_core.metrics.edges.kernels import qabf_sums
 
