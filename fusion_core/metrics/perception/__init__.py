@@ -1,0 +1,1 @@
+"""Metrics from models of human vision."""
