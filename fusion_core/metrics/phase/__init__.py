@@ -1,0 +1,1 @@
+"""The metric of phase congruency, which finds features whatever their contrast."""
