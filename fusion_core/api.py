@@ -87,7 +87,7 @@ def score(
             1st and 99th percentiles).
         vis: Visible image, likewise.
         fused: Fused image, likewise.
-        metrics: Names of the metrics to compute and of presets such as `all`; the preset `default`
+        metrics: Names of the metrics to compute and of presets such as `vifb`; the preset `default`
             by default.
         device: Torch device.
 

@@ -143,9 +143,10 @@ def _rank_cells(metric: str, cells: dict[int, Cell]) -> dict[int, Cell]:
     same_pairs = max(runs, key=lambda digest: (runs[digest], counts[digest]))
     fair = {n: cell for n, cell in cells.items() if cell.statistics.pairs_digest == same_pairs}
     means = {number: _as_printed(metric, cell) for number, cell in fair.items()}
-    ordered = sorted(means.values(), reverse=metric in METRICS and METRICS[metric].higher_is_better)
+    higher_is_better = METRICS[metric].higher_is_better if metric in METRICS else None
+    ordered = sorted(means.values(), reverse=bool(higher_is_better))
     places: dict[float, Rank] = {}
-    if metric in METRICS and ordered[0] != ordered[-1]:
+    if higher_is_better is not None and ordered[0] != ordered[-1]:
         places = {ordered[1]: "second"} if len(ordered) > 2 else {}
         places[ordered[0]] = "best"  # instead of "second" if two are best
     return {

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fusion_core.metrics import METRICS, Metric
 
 UNDEFINED = "–"
+_ARROWS = {True: "↑", False: "↓", None: ""}
 
 
 def metric_heading(name: str) -> str:
-    """Return the name of a metric with an arrow in the direction of better values."""
+    """Return the name of a metric with an arrow in the direction of better values, if any."""
     metric = METRICS.get(name)
-    return name if metric is None else f"{name}{'↑' if metric.higher_is_better else '↓'}"
+    return name if metric is None else f"{name}{_ARROWS[metric.higher_is_better]}"
 
 
 def value_text(name: str, value: float | None) -> str:

@@ -133,8 +133,8 @@ class JobOptions(SourceOptions, RayOptions):
     """Name of the collection in rows and tables; by default that of the source folder or manifest,
     without its extension."""
     metrics: Names | None = None
-    """Names of the metrics to compute and of presets such as `all`, separated by commas; the preset
-    `default` by default. `irfuse metrics` lists them."""
+    """Names of the metrics to compute and of presets such as `vifb`, separated by commas; the
+    preset `default` by default. `irfuse metrics` lists them."""
     shard_size: int | None = Field(default=None, ge=1, le=100_000)
     """Pairs per shard; 64 by default, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)

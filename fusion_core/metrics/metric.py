@@ -27,8 +27,8 @@ class Metric:
     """Meaning in a few words."""
     score_batch: Callable[[ScoredBatch], Tensor]
     """Computes `(B,)` float64, NaN where the metric is undefined."""
-    higher_is_better: bool
-    """Whether a better fused image has a higher value."""
+    higher_is_better: bool | None
+    """Whether a better fused image has a higher value; None if neither direction is better."""
     range: str
     """Range of the values, such as `0..1`."""
     unit: str

@@ -60,6 +60,57 @@ PRESETS: dict[str, Preset] = {
             colour="The program takes gray images only.",
             link="https://github.com/hli1221/imagefusion_densefuse",
         ),
+        Preset(
+            name="vifb",
+            title="VIFB, the visible and infrared image fusion benchmark",
+            columns={
+                "AG": "AG", "CE": "CE", "EI": "EI", "EN": "EN", "MI_vifb": "MI",
+                "PSNR_vifb": "PSNR", "Qabf_vifb": "Qabf", "Qcb": "Qcb", "Qcv": "Qcv",
+                "RMSE_vifb": "RMSE", "SF_vifb": "SF", "SSIM_vifb": "SSIM", "SD": "SD",
+            },
+            colour=(
+                "The program computes metrics of each channel, with a gray infrared image for "
+                "every channel, and prints their mean; SF is of the channels side by side."
+            ),
+            link="https://github.com/xingchenzhang/VIFB",
+        ),
+        Preset(
+            name="mefb",
+            title="MEFB, the multi-exposure image fusion benchmark",
+            columns={
+                "CE": "CE", "EN": "EN", "FMI_pixel": "FMI", "NMI": "NMI", "PSNR_vifb": "PSNR",
+                "Qncie": "Qncie", "TE_mefb": "TE", "AG": "AG", "EI": "EI", "Qabf_vifb": "Qabf",
+                "Qp": "Qp", "SD": "SD", "SF_vifb": "SF", "Qc_mefb": "Qc", "Qw_mefb": "Qw",
+                "Qy": "Qy", "MS_SSIM": "MEF_SSIM", "Qcb": "Qcb", "Qcv": "Qcv", "VIFF": "VIF",
+            },
+            colour=(
+                "The program computes metrics of each channel and prints their mean; MEF_SSIM is "
+                "of the luma."
+            ),
+            link="https://github.com/xingchenzhang/MEFB",
+        ),
+        Preset(
+            name="tang",
+            title="Tang's evaluation programs, such as those of SeAFusion",
+            columns={
+                "EN": "EN", "SF": "SF", "SD": "SD", "PSNR_tang": "PSNR", "MSE": "MSE",
+                "MI_tang": "MI", "VIF": "VIF", "AG": "AG", "CC": "CC", "SCD": "SCD",
+                "Qabf_255": "Qabf",
+            },
+            colour="The program computes metrics of the luma.",
+            link="https://github.com/Linfeng-Tang/Evaluation-for-Image-Fusion",
+        ),
+        Preset(
+            name="cddfuse",
+            title="The evaluation of CDDFuse",
+            columns={
+                "EN": "EN", "SD": "SD", "SF": "SF", "MI_cddfuse": "MI", "SCD": "SCD",
+                "VIF": "VIF", "Qabf_255": "Qabf", "SSIM_cddfuse": "SSIM", "AG_cddfuse": "AG",
+                "CC": "CC", "MSE_cddfuse": "MSE", "PSNR_cddfuse": "PSNR",
+            },
+            colour="The program computes metrics of the luma.",
+            link="https://github.com/Zhaozixiang1228/MMIF-CDDFuse",
+        ),
     )
 }  # fmt: skip
 

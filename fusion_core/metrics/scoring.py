@@ -16,7 +16,7 @@ from fusion_core.images import luma
 from fusion_core.metrics.base import ScoredBatch
 from fusion_core.metrics.registry import METRICS
 
-_PREPARED_SIZE = 48
+_PREPARED_SIZE = 161
 """Pixels per side, enough for every metric to be defined."""
 
 

@@ -186,7 +186,7 @@ def _metric_json(metric: Metric) -> dict[str, Any]:
 
 
 def _better(metric: Metric) -> str:
-    return "higher" if metric.higher_is_better else "lower"
+    return {True: "higher", False: "lower", None: "–"}[metric.higher_is_better]
 
 
 def _short(paper: Paper) -> str:

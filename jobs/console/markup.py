@@ -23,7 +23,7 @@ class _Markup:
     ranks: dict[Rank | None, str]
     other_pairs: str
     interval: str
-    directions: dict[bool, str]
+    directions: dict[bool | None, str]
     undefined: str
     escape: Callable[[str], str]
 
@@ -32,7 +32,7 @@ _MARKDOWN = _Markup(
     ranks={"best": "**{}**", "second": "<ins>{}</ins>", None: "{}"},
     other_pairs="{} †",
     interval=" ±{}",
-    directions={True: "↑", False: "↓"},
+    directions={True: "↑", False: "↓", None: ""},
     undefined=UNDEFINED,
     escape=lambda text: printable(text).translate(_MARKDOWN_SPECIAL),
 )
@@ -40,7 +40,7 @@ _LATEX = _Markup(
     ranks={"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", None: "{}"},
     other_pairs=r"{}$^\dagger$",
     interval=r" $\pm${}",
-    directions={True: r"$\uparrow$", False: r"$\downarrow$"},
+    directions={True: r"$\uparrow$", False: r"$\downarrow$", None: ""},
     undefined="--",
     escape=lambda text: printable(text).translate(_LATEX_SPECIAL),
 )

@@ -41,3 +41,19 @@ EDGE_PRESERVATION = Metric(
     ),
     undefined="the Laplacian of a source or of the fused image is flat",
 )
+CORRELATION = Metric(
+    name="CC",
+    title="Mean correlation with both sources",
+    score_batch=Deferred("fusion_core.metrics.correlation:score_correlation"),
+    higher_is_better=True,
+    range="-1..1",
+    unit="1",
+    paper=Paper(
+        authors="Ma, Ma & Li",
+        title="Infrared and visible image fusion methods and applications: A survey",
+        venue="Information Fusion",
+        year=2019,
+        link="https://doi.org/10.1016/j.inffus.2018.02.004",
+    ),
+    undefined="a source or the fused image is flat",
+)

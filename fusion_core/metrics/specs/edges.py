@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fusion_core.deferred import Deferred
 from fusion_core.metrics.metric import Metric
 from fusion_core.papers import Paper
@@ -41,4 +43,20 @@ NABF = Metric(
     ),
     undefined="the image is one pixel wide or high",
     decimals=5,
+)
+QABF_255 = replace(
+    QABF,
+    name="Qabf_255",
+    title="Qabf of images in 0..255, which most papers print",
+    score_batch=Deferred("fusion_core.metrics.edges.qabf:score_qabf_255"),
+    dialect_of="Qabf",
+    programs="Tang, CDDFuse, IVIF_ZOO",
+)
+QABF_VIFB = replace(
+    QABF,
+    name="Qabf_vifb",
+    title="Qabf of images in 0..65025",
+    score_batch=Deferred("fusion_core.metrics.edges.qabf:score_qabf_vifb"),
+    dialect_of="Qabf",
+    programs="VIFB, MEFB",
 )

@@ -82,7 +82,9 @@ def test_an_unknown_name_is_refused_with_the_names_that_were_meant() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_metrics_and_presets() -> None:
-    with pytest.raises(InvalidValueError, match=r"Unknown metric '\?'; .* EN, MI, .*, all, li-wu"):
+    with pytest.raises(
+        InvalidValueError, match=r"Unknown metric '\?'; .* EN, MI, .*, all, li-wu, vifb"
+    ):
         select_metrics(["?"])
 
 

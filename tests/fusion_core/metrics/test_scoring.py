@@ -51,7 +51,7 @@ def score_triples(triples: Sequence[Triple], metrics: Sequence[str]) -> list[Sco
 def limits(metric: str) -> tuple[float, float]:
     """Return a metric's stated range, wider by what rounding, or the word about, allows."""
     low, high = map(float, METRICS[metric].range.removeprefix("about ").split(".."))
-    slack = 0.05 if METRICS[metric].range.startswith("about") else 1e-12
+    slack = 0.05 if METRICS[metric].range.startswith("about") else SLACK.get(metric, 1e-12)
     return low - slack, high + slack
 
 
@@ -67,6 +67,8 @@ def triple(*size: int) -> Triple:
     return noise(1, *size), noise(2, *size), noise(3, *size)
 
 
+SLACK = {"SSIM_tang": 1e-8, "SSIM_zoo": 1e-8}
+"""Beyond the range. Constants for images in 0..1 hardly exceed the rounding of flat windows."""
 FMI = ("FMI_pixel", "FMI_dct", "FMI_w")
 SMALL = (*FMI, "MS_SSIM")
 QUICK = tuple(name for name in REFERENCES if name not in ("FMI_w", "FMI_dct", "SSIM_a"))
@@ -123,7 +125,8 @@ def test_other_metrics_keep_their_values_beside_undefined_ones() -> None:
 
 
 def test_the_note_of_a_flat_source_reads_like_this() -> None:
-    assert score_one(*UNDEFINED["flat infrared"][1]).notes == (
+    (scores,) = score_triples([UNDEFINED["flat infrared"][1]], ["EN", "SCD"])
+    assert scores.notes == (
         "SCD is undefined: a source, or its difference from the fused image, is flat"
     )
 
@@ -186,7 +189,7 @@ def test_scores_of_odd_images_are_numbers_in_their_range_or_none_with_a_reason(
 
 
 def test_defined_scores_carry_no_notes() -> None:
-    assert score_one(*triple(*SIZE)).notes is None
+    assert score_one(*triple(161, 162)).notes is None
 
 
 def test_small_images_note_metrics_only_where_they_were_asked_for() -> None:
@@ -207,7 +210,7 @@ def test_scores_of_a_batch_are_those_of_each_pair_alone() -> None:
     together = score_triples(batch(), list_metrics())
     alone = [score_one(*images) for images in batch()]
     for found, expected in zip(together, alone, strict=True):
-        assert numbers(found) == pytest.approx(numbers(expected), rel=0, abs=1e-13, nan_ok=True)
+        assert numbers(found) == pytest.approx(numbers(expected), rel=1e-12, abs=1e-13, nan_ok=True)
 
 
 def test_undefined_scores_of_one_pair_leave_its_batch_mates_alone() -> None:
