@@ -20,7 +20,7 @@ import irfuse
 from cluster.collections.layouts import Layout
 from cluster.runs.rows import STAGES, column_table
 from fusion_core.methods import METHODS
-from fusion_core.metrics import METRICS
+from fusion_core.metrics import METRICS, PRESETS
 from jobs.console.commands import COMMANDS, build_app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -177,6 +177,14 @@ def test_the_speed_of_each_method_is_that_of_the_table() -> None:
     for name, speed in re.findall(r"^\| `(\w+)`[^|]* \| (\d+) \|", table, re.MULTILINE):
         measured.setdefault(name, int(speed))  # the default parameters come first
     assert measured == {name: spec.ms_per_megapixel for name, spec in METHODS.items()}
+
+
+def test_the_table_of_presets_shows_their_columns() -> None:
+    text = (ROOT / "fusion_core/metrics/README.md").read_text()
+    rows = dict(re.findall(r"^\| `([^`]+)` \| ([^|`]*) \|", text, re.MULTILINE))
+    for name, preset in PRESETS.items():
+        shown = f"all {len(preset.columns)} metrics" if name == "all" else " ".join(preset.columns)
+        assert rows[name].startswith(shown), name
 
 
 def test_the_table_of_jobs_names_options_functions_and_results() -> None:

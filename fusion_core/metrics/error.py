@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -100,7 +102,7 @@ def score_root_mean_squared_error(batch: ScoredBatch) -> Tensor:
 
 def score_root_mean_squared_error_vifb(batch: ScoredBatch) -> Tensor:
     """Compute RMSE of a batch, `(B,)`, over the root of the number of pixels."""
-    return score_root_mean_squared_error(batch) / (batch.height * batch.width) ** 0.5
+    return score_root_mean_squared_error(batch) / math.sqrt(batch.height * batch.width)
 
 
 def score_peak_signal_to_noise_ratio(batch: ScoredBatch) -> Tensor:

@@ -90,8 +90,8 @@ def score_spatial_frequency(batch: ScoredBatch) -> Tensor:
     """Compute SF of a batch, `(B,)`."""
     if _is_line(batch):
         return batch.undefined()
-    down, across = batch.cached(_squared_steps)
-    return (down / _steps_down(batch) + across / _steps_across(batch)).sqrt()
+    sums = batch.cached(_squared_steps)
+    return (sums[0] / _steps_down(batch) + sums[1] / _steps_across(batch)).sqrt()
 
 
 def score_spatial_frequency_vifb(batch: ScoredBatch) -> Tensor:

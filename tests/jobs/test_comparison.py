@@ -88,6 +88,11 @@ def test_metrics_have_the_order_of_the_registry_and_unknown_ones_no_best() -> No
     assert ranks(found, "SCD") == {"a": None, "b": None}
 
 
+def test_nothing_is_best_in_a_metric_without_a_better_direction() -> None:
+    found = compare_one(run_summary("a", TE_mefb=1.0), run_summary("b", TE_mefb=2.0))
+    assert ranks(found, "TE_mefb") == {"a": None, "b": None}
+
+
 def test_notes_name_unfinished_runs_and_metrics_that_some_pairs_lack() -> None:
     partial = run_summary("a", EN=7.0, MS_SSIM=metric_summary(0.9, count=20))
     partial = partial.model_copy(update={"rows": 21, "total_rows": 30})

@@ -16,3 +16,7 @@ def test_a_metric_that_this_version_does_not_know_is_shown_nevertheless() -> Non
 
 def test_headings_point_to_better_values() -> None:
     assert (metric_heading("EN"), metric_heading("Nabf")) == ("EN↑", "Nabf↓")
+
+
+def test_a_metric_without_a_better_direction_has_no_arrow() -> None:
+    assert metric_heading("TE_mefb") == "TE_mefb"

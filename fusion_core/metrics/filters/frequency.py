@@ -21,7 +21,8 @@ def stretched_levels(batch: ScoredBatch) -> Tensor:
 
 def stretched_spectra(batch: ScoredBatch) -> Tensor:
     """Transform the stretched images: `(3, B, H, W // 2 + 1)` complex."""
-    return torch.fft.rfft2(batch.cached(stretched_levels))
+    spectra: Tensor = torch.fft.rfft2(batch.cached(stretched_levels))
+    return spectra
 
 
 def radial_frequencies(batch: ScoredBatch) -> Tensor:
@@ -34,4 +35,5 @@ def radial_frequencies(batch: ScoredBatch) -> Tensor:
 
 def filter_spectra(batch: ScoredBatch, spectra: Tensor, response: Tensor) -> Tensor:
     """Filter spectra `(…, H, W // 2 + 1)`, and transform them back: `(…, H, W)` float64."""
-    return torch.fft.irfft2(spectra * response, s=(batch.height, batch.width))
+    filtered: Tensor = torch.fft.irfft2(spectra * response, s=(batch.height, batch.width))
+    return filtered

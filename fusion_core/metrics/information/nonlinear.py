@@ -53,5 +53,6 @@ def score_nonlinear_correlation(batch: ScoredBatch) -> Tensor:
     matrix = torch.eye(3, dtype=a.dtype, device=a.device).repeat(len(a), 1, 1)
     for (row, column), bits in zip(((0, 2), (1, 2), (0, 1)), (*with_fused, between), strict=True):
         matrix[:, row, column] = matrix[:, column, row] = bits / _BITS
-    shares = (torch.linalg.eigvalsh(matrix) / 3.0).clamp_min_(0.0)
-    return 1.0 + torch.special.xlogy(shares, shares).sum(dim=1) / (_BITS * math.log(2.0))
+    shares: Tensor = (torch.linalg.eigvalsh(matrix) / 3.0).clamp_min_(0.0)
+    nats: Tensor = torch.special.xlogy(shares, shares).sum(dim=1)
+    return 1.0 + nats / (_BITS * math.log(2.0))

@@ -56,7 +56,8 @@ def score_chen_varshney(batch: ScoredBatch) -> Tensor:
     seen = filter_spectra(batch, torch.stack((a - f, b - f)), sensitivity)
     difference = _sum_blocks(seen.mul_(seen)).div_(_BLOCK * _BLOCK)
     saliency = _sum_blocks(_fifth_powers(batch.cached(stretched_levels)[:2]))
-    return (saliency * difference).sum(dim=(0, 2, 3)) / saliency.sum(dim=(0, 2, 3))
+    total: Tensor = (saliency * difference).sum(dim=(0, 2, 3))
+    return total / saliency.sum(dim=(0, 2, 3))
 
 
 def _fifth_powers(planes: Tensor) -> Tensor:
@@ -72,4 +73,5 @@ def _sum_blocks(planes: Tensor) -> Tensor:
     """Sum `(2, B, H, W)` over blocks of 16x16 pixels, with zeros beyond the image."""
     height, width = planes.shape[-2:]
     padded = functional.pad(planes, (0, -width % _BLOCK, 0, -height % _BLOCK))
-    return padded.unflatten(3, (-1, _BLOCK)).sum(dim=4).unflatten(2, (-1, _BLOCK)).sum(dim=3)
+    rows, columns = padded.shape[2] // _BLOCK, padded.shape[3] // _BLOCK
+    return padded.reshape(*padded.shape[:2], rows, _BLOCK, columns, _BLOCK).sum(dim=(3, 5))

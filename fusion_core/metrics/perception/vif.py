@@ -88,8 +88,8 @@ def score_vif(batch: ScoredBatch) -> Tensor:
     """Compute VIF of a batch, `(B,)`."""
     if min(batch.height, batch.width) < _SMALLEST:
         return batch.undefined()
-    kept_a, present_a, kept_b, present_b, _, _ = batch.cached(_sum_scales).sum(dim=0)
-    return kept_a / present_a + kept_b / present_b
+    sums = batch.cached(_sum_scales).sum(dim=0)
+    return sums[0] / sums[1] + sums[2] / sums[3]
 
 
 def score_viff(batch: ScoredBatch) -> Tensor:

@@ -57,7 +57,9 @@ def filter_bank(height: int, width: int, device: torch.device) -> FilterBank:
     even, odd = 0.5 * (angular + opposite), 0.5 * (angular - opposite)
     half = width // 2 + 1
     return FilterBank(
-        *(factor[..., :half].contiguous() for factor in (radial, even, odd)),
+        radial=radial[..., :half].contiguous(),
+        even=even[..., :half].contiguous(),
+        odd=odd[..., :half].contiguous(),
         energies=(radial[0] * angular).square().sum(dim=(1, 2)),
         spreads=(radial.sum(dim=0) * even).square().sum(dim=(1, 2)),
     )
