@@ -34,7 +34,7 @@ from fusion_core.networks import Weights
 from jobs.options import JobOptions
 from jobs.preview import Preview, update_preview
 from jobs.progress import Progress, SilentProgress, note_changed_code
-from jobs.sources import Batches, describe_rest, identify_source, open_source
+from jobs.sources import Batches, describe_rest, identify_source, open_source, pairing_of
 from jobs.summarize import update_summary
 from jobs.summary import Summary
 from jobs.summary_files import delete_summary, find_summary
@@ -145,6 +145,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         collection=_name_collection(options, source, found),
         source=source,
         source_sha256=sha256,
+        pairing=pairing_of(options),
         origin=job.origin,
         metrics=metrics,
         max_pixels=options.max_pixels,

@@ -120,6 +120,12 @@ class SourceOptions(LocationOptions):
     """Folder of pairs (local path, s3://, gs://), or a manifest (.csv, .parquet)."""
     layout: Layout = "auto"
     """Layout of the pairs in the source folder; `auto` detects it."""
+    ir: str | None = None
+    """Folder of the infrared images below the source, or a pattern of them such as 'cam1/*.png'. An
+    image belongs to the visible one for which the wildcards of both patterns stand for the same
+    text."""
+    vis: str | None = None
+    """Folder or pattern of the visible images, together with --ir."""
     allow_local_files: Annotated[bool, Parameter(group=_STORAGE)] = False
     """Allow a manifest on remote storage to refer to files of the local file system."""
 

@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from cluster.collections import (
     Discovery,
+    Pairing,
     Repetition,
     discover,
     is_manifest,
     read_user_manifest,
 )
 from cluster.storage import redact
+from fusion_core.errors import InvalidValueError
 from jobs.options import SourceOptions
 
 Batches = Iterator[pa.RecordBatch]
@@ -37,15 +39,37 @@ def open_source(options: SourceOptions) -> Source:
     """List a folder, or open a manifest.
 
     Raises:
+        InvalidValueError: The options that select the pairs do not fit together.
         ManifestError: The folder is missing, or contains no pair.
         StorageError: The folder cannot be listed.
     """
+    pairing = pairing_of(options)
     if is_manifest(options.source):
         store, name = options.file(options.source)
         allow = options.allow_local_files
         return Source(lambda: read_user_manifest(store, name, allow_local_files=allow))
-    found = discover(options.store(options.source), layout=options.layout)
+    found = discover(options.store(options.source), pairing)
     return Source(found.batches, found.discovery, found.repetitions)
+
+
+def pairing_of(options: SourceOptions) -> Pairing:
+    """Return how the images of a pair are named.
+
+    Raises:
+        InvalidValueError: The options do not fit together.
+    """
+    named = [option for option in (options.ir, options.vis) if option is not None]
+    if is_manifest(options.source) and (named or options.layout != "auto"):
+        raise InvalidValueError(
+            "--layout, --ir and --vis are for folders, but the source is a manifest"
+        )
+    if len(named) == 1:
+        raise InvalidValueError("--ir and --vis must be given together")
+    if named and options.layout != "auto":
+        raise InvalidValueError("--layout cannot be combined with --ir and --vis")
+    root = options.store(options.source).url if named else ""
+    below = [pattern.removeprefix(f"{root}/") for pattern in named]
+    return Pairing(layout=options.layout, **dict(zip(("ir", "vis"), below, strict=False)))
 
 
 def identify_source(options: SourceOptions) -> tuple[str, str | None]:

@@ -1,4 +1,5 @@
 from .discovery import Collection as Collection
+from .discovery import Pairing as Pairing
 from .discovery import discover as discover
 from .frozen_manifest import MANIFEST_KEY as MANIFEST_KEY
 from .frozen_manifest import FrozenInfo as FrozenInfo

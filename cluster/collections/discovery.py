@@ -6,15 +6,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
 
 from cluster.collections.frozen_manifest import ROW_GROUP_ROWS
-from cluster.collections.layouts import Discovery, Layout, find_pairs
+from cluster.collections.layouts import Discovery, Layout, find_by_patterns, find_pairs
 from cluster.collections.names import why_ignore_folder
 from cluster.collections.repetitions import Repetition, find_repetitions
 from cluster.storage import Listing, Store
 from fusion_core.errors import ManifestError
 
 _HEAD_BYTES = 64
+
+
+class Pairing(BaseModel):
+    """How the images of a pair are named: in a layout, or by two patterns."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    layout: Layout = "auto"
+    """Layout of the pairs; `auto` tries all."""
+    ir: str | None = None
+    """Folder or pattern of the infrared images."""
+    vis: str | None = None
+    """Folder or pattern of the visible images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +56,22 @@ class Collection:
             )
 
 
-def discover(store: Store, *, layout: Layout = "auto") -> Collection:
+def discover(store: Store, pairing: Pairing | None = None) -> Collection:
     """List a folder and find its pairs.
 
+    Args:
+        store: The folder.
+        pairing: How the images of a pair are named; detected by default.
+
     Raises:
-        ManifestError: The folder is missing or empty, or contains no pair.
+        ManifestError: The folder is missing or empty, or contains no pair, or a pattern matches no
+            image.
         StorageError: The folder cannot be listed.
     """
     listing = store.listing(dispensable=lambda folder: why_ignore_folder(f"{folder}/") is not None)
     if not listing.entries and not listing.skipped:
         raise ManifestError(f"{store.url} does not exist or is empty; check the path or URL")
-    keys = [entry.key for entry in listing.entries]
-    discovery = find_pairs(
-        keys, layout=layout, read_head=lambda key: store.read(key, 0, _HEAD_BYTES)
-    )
-    if not discovery.pairs:
-        raise ManifestError(
-            f"No infrared/visible pair was found among the {len(keys)} files of {store.url} "
-            f"(layout: {layout}{_describe_skipped(listing)}); select a layout with --layout, or "
-            "write a manifest with the columns ir_uri and vis_uri"
-        )
+    discovery = _find(store, listing, pairing or Pairing())
     sizes = {entry.key: entry.size for entry in listing.entries}
     return Collection(
         store,
@@ -70,8 +80,28 @@ def discover(store: Store, *, layout: Layout = "auto") -> Collection:
     )
 
 
-def _describe_skipped(listing: Listing) -> str:
-    first = next(iter(listing.skipped.items()), None)
-    if first is None:
-        return ""
-    return f"; {len(listing.skipped)} others were left out, such as {first[0]!r}: {first[1]}"
+def _find(store: Store, listing: Listing, pairing: Pairing) -> Discovery:
+    keys = [entry.key for entry in listing.entries]
+    if pairing.ir is not None and pairing.vis is not None:
+        found = find_by_patterns(keys, pairing.ir, pairing.vis)
+        how = "the wildcards of --ir and --vis never stand for the same text"
+    else:
+        found = find_pairs(
+            keys, layout=pairing.layout, read_head=lambda key: store.read(key, 0, _HEAD_BYTES)
+        )
+        how = f"layout: {pairing.layout}"
+    if not found.pairs:
+        raise ManifestError(
+            f"No infrared/visible pair was found among the {len(keys)} files of {store.url}"
+            f"{_describe_unused(found, listing)} ({how}); name the folders or patterns of the "
+            "images with --ir and --vis, or write a manifest with the columns ir_uri and vis_uri"
+        )
+    return found
+
+
+def _describe_unused(found: Discovery, listing: Listing) -> str:
+    """Return examples of what the folder contains instead of pairs."""
+    examples = [*found.single[:1], *found.single[-1:]]
+    examples += [f"{key} ({reason})" for reason, key in found.ignored_examples.items()]
+    examples += [f"{key} ({reason})" for key, reason in list(listing.skipped.items())[:1]]
+    return f", such as {', '.join(dict.fromkeys(examples))}" if examples else ""

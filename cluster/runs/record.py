@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from cluster.collections import Pairing
 from cluster.runs.origins import AnyOrigin
 from cluster.runs.plan import ShardPlan
 from cluster.storage import SettingsRecord
@@ -39,6 +40,8 @@ class RunRecord(SettingsRecord):
     """Folder of the pairs, or manifest file."""
     source_sha256: str | None = None
     """SHA-256 of a manifest file; None for a folder."""
+    pairing: Pairing = Pairing()
+    """How the images of a pair are named in a folder."""
     origin: AnyOrigin
     """Origin of the fused images."""
     metrics: list[str]

@@ -80,7 +80,7 @@ def _fail(error: Exception) -> NoReturn:
         count = len(error.unused_tokens or ())
         error = InvalidValueError(
             f"Unexpected arguments: {count}; repeat an option for each of its values, and quote "
-            "values with spaces"
+            "values with spaces or wildcards"
         )
     if isinstance(error, (IrfuseError, CycloptsError)):
         message = str(error)

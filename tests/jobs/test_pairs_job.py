@@ -11,7 +11,7 @@ from support.s3 import S3Server
 from cluster.collections.discovery import discover
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
-from fusion_core.errors import ManifestError, StorageError
+from fusion_core.errors import InvalidValueError, ManifestError, StorageError
 from jobs.options import PairsOptions
 from jobs.pairs import pairs
 from jobs.sources import describe_repetition, describe_rest, open_source
@@ -92,7 +92,7 @@ def test_a_subset_that_repeats_others_is_reported(tmp_path: Path) -> None:
 
 def test_a_folder_of_fifos_alone_says_so(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "IR1.png")
-    with pytest.raises(ManifestError, match=r"0 files.*'IR1\.png': FIFOs, sockets and devices"):
+    with pytest.raises(ManifestError, match=r"0 files.*IR1\.png \(FIFOs, sockets and devices"):
         discover(Store(str(tmp_path)))
 
 
@@ -108,9 +108,44 @@ def test_an_absent_folder_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pairs_is_a_clear_error(tmp_path: Path) -> None:
-    Store(str(tmp_path)).write("photo.png", b"x")
-    with pytest.raises(ManifestError, match=r"No infrared/visible pair.*--layout"):
+    for name in ("a.png", "b.png", "note.txt"):
+        Store(str(tmp_path)).write(name, b"x")
+    with pytest.raises(
+        ManifestError, match=r"such as a\.png, b\.png, note\.txt \(not images\) .*--ir and --vis"
+    ):
         discover(Store(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "message"),
+    [
+        (".", {"ir": "a"}, "must be given together"),
+        (".", {"ir": "a", "vis": "b", "layout": "prefix"}, "cannot be combined"),
+        ("m.csv", {"ir": "a", "vis": "b"}, "the source is a manifest"),
+        ("m.csv", {"layout": "prefix"}, "the source is a manifest"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(
+    source: str, given: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        pairs(PairsOptions(source=source, **given))
+
+
+@pytest.mark.parametrize("root", ["", "{}/"], ids=["relative", "absolute"])
+def test_two_folders_of_any_name_are_paired(tmp_path: Path, root: str) -> None:
+    for key in ("left/day/1.png", "right/day/1.png"):
+        Store(str(tmp_path)).write(key, b"x")
+    given = {name: root.format(tmp_path) + name for name in ("left", "right")}
+    found = pairs(PairsOptions(source=str(tmp_path), ir=given["left"], vis=given["right"]))
+    assert [(pair.pair_id, pair.subset) for pair in found.examples] == [("day/1", "day")]
+
+
+def test_patterns_without_equal_texts_are_a_clear_error(tmp_path: Path) -> None:
+    for key in ("left/L1.png", "right/R1.png"):
+        Store(str(tmp_path)).write(key, b"x")
+    with pytest.raises(ManifestError, match=r"left/L1\.png, right/R1\.png .*same text"):
+        pairs(PairsOptions(source=str(tmp_path), ir="left", vis="right"))
 
 
 def test_a_manifest_must_be_named_parquet(tmp_path: Path) -> None:

@@ -163,6 +163,11 @@ def test_nodes_with_other_code_are_refused(
     assert not read_rows(tmp_path / "out")
 
 
+def test_other_patterns_in_the_same_place_are_refused(small: FinishedRun) -> None:
+    with pytest.raises(RunConflictError, match=r"pairing\.ir: existing None, requested 'ir'"):
+        irfuse.run(run_options(small.source, small.out, ir="ir", vis="vis"))
+
+
 def test_another_source_in_the_same_place_is_refused(small: FinishedRun, tmp_path: Path) -> None:
     write_pairs(tmp_path, SMALL)
     with pytest.raises(RunConflictError, match="manifest_digest"):
