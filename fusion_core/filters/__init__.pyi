@@ -2,9 +2,13 @@ from .borders import Border as Border
 from .borders import border_indices as border_indices
 from .borders import pad as pad
 from .box import box_mean as box_mean
+from .box import sliding_sums as sliding_sums
+from .cosine import cosine_transform as cosine_transform
+from .cosine import inverse_cosine_transform as inverse_cosine_transform
 from .gaussian import gaussian_blur as gaussian_blur
 from .gaussian import gaussian_window as gaussian_window
 from .guided import guided_filter as guided_filter
 from .resizing import bicubic as bicubic
 from .resizing import bilinear as bilinear
+from .resizing import imresize as imresize
 from .resizing import nearest as nearest

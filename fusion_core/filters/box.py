@@ -33,12 +33,16 @@ def box_mean(maps: Tensor, radius: int, *, border: Border) -> Tensor:
     size = 2 * radius + 1
     sums = maps.reshape(-1, 1, *maps.shape[-2:])
     for dim, margins in ((-2, (radius, radius, 0, 0)), (-1, (0, 0, radius, radius))):
-        sums = _sliding_sums(pad(sums, margins, border), size, dim)
+        sums = sliding_sums(pad(sums, margins, border), size, dim)
     return (sums / size**2).view(maps.shape)
 
 
-def _sliding_sums(maps: Tensor, size: int, dim: int) -> Tensor:
+def sliding_sums(maps: Tensor, size: int, dim: int) -> Tensor:
     """Sum `size` neighbours along a dimension, which becomes `size - 1` shorter.
+
+    >>> import torch
+    >>> sliding_sums(torch.tensor([1, 2, 3, 4]), 3, 0).tolist()
+    [6, 9]
 
     A window is the sum of blocks whose lengths are powers of two, one for each binary digit 1 of
     the size, and each block is the sum of two of half its length.

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods.base import MethodSpec
+from fusion_core.methods.specs.adf import ADF
 from fusion_core.methods.specs.average import AVERAGE
+from fusion_core.methods.specs.cbf import CBF
+from fusion_core.methods.specs.dchwt import DCHWT
 from fusion_core.methods.specs.densefuse import DENSEFUSE
+from fusion_core.methods.specs.fpde import FPDE
+from fusion_core.methods.specs.gff import GFF
+from fusion_core.methods.specs.gtf import GTF
+from fusion_core.methods.specs.hmsd_gf import HMSD_GF
+from fusion_core.methods.specs.ifevip import IFEVIP
+from fusion_core.methods.specs.mgff import MGFF
 from fusion_core.methods.specs.res2netfuse import RES2NETFUSE
 from fusion_core.methods.specs.resnet152 import RESNET152
 from fusion_core.methods.specs.resnet_zca import RESNET_ZCA
+from fusion_core.methods.specs.tif import TIF
 from fusion_core.methods.specs.vgg_multilayer import VGG_MULTILAYER
+from fusion_core.methods.specs.wls import WLS
 from fusion_core.suggestions import unknown_name
 
 METHODS: dict[str, MethodSpec] = {
@@ -18,6 +29,17 @@ METHODS: dict[str, MethodSpec] = {
     "resnet_zca": RESNET_ZCA,
     "resnet152": RESNET152,
     "res2netfuse": RES2NETFUSE,
+    "cbf": CBF,
+    "wls": WLS,
+    "gtf": GTF,
+    "dchwt": DCHWT,
+    "adf": ADF,
+    "fpde": FPDE,
+    "tif": TIF,
+    "gff": GFF,
+    "mgff": MGFF,
+    "hmsd_gf": HMSD_GF,
+    "ifevip": IFEVIP,
     "average": AVERAGE,
 }
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from support import reference_fusion
 from support.networks import deviation
 
-from fusion_core.filters.resizing import bicubic, bilinear, nearest
+from fusion_core.filters.resizing import bicubic, bilinear, imresize, nearest
 
 ENLARGED = (
     ((1, 1), (1, 1)),
@@ -83,3 +83,20 @@ def test_nearest_leaves_leading_dimensions_alone() -> None:
     stack = torch.from_numpy(maps(2, 3, 1, 4, 5)).float()
     found = nearest(stack, 4, (13, 20))
     assert torch.equal(found[1, 2, 0], nearest(stack[1, 2, 0], 4, (13, 20)))
+
+
+@pytest.mark.parametrize("size", [(20, 30), (7, 40), (50, 9)], ids=str)
+def test_images_shrink_and_grow_within_the_range_of_gray_levels(size: tuple[int, int]) -> None:
+    image = torch.from_numpy(np.random.default_rng(4).integers(0, 256, (25, 17)).astype(float))
+    found = imresize(image, size)
+    assert found.shape == size
+    assert torch.equal(found, found.round())
+    assert found.min() >= 0
+    assert found.max() <= 255
+
+
+def test_a_shrunken_image_keeps_its_mean() -> None:
+    image = torch.rand(64, 64, dtype=torch.float64)
+    assert torch.isclose(bicubic(image, (16, 16)).mean(), image.mean(), rtol=0.02)
+    checkered = (torch.arange(64)[:, None] + torch.arange(64)).remainder(2).double()
+    assert (bicubic(checkered, (16, 16)) - 0.5).abs().max() < 0.02  # no aliasing
