@@ -100,14 +100,13 @@ def encode_shard(
         committed: Time at which it ended.
     """
     schema = row_schema(metrics)
-    groups = [pa.Table.from_pylist(part, schema=schema) for part in _row_groups(records)]
     facts = ShardFacts(
         fingerprint=fingerprint,
         shard=shard,
         rows=len(records),
         failed=sum(record["status"] == "failed" for record in records),
         pairs=pairs_digest(record["pair_id"] for record in records),
-        content=content_digest(groups),
+        content=content_digest(_row_groups(records, schema)),
         started=started,
         committed=committed,
     )
@@ -124,13 +123,19 @@ def encode_shard(
         write_statistics=scalars,
         write_page_checksum=True,
     ) as writer:
-        for group in groups:
-            writer.write_table(group.replace_schema_metadata(schema.metadata))
+        for group in _row_groups(records, schema):
+            writer.write_table(group)
     return buffer.getvalue()
 
 
-def _row_groups(records: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Split rows into groups of at most `ROW_GROUP_BYTES` of images, or one larger image."""
+def _row_groups(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Make the row groups one by one, because all together are as large as the shard."""
+    for part in _split(records):
+        yield pa.Table.from_pylist(part, schema=schema)
+
+
+def _split(records: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Split rows into parts of at most `ROW_GROUP_BYTES` of images, or one larger image."""
     part: list[Mapping[str, Any]] = []
     size = 0
     for record in records:

@@ -93,3 +93,16 @@ def test_picture_bytes_come_back_unchanged() -> None:
     picture = bytes(range(256)) * 40
     row = result_row(fused={"bytes": picture, "path": None})
     assert encode([row], []).read()["fused"].to_pylist() == [{"bytes": picture, "path": None}]
+
+
+def test_row_groups_are_built_one_by_one() -> None:
+    rows = [result_row(str(n), fused={"bytes": bytes(4_000_000), "path": None}) for n in range(24)]
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        data = encoded_shard(rows, [])
+    finally:
+        pa.set_memory_pool(before)
+    assert len(data) > 24 * 4_000_000
+    assert 8_000_000 < pool.max_memory() < 48_000_000
