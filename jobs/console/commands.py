@@ -59,7 +59,7 @@ COMMANDS: dict[str, Command] = {
     "status": Command(StatusOptions, "jobs.status:status", "tables:print_status", "out", False),
     "verify": Command(VerifyOptions, "jobs.verify:verify", "tables:print_verification", "out"),
     "summarize": Command(
-        SummarizeOptions, "jobs.summarize:summarize", "tables:print_summaries", "outs", False
+        SummarizeOptions, "jobs.summarize:summarize", "summaries:print_summaries", "outs", False
     ),
     "show": Command(ShowOptions, "jobs.show:show", "pictures:print_sheet", "out pairs", False),
     "train": Command(TrainOptions, "jobs.train:train", "tables:print_training", "method"),

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.console.arguments import explain_invalid
 from jobs.console.commands import build_app
-from jobs.console.printing import printable
+from jobs.console.printing import printable, use_plain_characters
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -24,6 +24,7 @@ def main() -> None:
     """Run the command line."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    use_plain_characters(sys.stdout, sys.stderr)
     _end_on_sigterm()
     try:
         build_app()(

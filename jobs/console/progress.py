@@ -9,8 +9,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichBar
+from rich.table import Column
+from rich.text import Text
 
 from jobs.console.printing import printable
 from jobs.progress import Progress
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from cluster.runs import Snapshot
 
 _PLAIN_EVERY_S = 10.0
+_NARROWEST_BAR = 80
 
 
 class _Pace:
@@ -89,19 +99,37 @@ class PlainProgress:
             self.message(f"{done}/{total} steps{', ' if text else ''}{text}")
 
 
+class _OneLine(ProgressColumn):
+    """The activity, the number of pairs and the counts as one text, which is cut at its end."""
+
+    def __init__(self) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        done = "" if task.total is None else f" {task.completed:.0f}/{task.total:.0f}"
+        counts = task.fields["counts"]
+        return Text(f"{task.description}{done}{', ' if counts else ''}{counts}")
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """Return the columns of a bar, or of a narrow terminal the text alone."""
+    if width < _NARROWEST_BAR:
+        return [_OneLine()]
+    return [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[counts]}", markup=False),
+        TimeRemainingColumn(),
+    ]
+
+
 class BarProgress:
     """Shows a progress bar on a terminal."""
 
     def __init__(self, console: Console) -> None:
-        self._bar = RichBar(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[counts]}", markup=False),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
+        self._bar = RichBar(*_columns(console.width), console=console, transient=True)
         self._console = console
         self._task = self._bar.add_task("starting", total=None, counts="")
         self._pace = _Pace()

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from jobs.console.printing import print_lines
 from jobs.console.summaries import print_short
-from jobs.console.summaries import print_summaries as print_summaries
 
 if TYPE_CHECKING:
     from jobs.execution import RunResult

@@ -23,7 +23,7 @@ from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
 from fusion_core.statistics.description import describe
-from jobs.console.tables import print_summaries
+from jobs.console.summaries import print_summaries
 from jobs.options import StatusOptions, SummarizeOptions
 from jobs.status import status
 from jobs.summarize import summarize

@@ -9,18 +9,22 @@ import pytest
 from rich.console import Console
 from support.collections import write_pairs
 from support.records import worker_config
+from support.summaries import run_summary
 
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.layouts import Discovery
 from cluster.collections.user_manifest import read_user_manifest
+from cluster.runs.driver import Snapshot
 from cluster.runs.record import RunRecord
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError
 from jobs.console import main as cli
+from jobs.console.pairs import print_pairs
 from jobs.console.printing import printable
 from jobs.console.progress import BarProgress, PlainProgress
-from jobs.console.tables import print_pairs, print_status, print_summaries
+from jobs.console.summaries import print_summaries
+from jobs.console.tables import print_status
 from jobs.options import PairsOptions, StatusOptions, SummarizeOptions
 from jobs.pairs import PairsResult
 from jobs.status import status
@@ -116,7 +120,16 @@ def test_the_summary_as_csv_gives_the_groups_back(nasty: tuple[Path, Store, Summ
 
 def test_images_without_a_partner_are_shown_harmlessly() -> None:
     console = terminal()
-    found = PairsResult("m.parquet", 0, "", Discovery([], {}, NASTY[:5], {}))
+    found = PairsResult(
+        source="s",
+        rows=0,
+        subsets={},
+        examples=[],
+        digest="",
+        output="m.parquet",
+        discovery=Discovery([], {}, NASTY[:5], {}),
+        repetitions=[],
+    )
     print_pairs(console, found, PairsOptions(source="s", output="m.parquet"))
     assert_harmless(shown_by(console))
 
@@ -159,6 +172,37 @@ def test_errors_are_one_line_without_control_characters_and_secrets(
     assert ("Traceback" in shown) == bool(debug)
     assert "hush" not in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_a_terminal_without_a_character_shows_another_one(
+    errors: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=errors)
+    monkeypatch.setattr("sys.stdout", terminal)
+
+    def show(arguments: list[str], **options: bool) -> None:
+        summary = run_summary("a", EN=7.0, Nabf=0.1)
+        for full in (False, True):
+            print_summaries(Console(), [summary], SummarizeOptions(outs=("o",), full=full))
+        print("größe 红外 …")
+
+    monkeypatch.setattr(cli, "build_app", lambda: show)
+    monkeypatch.setattr("sys.argv", ["irfuse", "summarize", "o"])
+    monkeypatch.setattr(cli, "_end_on_sigterm", lambda: None)
+    cli.main()
+    terminal.flush()
+    shown = terminal.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    for text in ("EN^", "Nabfv", "~0.2500", "-+-", "gr\\xf6\\xdfe \\u7ea2\\u5916 ."):
+        assert text in shown
+
+
+def test_the_progress_on_a_narrow_terminal_is_one_line_with_the_number_of_pairs() -> None:
+    console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)
+    with BarProgress(console).shown() as bar:
+        bar.planned(rows=12, todo=12, finished=0, shards=3)
+        bar.update(Snapshot(rows=7, failed=1, workers=2, waiting=0, deaths=0))
+    assert "pairs 7/12, 1 failed, 0.0 pairs/s, 2 wo…" in shown_by(console)
 
 
 @pytest.mark.parametrize("text", ["größe 红外 é.png", "plain", ""])
