@@ -6,6 +6,7 @@ import hashlib
 import importlib
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.collections import is_image
@@ -79,6 +80,13 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
 
 
 def _require_packages() -> None:
+    try:
+        Path.home()
+    except RuntimeError:
+        raise IrfuseError(
+            "Training requires a home folder, which Ray Train looks for, and this user has none; "
+            "set HOME to a folder"
+        ) from None
     for name in ("pandas", "matplotlib", "ray.train"):
         try:
             importlib.import_module(name)

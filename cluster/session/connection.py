@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.session.local import local_environment
 from fusion_core.choices import Device
 from fusion_core.errors import RunFailedError
 
@@ -96,7 +97,8 @@ def ray_session(options: ClusterOptions) -> Iterator[str]:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with ExitStack() as session:
         if address == "local":
-            session.enter_context(_on_loopback())
+            quiet["_temp_dir"] = str(session.enter_context(local_environment()))
+        session.callback(ray.shutdown)
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -105,33 +107,9 @@ def ray_session(options: ClusterOptions) -> Iterator[str]:
                 f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS, and if "
                 "the cluster requires a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
             ) from error
-        session.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it
         no_gpu = address == "local" and not ray.cluster_resources().get("GPU")
         if no_gpu and options.device == "cuda":
             raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
         yield ray.get_runtime_context().gcs_address
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Keep Ray on the loopback address, instead of the external address of the machine.
-
-    The processes of Ray read an environment variable at import, and this process has imported Ray
-    already. Both settings are restored afterwards, because a driver on the loopback address cannot
-    connect to a cluster.
-    """
-    from ray._private import ray_constants
-
-    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    before = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
-    try:
-        yield
-    finally:
-        given, ray_constants.ENABLE_RAY_CLUSTER = before
-        if given is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = given

@@ -75,6 +75,8 @@ def read_imagenet_weights(
 def _download(file: ImageNetFile, timeout_s: float) -> None:
     folder = file.path.parent
     try:
+        if folder.parts[0] == "~":  # it would become a folder of this name
+            raise NotADirectoryError(None, "the home of this user is not known")
         folder.mkdir(parents=True, exist_ok=True)
         with _socket_timeout(timeout_s):
             torch.hub.download_url_to_file(
@@ -91,7 +93,7 @@ def _download(file: ImageNetFile, timeout_s: float) -> None:
     except ConnectionError:
         reason = "the server closed the connection"
     except OSError as error:
-        reason = f"{folder}: {error.strerror or type(error).__name__}"
+        reason = f"{folder}: {error.strerror or type(error).__name__}; TORCH_HOME sets another"
     else:
         return
     raise WeightsError(

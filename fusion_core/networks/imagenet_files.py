@@ -99,9 +99,12 @@ def _enumeration(backbone: BackboneName) -> str:
 
 
 def _hub_folder() -> Path:
-    """Return torch's folder of downloads; importing torch only for this would take seconds."""
+    """Return torch's folder of downloads; importing torch only for this would take seconds.
+
+    The folder begins with `~` if the home of the user is not known.
+    """
     hub = sys.modules.get("torch.hub")
     if hub is not None:
         return Path(hub.get_dir())
     cache = os.getenv("XDG_CACHE_HOME", "~/.cache")
-    return Path(os.getenv("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub"
+    return Path(os.path.expanduser(os.getenv("TORCH_HOME", f"{cache}/torch")), "hub")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file
 from support.cli import call_cli, start_cli
+from support.environment import without_home
 from support.processes import wait_until
 from support.s3 import S3Server
 
@@ -23,6 +24,7 @@ from cluster.storage.store import Store
 from cluster.training.checkpoints import CHECKPOINT_KEY
 from fusion_core.errors import (
     InvalidValueError,
+    IrfuseError,
     NotFoundError,
     RunConflictError,
     RunFailedError,
@@ -111,6 +113,14 @@ def test_curves_have_a_row_a_step_and_fall(trained: Path) -> None:
     picture = Image.open(io.BytesIO((trained / "curves.png").read_bytes()))
     assert picture.size == (1200, 360)
     assert len(picture.convert("RGB").getcolors(1_000_000) or []) > 10
+
+
+def test_a_user_without_a_home_gets_the_remedy(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_home(monkeypatch)
+    with pytest.raises(IrfuseError, match="set HOME to a folder"):
+        train(options(images, tmp_path))
 
 
 def test_a_finished_training_needs_no_ray(

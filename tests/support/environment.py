@@ -1,9 +1,14 @@
 """Isolation from the developer's environment: credentials, clusters, proxies and threads."""
 
+from __future__ import annotations
+
 import os
-import secrets
 from collections.abc import MutableMapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 POISON = Path(__file__).parent / "poison"
@@ -14,7 +19,7 @@ def isolate(environ: MutableMapping[str, str]) -> None:
     """Remove the developer's cloud and cluster settings; one thread, loopback only."""
     for name in [name for name in environ if name.startswith("AWS_")]:
         del environ[name]
-    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE"):
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         environ.pop(name, None)
     environ.update(
         AWS_CONFIG_FILE=os.devnull,
@@ -27,8 +32,13 @@ def isolate(environ: MutableMapping[str, str]) -> None:
         NO_PROXY="127.0.0.1,localhost",
         no_proxy="127.0.0.1,localhost",
     )
-    # A Ray started by a driver would otherwise write a token to the developer's home.
-    environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex())
+
+
+def without_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this process one of a user without a home and without an entry in the user database."""
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
 
 
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import os
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from numba import config, njit
 from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,9 +40,22 @@ def _compile(function: F, fastmath: bool | set[str]) -> F:
     digest = _digest(Path(function.__code__.co_filename))
     function.__qualname__ = f"{function.__qualname__}_{digest}"  # names the file on disk
     dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
-    with suppress(RuntimeError):  # where no folder can be written, nothing is kept
-        dispatcher._cache = _ForgivingCache(function)
+    if _has_cache_folder(function):
+        with suppress(RuntimeError):  # where no folder can be written, nothing is kept
+            dispatcher._cache = _ForgivingCache(function)
     return cast("F", dispatcher)
+
+
+def _has_cache_folder(function: Callable[..., Any]) -> bool:
+    """Whether Numba knows a folder: if the home is not known, it creates one that is called `~`."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~")
+    settings: Any = config
+    if settings.CACHE_DIR or os.path.isabs(home):
+        return True
+    source = Path(function.__code__.co_filename).parent
+    folder = source / "__pycache__"
+    place = folder if folder.exists() else source
+    return place.is_dir() and os.access(place, os.W_OK)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from support.environment import PROJECT_ROOT, child_environment
+from support.environment import PROJECT_ROOT, child_environment, without_home
 
 CHILD_DEADLINE_S = 200
 
@@ -291,6 +291,20 @@ def test_a_kernel_computes_without_a_cache_where_none_can_be_kept(nowhere_to_kee
         load(nowhere_to_keep, "small").double
     )
     assert (kernel(1.5), type(kernel._cache).__name__) == (3.0, "NullCache")
+
+
+def test_a_kernel_leaves_no_folder_where_the_home_of_the_user_is_not_known(
+    nowhere_to_keep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    without_home(monkeypatch)
+    monkeypatch.chdir(nowhere_to_keep)
+    before = set(nowhere_to_keep.iterdir())
+    kernel = load(nowhere_to_keep, "compiled/compiling").compiled(
+        load(nowhere_to_keep, "small").double
+    )
+    assert (kernel(1.5), type(kernel._cache).__name__) == (3.0, "NullCache")
+    assert set(nowhere_to_keep.iterdir()) == before
 
 
 @contextmanager

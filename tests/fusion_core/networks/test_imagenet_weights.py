@@ -17,6 +17,7 @@ import pytest
 import torch
 import torchvision  # type: ignore[import-untyped]
 from safetensors.torch import save
+from support.environment import without_home
 from support.weight_server import (
     Answer,
     WeightServer,
@@ -418,6 +419,19 @@ def test_a_file_in_the_way_of_the_folder_is_told(nowhere: str, home: Path, place
     message = refusal()
     assert re.search(r"Cannot read .*: Not a directory$", message)
     assert str(place) in message
+
+
+def test_without_a_home_the_remedy_is_told_and_no_folder_is_made(
+    server: WeightServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("TORCH_HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    without_home(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    message = refusal()
+    assert "the home of this user is not known; TORCH_HOME sets another" in message
+    assert server.requests == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

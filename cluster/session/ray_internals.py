@@ -1,0 +1,43 @@
+"""What irfuse uses of Ray that is not part of its public interface.
+
+`tests/cluster/session/test_ray_internals.py` checks that the installed version of Ray has it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def loopback_only() -> Iterator[None]:
+    """Keep Ray on the loopback address, instead of the external address of the machine.
+
+    The processes of Ray read an environment variable at import, and this process has imported Ray
+    already. Both settings are restored afterwards, because a driver on the loopback address cannot
+    connect to a cluster.
+    """
+    from ray._private import ray_constants
+
+    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        given, ray_constants.ENABLE_RAY_CLUSTER = before
+        if given is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = given
+
+
+def reread_authentication() -> None:
+    """Read the variables RAY_AUTH_MODE and RAY_AUTH_TOKEN again, which Ray reads once."""
+    from ray import _raylet
+
+    internals: Any = _raylet
+    internals.Config.initialize("")
+    internals.AuthenticationTokenLoader.instance().reset_cache()
