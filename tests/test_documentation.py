@@ -32,6 +32,7 @@ READMES = [
         for path in sorted((ROOT / folder).rglob("README.md"))
     ),
 ]
+PICTURE = ROOT / "jobs/demo_pairs.png"
 BENCHES = ("metrics", "methods", "train")
 NAMES = {path: str(path.relative_to(ROOT)) for path in READMES}
 COMMAND_NAMES = [
@@ -195,27 +196,35 @@ def test_the_table_of_jobs_names_options_functions_and_results() -> None:
         assert result in dir(irfuse), row
 
 
-def test_the_picture_is_what_its_block_draws(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the demo was run."""
+    folder = tmp_path_factory.mktemp("demo")
+    assert run_cli("demo", folder / "irfuse-demo").returncode == 0
+    return folder
+
+
+def test_the_picture_is_small() -> None:
+    assert PICTURE.stat().st_size < 600_000
+
+
+@pytest.mark.slow
+def test_the_picture_is_what_the_first_command_draws(
+    demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = ROOT / "jobs/fused_pair.jpg"
-    assert shown.stat().st_size < 150_000
-    (text,) = (text for text in blocks(ROOT / "jobs/README.md", "python") if shown.name in text)
-    (tmp_path / "jobs").mkdir()
-    monkeypatch.chdir(tmp_path)
-    exec(text, {})
-    before, now = (
-        np.asarray(Image.open(file), float) for file in (shown, tmp_path / "jobs" / shown.name)
-    )
-    assert np.abs(before - now).mean() < 1
+    monkeypatch.chdir(demo)
+    command = next(line for line in shell_lines(ROOT / "README.md") if "show" in line)
+    for arguments in calls_of("irfuse", command):
+        assert run_cli(*arguments).returncode == 0
+        before, now = (np.asarray(Image.open(file), float) for file in (PICTURE, arguments[-1]))
+        assert np.abs(before - now).mean() < 1
 
 
 @pytest.mark.slow
 def test_the_example_of_the_top_readme_prints_what_it_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run_cli("demo").returncode == 0
+    monkeypatch.chdir(demo)
     (session,) = blocks(ROOT / "README.md", "console")
     for part in session.removeprefix("$ ").split("\n$ "):
         command, _, output = part.partition("\n")

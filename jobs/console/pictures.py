@@ -33,4 +33,5 @@ def print_fused(console: Console, result: FusedPair, options: FuseOptions) -> No
 
 def print_sheet(console: Console, result: Sheet, options: ShowOptions) -> None:
     """Print where the picture is."""
-    print_text(console, f"{len(result.positions)} pairs: {result.location}")
+    count = len(result.positions)
+    print_text(console, f"{count} pair{'' if count == 1 else 's'}: {result.location}")
