@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.methods import METHODS, MethodSpec, default_weights
-from fusion_core.metrics import METRICS, Metric
+from fusion_core.metrics import METRICS, PRESETS, Metric, Preset
 from fusion_core.networks import KnownWeights, list_known_weights
 from fusion_core.suggestions import unknown_name
 from jobs.options import MethodsOptions, MetricsOptions, WeightsOptions
@@ -34,6 +34,15 @@ class CheckedWeights:
         return "damaged" if self.problem else "ok" if self.sha256 else "not here"
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenMetrics:
+    """Metrics by name."""
+
+    metrics: dict[str, Metric]
+    preset: Preset | None = None
+    """The preset that contains them, if one was requested."""
+
+
 def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[str, MethodSpec]:
     """Return the requested methods by name.
 
@@ -47,7 +56,7 @@ def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[s
     return _select("method", options.name, METHODS)
 
 
-def metrics(options: MetricsOptions, progress: Progress | None = None) -> dict[str, Metric]:
+def metrics(options: MetricsOptions, progress: Progress | None = None) -> ChosenMetrics:
     """Return the requested metrics by name.
 
     Args:
@@ -55,9 +64,14 @@ def metrics(options: MetricsOptions, progress: Progress | None = None) -> dict[s
         progress: Not used.
 
     Raises:
-        InvalidValueError: The metric is unknown.
+        InvalidValueError: The name is neither that of a metric nor that of a preset.
     """
-    return _select("metric", options.name, METRICS)
+    preset = PRESETS.get(options.name or "")
+    if preset is not None:
+        return ChosenMetrics({name: METRICS[name] for name in preset.columns}, preset)
+    if options.name is not None and options.name not in METRICS:
+        raise InvalidValueError(unknown_name("metric", options.name, [*METRICS, *PRESETS]))
+    return ChosenMetrics(_select("metric", options.name, METRICS))
 
 
 def weights(options: WeightsOptions, progress: Progress | None = None) -> list[CheckedWeights]:

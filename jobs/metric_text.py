@@ -8,10 +8,15 @@ UNDEFINED = "–"
 _ARROWS = {True: "↑", False: "↓", None: ""}
 
 
+def direction_arrow(metric: Metric) -> str:
+    """Return an arrow in the direction of better values, nothing if there is none."""
+    return _ARROWS[metric.higher_is_better]
+
+
 def metric_heading(name: str) -> str:
     """Return the name of a metric with an arrow in the direction of better values, if any."""
     metric = METRICS.get(name)
-    return name if metric is None else f"{name}{_ARROWS[metric.higher_is_better]}"
+    return name if metric is None else f"{name}{direction_arrow(metric)}"
 
 
 def value_text(name: str, value: float | None) -> str:

@@ -405,10 +405,10 @@ class MethodsOptions(_CatalogueOptions):
 
 
 class MetricsOptions(_CatalogueOptions):
-    """List the metrics, or describe one with its paper and when it is undefined."""
+    """List the metrics, or describe one with its paper and when it is undefined, or a preset."""
 
     name: str | None = None
-    """Metric to describe; all are listed by default."""
+    """Metric or preset to describe; all metrics are listed by default."""
 
 
 class WeightsOptions(_CatalogueOptions):

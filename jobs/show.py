@@ -124,7 +124,10 @@ def _ranked(
     if metric not in record.metrics:
         raise InvalidValueError(unknown_name("metric", metric, record.metrics))
     known = METRICS.get(metric)
-    highest = best == (known is None or known.higher_is_better)
+    direction = True if known is None else known.higher_is_better
+    if direction is None:
+        raise InvalidValueError(f"{metric} has no better direction; show pairs by another metric")
+    highest = best == direction
     scores = (
         (row[metric] if highest else -row[metric], -position)  # of equal scores, the first pairs
         for position, row in _rows(out, record, [metric])

@@ -1,25 +1,23 @@
-"""Lists and descriptions of methods, metrics and weights."""
+"""Lists and descriptions of methods and weights."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from fusion_core.errors import WeightsError
 from fusion_core.methods import MethodSpec, default_weights, network_name
-from fusion_core.metrics import Metric
-from fusion_core.papers import Paper
 from fusion_core.parameters import MethodParameters, NetworkParameters, ParameterDescription
 from jobs.console.layout import print_fields, print_list, print_text
 
 if TYPE_CHECKING:
     from fusion_core.networks import KnownWeights
     from jobs.catalogue import CheckedWeights
-    from jobs.options import MethodsOptions, MetricsOptions, WeightsOptions
+    from jobs.options import MethodsOptions, WeightsOptions
 
 _DIGITS = 12
 """Digits of a SHA-256 in the list."""
@@ -44,26 +42,6 @@ def print_methods(
             console,
             "s/Mpx: seconds per megapixel on one CPU thread. `irfuse methods NAME` describes a "
             "method with its paper and parameters; `irfuse weights` verifies the weights.",
-        )
-
-
-def print_metrics(console: Console, metrics: Mapping[str, Metric], options: MetricsOptions) -> None:
-    """Print one line per metric, or all about one, or JSON."""
-    if options.json_output:
-        _print_json({name: _metric_json(metric) for name, metric in metrics.items()})
-    elif options.name is not None:
-        metric = metrics[options.name]
-        print_fields(console, f"{metric.name}: {metric.title}", _metric_fields(metric))
-    else:
-        rows = (
-            (name, _better(metric), metric.range, _short(metric.paper), metric.title)
-            for name, metric in metrics.items()
-        )
-        print_list(console, ("metric", "better", "range", "paper", "meaning"), rows)
-        console.print()
-        print_text(
-            console,
-            "`irfuse metrics NAME` describes a metric with its paper and when it is undefined.",
         )
 
 
@@ -163,36 +141,6 @@ def _method_json(spec: MethodSpec) -> dict[str, Any]:
         "parameters": [asdict(parameter) for parameter in spec.parameters.describe()],
         "variants": [dict(variant) for variant in spec.variants],
     }
-
-
-def _metric_fields(metric: Metric) -> dict[str, str]:
-    values = _metric_json(metric)
-    for name in ("name", "title", "higher_is_better", "paper"):
-        del values[name]
-    lines = {name.replace("_", " "): str(value) for name, value in values.items() if value}
-    lines.setdefault("undefined", "never")
-    return {
-        "better": _better(metric),
-        **lines,
-        "paper": metric.paper.citation,
-        "": metric.paper.link,
-    }
-
-
-def _metric_json(metric: Metric) -> dict[str, Any]:
-    """Return every field of a metric but its function."""
-    values = {f.name: getattr(metric, f.name) for f in fields(metric) if f.name != "score_batch"}
-    return {**values, "paper": asdict(metric.paper)}
-
-
-def _better(metric: Metric) -> str:
-    return {True: "higher", False: "lower", None: "–"}[metric.higher_is_better]
-
-
-def _short(paper: Paper) -> str:
-    """Return the first author, or two authors, and the year."""
-    first, *others = paper.authors.split(",")
-    return f"{first} et al. {paper.year}" if others else f"{first} {paper.year}"
 
 
 def _weights_cells(found: CheckedWeights) -> tuple[str, ...]:

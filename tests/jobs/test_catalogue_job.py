@@ -18,7 +18,7 @@ from support.environment import child_environment
 
 from fusion_core.errors import WeightsError
 from fusion_core.methods import METHODS, find_weights
-from fusion_core.metrics import METRICS
+from fusion_core.metrics import METRICS, PRESETS
 from fusion_core.networks import IMAGENET_FILES, known_weights
 from jobs.catalogue import weights
 from jobs.options import WeightsOptions
@@ -80,7 +80,8 @@ def test_a_list_fits_80_columns_with_one_line_each(command: str, torch_home: Pat
     registry = {"methods": METHODS, "metrics": METRICS, "weights": parsed("weights")}[command]
     lines = printed(command).splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split()[0] for line in lines[1 : len(registry) + 1]] == list(registry)
+    names = [line.split()[0] for line in lines if line]
+    assert [name for name in names if name in registry] == list(registry)
 
 
 def test_a_method_is_listed_with_its_year_network_weights_and_speed(torch_home: Path) -> None:
@@ -116,6 +117,20 @@ def test_a_metric_is_described_with_its_paper_and_when_it_is_undefined(name: str
     assert f"range {metric.range} " in joined
     assert f"undefined {metric.undefined or 'never'} " in joined
     assert joined.endswith(f"paper {metric.paper.citation} {metric.paper.link}")
+
+
+def test_a_metric_is_listed_with_its_direction_range_and_year() -> None:
+    lines = {line.split()[0]: line.split()[1:] for line in printed("metrics").splitlines() if line}
+    assert lines["Nabf"][:3] == ["↓", "0..1", "2013"]
+    assert lines["SCD"][:3] == ["↑", "-2..2", "2015"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_described_with_its_metrics_in_their_order(name: str) -> None:
+    text = printed("metrics", name)
+    assert text.startswith(f"{name}: {PRESETS[name].title}\n")
+    listed = [line.split()[0] for line in text.partition("\n\n")[2].splitlines()[1:]]
+    assert listed == list(PRESETS[name].columns)
 
 
 def test_json_holds_the_parameters_of_a_method_with_their_types() -> None:

@@ -139,6 +139,12 @@ def test_a_metric_that_the_run_has_not_is_refused(finished: tuple[Store, RunReco
         show(ShowOptions(out=finished[0].url, best="Qabf"))
 
 
+def test_a_metric_without_a_better_direction_ranks_nothing(tmp_path: Path) -> None:
+    out, _ = compute_run(tmp_path, 1, metrics=["TE_mefb"])
+    with pytest.raises(InvalidValueError, match="TE_mefb has no better direction"):
+        show(ShowOptions(out=out.url, worst="TE_mefb"))
+
+
 def test_the_command_writes_the_sheet_where_it_is_told(
     finished: tuple[Store, RunRecord], tmp_path: Path
 ) -> None:

@@ -1,0 +1,86 @@
+"""Lists and descriptions of metrics and presets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from fusion_core.metrics import PRESETS, Metric, Preset
+from jobs.console.layout import print_fields, print_list, print_text
+from jobs.metric_text import direction_arrow
+
+if TYPE_CHECKING:
+    from jobs.catalogue import ChosenMetrics
+    from jobs.options import MetricsOptions
+
+_HEADINGS = ("metric", "", "range", "year", "meaning")
+
+
+def print_metrics(console: Console, chosen: ChosenMetrics, options: MetricsOptions) -> None:
+    """Print one line per metric, or all about one or about a preset, or JSON."""
+    if options.json_output:
+        content = {name: _to_json(metric) for name, metric in chosen.metrics.items()}
+        print(json.dumps(content, indent=2))
+    elif chosen.preset is not None:
+        _print_preset(console, chosen.preset, chosen.metrics)
+    elif options.name is not None:
+        (metric,) = chosen.metrics.values()
+        print_fields(console, f"{metric.name}: {metric.title}", _to_fields(metric))
+    else:
+        _print_all(console, chosen.metrics)
+
+
+def _print_all(console: Console, metrics: Mapping[str, Metric]) -> None:
+    plain = [metric for metric in metrics.values() if metric.is_plain]
+    others = [metric for metric in metrics.values() if not metric.is_plain]
+    print_list(console, _HEADINGS, map(_to_cells, plain))
+    console.print()
+    print_text(console, "Dialects, which are what other programs print under the same name:")
+    print_list(console, _HEADINGS, map(_to_cells, others))
+    console.print()
+    print_text(
+        console,
+        f"Presets, which --metrics takes as well: {', '.join(PRESETS)}. `irfuse metrics NAME` "
+        "describes a metric with its paper and when it is undefined, or a preset.",
+    )
+
+
+def _print_preset(console: Console, preset: Preset, metrics: Mapping[str, Metric]) -> None:
+    lines = {"colour": preset.colour}
+    if preset.link:
+        lines["program"] = preset.link
+    print_fields(console, f"{preset.name}: {preset.title}", lines)
+    console.print()
+    rows: Iterable[tuple[str, ...]] = (
+        (name, preset.columns[name], metric.title) for name, metric in metrics.items()
+    )
+    print_list(console, ("metric", "printed as", "meaning"), rows)
+
+
+def _to_cells(metric: Metric) -> tuple[str, ...]:
+    arrow = direction_arrow(metric)
+    return metric.name, arrow, metric.range, str(metric.paper.year), metric.title
+
+
+def _to_fields(metric: Metric) -> dict[str, str]:
+    values = _to_json(metric)
+    for name in ("name", "title", "higher_is_better", "paper"):
+        del values[name]
+    lines = {name.replace("_", " "): str(value) for name, value in values.items() if value}
+    lines.setdefault("undefined", "never")
+    return {
+        "better": {True: "higher", False: "lower", None: "neither"}[metric.higher_is_better],
+        **lines,
+        "paper": metric.paper.citation,
+        "": metric.paper.link,
+    }
+
+
+def _to_json(metric: Metric) -> dict[str, Any]:
+    """Return every field of a metric but its function."""
+    values = {f.name: getattr(metric, f.name) for f in fields(metric) if f.name != "score_batch"}
+    return {**values, "paper": asdict(metric.paper)}
