@@ -33,3 +33,14 @@ LARGEST_MAX_PIXELS = 178_956_970
 """Largest image that Pillow opens."""
 SMALLEST_CROP = 11
 """Side in pixels of the SSIM window of the training loss, which must lie inside each crop."""
+
+_BYTES_PER_PIXEL, _OTHER_BYTES = 8, 64 * 1024 * 1024
+
+
+def largest_file(max_pixels: int) -> int:
+    """Return the largest accepted size in bytes of the file of an image of so many pixels.
+
+    Four channels of 16 bits need 8 bytes per pixel without compression; small images may have more
+    channels and metadata.
+    """
+    return _BYTES_PER_PIXEL * max_pixels + _OTHER_BYTES

@@ -121,7 +121,7 @@ def _read_sources(options: FuseOptions) -> Sequence[Pixels]:
 
 def _read(options: FuseOptions, location: str) -> bytes:
     try:
-        return Reader(options.storage_options).read(location)
+        return Reader(options.storage_options, max_pixels=options.max_pixels).read(location)
     except StorageError:
         if not _is_folder(options, location):
             raise

@@ -87,7 +87,7 @@ def _find(store: Store, listing: Listing, pairing: Pairing) -> Discovery:
         how = "the wildcards of --ir and --vis never stand for the same text"
     else:
         found = find_pairs(
-            keys, layout=pairing.layout, read_head=lambda key: store.read(key, 0, _HEAD_BYTES)
+            keys, layout=pairing.layout, read_head=lambda key: store.read_head(key, _HEAD_BYTES)
         )
         how = f"layout: {pairing.layout}"
     if not found.pairs:

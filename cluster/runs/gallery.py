@@ -44,7 +44,7 @@ class Gallery:
     def __init__(self, out: Store, record: RunRecord) -> None:
         self._record = record
         self._shards = Shards(out, record)
-        self._reader = Reader(out.storage_options)
+        self._reader = Reader(out.storage_options, max_pixels=record.max_pixels)
 
     def rows(self, shard: int, columns: Sequence[str]) -> list[Row]:
         """Return columns of all rows of a shard.

@@ -46,7 +46,7 @@ class PairLoader:
     def __init__(self, config: WorkerConfig, steps: Steps, io: ThreadPoolExecutor) -> None:
         self._origin: Origin = config.record.origin
         self._max_pixels = config.record.max_pixels
-        self._reader = Reader(config.out.storage_options)
+        self._reader = Reader(config.out.storage_options, max_pixels=self._max_pixels)
         self._steps = steps
         self._io = io
         self._window_pixels = _WINDOW_PIXELS[config.device]

@@ -34,7 +34,8 @@ def filesystem_at(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa:
     if protocol in LOCAL_PROTOCOLS:
         return LocalFiles()
     if protocol in WEB_PROTOCOLS:
-        options = {}  # they belong to the object store of the other locations
+        # The given options belong to the object store of the other locations.
+        options = {"client_kwargs": {"timeout": _web_timeout()}}
     elif protocol in ("s3", "s3a"):
         config = {
             "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -58,3 +59,12 @@ def filesystem_at(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa:
     if protocol in ("s3", "s3a"):
         filesystem.retries = 1  # with_retries is the only place that retries
     return filesystem
+
+
+def _web_timeout() -> Any:  # noqa: ANN401
+    """Return the time limits of web requests: none for the whole, but for each part of it."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(
+        total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_READ_TIMEOUT_S
+    )

@@ -1,4 +1,4 @@
-"""Reading of objects by their full URLs, from any store."""
+"""Reading of image files by their full URLs, from any store."""
 
 from __future__ import annotations
 
@@ -6,31 +6,44 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from cluster.storage.images import read_image_file
 from cluster.storage.locations import is_local, split_object_url
 from cluster.storage.store import Store
+from fusion_core.choices import DEFAULT_MAX_PIXELS
 
 
 class Reader:
-    """Reads objects by full URL or absolute path, with one file system instance per protocol."""
+    """Reads image files by full URL or absolute path, with one file system per protocol and host.
 
-    def __init__(self, storage_options: Mapping[str, Any] | None = None) -> None:
+    Args:
+        storage_options: Options of the stores.
+        max_pixels: Largest accepted image, which bounds the bytes that are read.
+    """
+
+    def __init__(
+        self,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        self._max_pixels = max_pixels
         self._options = dict(storage_options or {})
         self._stores: dict[str, Store] = {}
         self._lock = threading.Lock()
 
     def read(self, uri: str) -> bytes:
-        """Return an object's bytes.
+        """Return an image file's bytes.
 
         Raises:
             NotFoundError: The object does not exist.
-            StorageError: The object cannot be read.
+            StorageError: The object cannot be read, or is too large.
         """
         root, key = _split_at_container(uri)
         with self._lock:
             if root not in self._stores:
                 self._stores[root] = Store(root, self._options)
             store = self._stores[root]
-        return store.read(key)
+        return read_image_file(store, key, self._max_pixels)
 
 
 def _split_at_container(uri: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from cluster.storage.filesystems import filesystem_at
+from cluster.storage.heads import read_head
 from cluster.storage.listing import Entry, Listing, Member, list_tree, lists_at_once, scan_remote
 from cluster.storage.local import identify_folder, scan_local
 from cluster.storage.locations import (
@@ -191,6 +192,15 @@ class Store:
         """
         path = self.path(key)
         return bytes(self._call("read", key, lambda: self._fs.cat_file(path, start=start, end=end)))
+
+    def read_head(self, key: str, size: int) -> bytes:
+        """Return the first `size` bytes of an object, or all of a shorter one.
+
+        Raises:
+            NotFoundError: The object does not exist.
+            StorageError: The object cannot be read.
+        """
+        return self._call("read", key, lambda: read_head(self._fs, self.path(key), size))
 
     def open(self, key: str) -> BinaryIO:
         """Open an object for random access; see `open_version`."""

@@ -21,7 +21,7 @@ from cluster.runs.plan import shard_key
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
-from fusion_core import fuse, score
+from fusion_core import choices, fuse, score
 from fusion_core.errors import RunConflictError
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.encoding import encode_png
@@ -198,6 +198,20 @@ def test_a_pair_that_crashed_becomes_a_row_of_its_own(tmp_path: Path) -> None:
     rows = read_rows(tmp_path / "out")
     assert [row["status"] for row in rows] == ["ok", "failed"]
     assert rows[1]["error_message"] == "killed"
+
+
+def test_a_file_with_more_bytes_than_an_image_can_need_fails_at_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "_OTHER_BYTES", 0)
+    put(tmp_path, "a.png", encode_png(IR), encode_png(VIS) + bytes(8 * 3000))
+    put(tmp_path, "b.png", encode_png(IR), encode_png(VIS))
+    processor(tmp_path, max_pixels=3000).process(ShardTask(0))
+    row, other = read_rows(tmp_path / "out")
+    assert (row["status"], row["error_stage"]) == ("failed", "read")
+    assert "vis/a.png: it has more than 24000 bytes" in row["error_message"]
+    assert row["error_message"].endswith("increase --max-pixels to accept it")
+    assert other["status"] == "ok"
 
 
 def test_only_failed_rows_are_computed_again(tmp_path: Path) -> None:

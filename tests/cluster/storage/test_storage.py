@@ -1,23 +1,28 @@
 """The storage type, on the local file system, in memory and on real S3 servers."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import stat
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import s3fs
+import stamina
 from support.s3 import S3Server
 
-from cluster.storage import publishing
+from cluster.storage import filesystems, publishing
 from cluster.storage.listing import Entry
 from cluster.storage.reader import Reader
 from cluster.storage.store import Store
+from fusion_core import choices
+from fusion_core.choices import largest_file
 from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 
 ODD_NAMES = ["a b.png", 'it\'s "quoted".png', "größe-红外.png", "a#b::c?d=1%20.png", "x/~/y.png"]
@@ -211,11 +216,78 @@ def test_local_paths_and_file_urls_name_the_same_object(tmp_path: Path, form: st
 def test_a_web_address_is_read_in_addition_to_an_object_store(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"content")
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with web_server(handler) as url:
+        reader = Reader({"endpoint_url": "http://127.0.0.1:1", "key": "k", "secret": "s"})
+        assert reader.read(f"{url}/a.png") == b"content"
+
+
+def test_the_head_of_an_object_is_read_whatever_its_size(store: Store) -> None:
+    for content in (b"", b"123", b"1234", b"12345"):
+        store.write("a.bin", content)
+        assert store.read_head("a.bin", 4) == content[:4]
+
+
+def test_the_head_of_an_absent_object_is_not_found(store: Store) -> None:
+    with pytest.raises(NotFoundError, match=r"a\.bin: it does not exist"):
+        store.read_head("a.bin", 4)
+
+
+class EndlessServer(BaseHTTPRequestHandler):
+    """Answers every request, whatever range it asks for, with bytes that never end."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(bytes(100_000))
+
+    def log_message(self, *args: object) -> None:
+        del args
+
+
+class SilentServer(EndlessServer):
+    """Answers with a header and then says no more, until the client has gone."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.rfile.read(1)
+
+
+@contextlib.contextmanager
+def web_server(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        reader = Reader({"endpoint_url": "http://127.0.0.1:1", "key": "k", "secret": "s"})
-        assert reader.read(f"http://127.0.0.1:{server.server_port}/a.png") == b"content"
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_a_web_response_without_an_end_is_read_as_far_as_an_image_can_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choices, "_OTHER_BYTES", 1_000_000)
+    with web_server(EndlessServer) as url:
+        assert Store(url).read_head("a.png", 150_000) == bytes(150_000)
+        with pytest.raises(StorageError, match=f"more than {largest_file(10_000)} bytes"):
+            Reader(max_pixels=10_000).read(f"{url}/a.png")
+
+
+def test_a_web_server_that_says_no_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystems, "_READ_TIMEOUT_S", 0.2)
+    with web_server(SilentServer) as url, stamina.set_testing(True, attempts=2):
+        refused = pytest.raises(StorageError, match=r"failed several times .*the store is up")
+        with refused:
+            Reader().read(f"{url}/a.png")
+
+
+def test_a_file_too_large_for_an_image_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(2**40)
+    limit = largest_file(10_000)
+    with pytest.raises(StorageError, match=rf"a\.png: it has more than {limit} bytes"):
+        Reader(max_pixels=10_000).read(str(tmp_path / "a.png"))
 
 
 def test_objects_open_for_random_reads(store: Store) -> None:
