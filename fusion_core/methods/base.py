@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fusion_core.networks import Layers
 from fusion_core.papers import Paper
-from fusion_core.parameters import MethodParameters
+from fusion_core.parameters import MethodParameters, NetworkParameters
 
 if TYPE_CHECKING:
     import torch
@@ -27,11 +27,11 @@ class NoWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class AutoencoderWeights:
-    """The method has a network of its own, whose weights are in a file."""
+class FileWeights:
+    """The method has a network or a dictionary of its own, which is in a file."""
 
     tensors: str
-    """Names of the network's layers, shown where a file is expected."""
+    """Names of the tensors in the file, shown where one is expected."""
     bundled: Callable[[Any], str | None]
     """Maps the parameters to the name of the weights that irfuse includes, None if it has none."""
 
@@ -44,7 +44,7 @@ class ImageNetWeights:
     """Maps the parameters to the layers that the method reads."""
 
 
-MethodWeights = NoWeights | AutoencoderWeights | ImageNetWeights
+MethodWeights = NoWeights | FileWeights | ImageNetWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +68,10 @@ class MethodSpec:
 
     @property
     def has_network(self) -> bool:
-        """Whether the method has a network, and with it weights and a precision."""
+        """Whether the method has a network, and with it a precision."""
+        return issubclass(self.parameters, NetworkParameters)
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether the method needs the weights of a network, or a dictionary."""
         return not isinstance(self.weights, NoWeights)

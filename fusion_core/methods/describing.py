@@ -24,7 +24,7 @@ def network_name(spec: MethodSpec) -> str:
         return "none"
     if isinstance(spec.weights, ImageNetWeights):
         return network_title(spec.weights.layers(spec.parameters()).backbone)
-    return "autoencoder"
+    return "autoencoder" if spec.has_network else "dictionary"
 
 
 def default_weights(spec: MethodSpec) -> KnownWeights | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.methods.base import (
-    AutoencoderWeights,
+    FileWeights,
     FuseBatch,
     ImageNetWeights,
     NoWeights,
@@ -136,11 +136,13 @@ def require_weights(name: str, weights: Weights | None) -> Weights:
     """
     if weights is not None:
         return weights
-    kind = get_method(name).weights
+    spec = get_method(name)
+    kind = spec.weights
+    noun = "trained autoencoder" if spec.has_network else "dictionary"
     file = (
-        f"the trained autoencoder with --weights FILE (safetensors or a PyTorch state dict with "
+        f"the {noun} with --weights FILE (safetensors or a PyTorch state dict with "
         f"{kind.tensors})"
-        if isinstance(kind, AutoencoderWeights)
+        if isinstance(kind, FileWeights)
         else "the network with --weights FILE (safetensors or a PyTorch state dict)"
     )
     raise WeightsError(

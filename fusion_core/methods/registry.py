@@ -7,6 +7,7 @@ from fusion_core.methods.base import MethodSpec
 from fusion_core.methods.specs.adf import ADF
 from fusion_core.methods.specs.average import AVERAGE
 from fusion_core.methods.specs.cbf import CBF
+from fusion_core.methods.specs.convsr import CONVSR
 from fusion_core.methods.specs.dchwt import DCHWT
 from fusion_core.methods.specs.densefuse import DENSEFUSE
 from fusion_core.methods.specs.fpde import FPDE
@@ -40,6 +41,7 @@ METHODS: dict[str, MethodSpec] = {
     "mgff": MGFF,
     "hmsd_gf": HMSD_GF,
     "ifevip": IFEVIP,
+    "convsr": CONVSR,
     "average": AVERAGE,
 }
 

@@ -87,7 +87,7 @@ def _method_cells(spec: MethodSpec) -> tuple[str, ...]:
 def _weights_state(spec: MethodSpec) -> str:
     weights = default_weights(spec)
     if weights is None:
-        return "to train" if spec.has_network else "none"
+        return "to train" if spec.needs_weights else "none"
     if weights.source == "irfuse":
         return "included"
     return "here" if weights.here else "to download"

@@ -61,8 +61,8 @@ def random_resnet50(seed: int, parts: tuple[str, ...] = ("",)) -> bytes:
 
 
 def untrained(method: str) -> dict[str, Any]:
-    """Return the arguments that choose a method, with random weights if it has a network."""
-    return {"method": method, "weights": "random:0" if METHODS[method].has_network else None}
+    """Return the arguments that choose a method, with random weights if it needs any."""
+    return {"method": method, "weights": "random:0" if METHODS[method].needs_weights else None}
 
 
 # One pair of arrays

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fusion_core.choices import OutputRange
 from fusion_core.deferred import Deferred
-from fusion_core.methods.base import AutoencoderWeights, MethodSpec
+from fusion_core.methods.base import FileWeights, MethodSpec
 from fusion_core.papers import Paper
 from fusion_core.parameters import NetworkParameters
 
@@ -35,7 +35,7 @@ DENSEFUSE = MethodSpec(
         link="https://doi.org/10.1109/TIP.2018.2887342",
     ),
     parameters=DenseFuseParameters,
-    weights=AutoencoderWeights(
+    weights=FileWeights(
         tensors="c1, dc1, dc2, dc3, c2, c3, c4, c5",
         bundled=lambda parameters: "densefuse",
     ),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fusion_core.choices import OutputRange, ResidualConvolutions
 from fusion_core.deferred import Deferred
-from fusion_core.methods.base import AutoencoderWeights, MethodSpec
+from fusion_core.methods.base import FileWeights, MethodSpec
 from fusion_core.papers import Paper
 from fusion_core.parameters import NetworkParameters
 
@@ -41,7 +41,7 @@ RES2NETFUSE = MethodSpec(
         link="https://arxiv.org/abs/2112.14540",
     ),
     parameters=Res2NetFuseParameters,
-    weights=AutoencoderWeights(
+    weights=FileWeights(
         tensors="c1, c2, r1, split, r2, d1, d2, d3, d4",
         bundled=lambda parameters: "res2netfuse" if parameters.convolutions == "shared" else None,
     ),

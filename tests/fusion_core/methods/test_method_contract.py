@@ -12,13 +12,13 @@ from support.networks import source_images
 from torch import Tensor
 
 from fusion_core.methods import METHODS, FuseBatch, build_method
-from fusion_core.methods.base import AutoencoderWeights, ImageNetWeights
+from fusion_core.methods.base import FileWeights, ImageNetWeights
 from fusion_core.networks.weights import Weights
 
 SIZE = (33, 20)
 ON_BACKBONES = [name for name, spec in METHODS.items() if isinstance(spec.weights, ImageNetWeights)]
 
-ALIKE = [name for name, spec in METHODS.items() if not isinstance(spec.weights, AutoencoderWeights)]
+ALIKE = [name for name, spec in METHODS.items() if not isinstance(spec.weights, FileWeights)]
 """Methods that compute an image of a batch by the very operations with which they compute it alone,
 and whose results are in the range of the sources."""
 
@@ -34,7 +34,7 @@ BATCH_MATES = 1e-3
 1e-4."""
 HALF_PRECISION = {"vgg_multilayer": 0.4, "resnet_zca": 0.15, "resnet152": 0.4}
 """Gray levels between bf16 and fp32; measured: 0.037, 0.013 and 0.042."""
-WAITING = {"resnet_zca", "gtf"}
+WAITING = {"resnet_zca", "gtf", "convsr"}
 """Methods whose iterations are tested for convergence on the host."""
 OTHER_DEVICE = 1.0
 """Gray levels between GPU and CPU, of a range that is stretched to 0..255."""
@@ -48,7 +48,7 @@ def inference() -> Iterator[None]:
 
 def build(name: str, device: str = "cpu", **values: str) -> FuseBatch:
     parameters = METHODS[name].parameters.parse(values)
-    weights = Weights.from_seed(4) if METHODS[name].has_network else None
+    weights = Weights.from_seed(4) if METHODS[name].needs_weights else None
     return build_method(name, parameters, weights, device)
 
 

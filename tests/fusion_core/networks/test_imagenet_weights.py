@@ -35,7 +35,7 @@ from torch import Tensor
 
 from fusion_core.errors import WeightsError
 from fusion_core.methods import METHODS, build_method, find_weights
-from fusion_core.methods.base import AutoencoderWeights, ImageNetWeights
+from fusion_core.methods.base import FileWeights, ImageNetWeights
 from fusion_core.networks.imagenet import imagenet_variant, read_imagenet_weights
 from fusion_core.networks.imagenet_files import DEFAULT_VARIANT, IMAGENET_FILES, ImageNetFile
 from fusion_core.networks.layers import BackboneName
@@ -44,10 +44,8 @@ from fusion_core.networks.weights import Weights, read_tensors
 WITH_BACKBONE = [
     name for name, spec in METHODS.items() if isinstance(spec.weights, ImageNetWeights)
 ]
-WITHOUT_BACKBONE = [
-    name for name, spec in METHODS.items() if isinstance(spec.weights, AutoencoderWeights)
-]
-WITH_NETWORK = [name for name, spec in METHODS.items() if spec.has_network]
+WITHOUT_BACKBONE = [name for name, spec in METHODS.items() if isinstance(spec.weights, FileWeights)]
+WITH_NETWORK = [name for name, spec in METHODS.items() if spec.needs_weights]
 
 
 def torch_file(content: Any) -> bytes:
