@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fusion_core.choices import ScoreColour
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.files import require_regular_file
 from fusion_core.images import Pixels, to_eight_bit
@@ -22,7 +23,7 @@ from fusion_core.methods import (
     fuse_images,
     get_method,
 )
-from fusion_core.metrics import score_images, select_metrics
+from fusion_core.metrics import score_images, select_channels, select_metrics
 from fusion_core.parameters import MethodParameters
 
 
@@ -78,9 +79,10 @@ def score(
     fused: ArrayLike,
     *,
     metrics: Sequence[str] | None = None,
+    score_colour: ScoreColour = "luma",
     device: str = "cpu",
 ) -> dict[str, float | None]:
-    """Score one fused image against its sources; colour images are scored on their luma.
+    """Score one fused image against its sources.
 
     Args:
         ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16 (converted to 8 bits by its
@@ -89,6 +91,8 @@ def score(
         fused: Fused image, likewise.
         metrics: Names of the metrics to compute and of presets such as `vifb`; the preset `default`
             by default.
+        score_colour: What metrics of colour images are computed of: `luma`, `per_channel` for the
+            mean over the channels, or `as_toolkit` for what the program of each preset does.
         device: Torch device.
 
     Returns:
@@ -110,7 +114,8 @@ def score(
     ]
     check_registered(*images)
     first, second, third = ([to_eight_bit(image)] for image in images)
-    return score_images(first, second, third, names, device)[0].values
+    channels = select_channels(metrics, score_colour)
+    return score_images(first, second, third, names, device, channels)[0].values
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,10 @@ OutputRange = Literal["clip", "minmax"]
 """Conversion of a method's output to 0..255."""
 SixteenBit = Literal["percentile", "full"]
 """Conversion of 16-bit images to 8 bits."""
+ScoreColour = Literal["luma", "per_channel", "as_toolkit"]
+"""Treatment of colour images when they are scored."""
+Channels = Literal["luma", "per_channel", "side_by_side"]
+"""What a metric of a colour image is computed of."""
 Precision = Literal["fp32", "bf16"]
 """Floating-point format of a network."""
 Device = Literal["auto", "cpu", "cuda"]

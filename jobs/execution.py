@@ -29,7 +29,7 @@ from cluster.runs import (
 from cluster.session import installed_software, ray_session
 from cluster.storage import Store, claim_location, find_record, redact
 from fusion_core.errors import RunFailedError
-from fusion_core.metrics import select_metrics
+from fusion_core.metrics import select_channels, select_metrics
 from fusion_core.networks import Weights
 from jobs.options import JobOptions
 from jobs.preview import Preview, update_preview
@@ -129,6 +129,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     """Create the record of the run, or check that an existing one has the same settings."""
     options = job.options
     metrics = select_metrics(options.metrics)
+    channels = select_channels(options.metrics, options.score_colour)
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
     source, sha256 = identify_source(options)
@@ -148,6 +149,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         pairing=pairing_of(options),
         origin=job.origin,
         metrics=metrics,
+        channels=channels,
         max_pixels=options.max_pixels,
         shard_size=shard_size,
         rows=info.rows,

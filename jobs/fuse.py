@@ -66,7 +66,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     encode = image_encoder(options.output)
     parameters = get_method(options.method).parameters.parse(options.params)
     scored = options.show_scores or options.metrics is not None
-    metrics = select_metrics(options.metrics) if scored else []
+    select_metrics(options.metrics)  # reports unknown names before the work
     out, name = options.file(options.output)
     _check_output(options, out, name)
     ir, vis = (to_eight_bit(image, parameters.sixteen_bit) for image in _read_sources(options))
@@ -82,7 +82,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     scores = None
     if scored:
         progress.message("Scoring; the metrics are compiled once per machine")
-        scores = score(ir, vis, fused, metrics=metrics, device=device)
+        scores = score(ir, vis, fused, metrics=options.metrics, device=device)
     return FusedPair(
         output=out.uri(name),
         method=options.method,

@@ -22,6 +22,7 @@ from fusion_core.choices import (
     PixelNorm,
     Precision,
     ResidualConvolutions,
+    ScoreColour,
     SixteenBit,
 )
 from jobs.key_values import parse_key_values, parse_typed_key_values
@@ -141,6 +142,9 @@ class JobOptions(SourceOptions, RayOptions):
     metrics: Names | None = None
     """Names of the metrics to compute and of presets such as `vifb`, separated by commas; the
     preset `default` by default. `irfuse metrics` lists them."""
+    score_colour: ScoreColour = "luma"
+    """What metrics of colour images are computed of: their luma, each channel (the mean of the
+    values counts), or what the program of each preset computes them of."""
     shard_size: int | None = Field(default=None, ge=1, le=100_000)
     """Pairs per shard; 64 by default, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)

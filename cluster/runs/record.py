@@ -11,6 +11,7 @@ from cluster.collections import Pairing
 from cluster.runs.origins import AnyOrigin
 from cluster.runs.plan import ShardPlan
 from cluster.storage import SettingsRecord
+from fusion_core.choices import Channels
 
 RUN_KEY = "run.json"
 
@@ -46,6 +47,8 @@ class RunRecord(SettingsRecord):
     """Origin of the fused images."""
     metrics: list[str]
     """Names of the metrics, in the order of their columns."""
+    channels: dict[str, Channels] = Field(default_factory=dict)
+    """What metrics of colour images are computed of; those left out, of the luma."""
     max_pixels: int
     """Largest accepted image in pixels, width times height."""
     shard_size: int

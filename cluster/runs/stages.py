@@ -105,7 +105,8 @@ class PairStages:
             ir = [state.ir for state in states if state.ir is not None]
             vis = [state.vis for state in states if state.vis is not None]
             fused = [state.fused for state in states if state.fused is not None]
-            return score_images(ir, vis, fused, self._record.metrics, self._device)
+            record = self._record
+            return score_images(ir, vis, fused, record.metrics, self._device, record.channels)
 
         if batch and self._record.metrics:
             for state, scores in self._batch_step(batch, "score", score):

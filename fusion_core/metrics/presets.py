@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from fusion_core.choices import Channels, ScoreColour
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.registry import METRICS
 from fusion_core.suggestions import unknown_name
@@ -23,8 +24,12 @@ class Preset:
     """Name of each metric, in the order of the columns, and the program's own name of it."""
     colour: str = _LUMA
     """How the program treats colour images."""
+    channels: Channels = "luma"
+    """What the program computes metrics of colour images of."""
+    other_channels: dict[str, Channels] = field(default_factory=dict)
+    """The metrics that it computes of something else."""
     link: str = ""
-    """URL of the program."""
+    """URL of the program; empty if the set is not one's."""
 
 
 def _own_names(names: Iterable[str]) -> dict[str, str]:
@@ -72,6 +77,8 @@ PRESETS: dict[str, Preset] = {
                 "The program computes metrics of each channel, with a gray infrared image for "
                 "every channel, and prints their mean; SF is of the channels side by side."
             ),
+            channels="per_channel",
+            other_channels={"SF_vifb": "side_by_side"},
             link="https://github.com/xingchenzhang/VIFB",
         ),
         Preset(
@@ -87,6 +94,8 @@ PRESETS: dict[str, Preset] = {
                 "The program computes metrics of each channel and prints their mean; MEF_SSIM is "
                 "of the luma."
             ),
+            channels="per_channel",
+            other_channels={"MS_SSIM": "luma"},
             link="https://github.com/xingchenzhang/MEFB",
         ),
         Preset(
@@ -135,3 +144,36 @@ def select_metrics(names: Sequence[str] | None = None) -> list[str]:
     presets = [name for name in requested if name in PRESETS]
     columns = [column for preset in presets for column in PRESETS[preset].columns]
     return list(dict.fromkeys([*columns, *(name for name in METRICS if name in requested)]))
+
+
+def select_channels(names: Sequence[str] | None, colour: ScoreColour) -> dict[str, Channels]:
+    """Return what the metrics of colour images are computed of.
+
+    Args:
+        names: Names of metrics and presets, as in `select_metrics`.
+        colour: The luma, each channel, or what the program of each preset does; single metrics are
+            then computed of the luma.
+
+    Returns:
+        The metrics that are computed of something else than the luma.
+
+    Raises:
+        InvalidValueError: A name is unknown, or no preset is that of a program.
+    """
+    metrics = select_metrics(names)
+    if colour == "per_channel":
+        return dict.fromkeys(metrics, "per_channel")
+    if colour == "luma":
+        return {}
+    presets = [PRESETS[name] for name in names or () if name in PRESETS and PRESETS[name].link]
+    if not presets:
+        programs = ", ".join(name for name, preset in PRESETS.items() if preset.link)
+        raise InvalidValueError(
+            f"Expected the preset of a program among the metrics to score colour images as it does "
+            f"({programs}), but got {', '.join(names or ['default'])}"
+        )
+    channels: dict[str, Channels] = {}
+    for preset in presets:
+        for metric in preset.columns:
+            channels.setdefault(metric, preset.other_channels.get(metric, preset.channels))
+    return {metric: kind for metric, kind in channels.items() if kind != "luma"}

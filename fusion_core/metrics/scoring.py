@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusion_core.choices import Channels
 from fusion_core.errors import InvalidValueError
-from fusion_core.images import luma
 from fusion_core.metrics.base import ScoredBatch
+from fusion_core.metrics.channels import score_triples
 from fusion_core.metrics.registry import METRICS
 
 _PREPARED_SIZE = 161
@@ -52,8 +53,9 @@ def score_images(
     fused: Sequence[NDArray[np.uint8]],
     metrics: Sequence[str],
     device: torch.device | str = "cpu",
+    channels: Mapping[str, Channels] | None = None,
 ) -> list[Scores]:
-    """Score pairs of one size; colour images are scored on their luma.
+    """Score pairs of one size.
 
     Args:
         ir: Infrared images `(H, W)` or `(H, W, 3)`.
@@ -61,6 +63,8 @@ def score_images(
         fused: Fused images, likewise.
         metrics: Names in `METRICS`.
         device: Device to compute on.
+        channels: What metrics of colour images are computed of; those left out, of the luma. See
+            `presets.select_channels`.
 
     Returns:
         One `Scores` per pair, in order.
@@ -74,8 +78,8 @@ def score_images(
             f"Expected as many infrared, visible and fused images, all of one size, but got "
             f"{len(ir)}, {len(vis)} and {len(fused)} of sizes {sorted(sizes)}"
         )
-    batch = ScoredBatch(*(_stack(group, device) for group in (ir, vis, fused)))
-    values = score_batch(batch, metrics)
+    triples = list(zip(ir, vis, fused, strict=True))
+    values = score_triples(triples, metrics, channels or {}, score_batch, device)
     return [_to_scores(dict(zip(metrics, pair, strict=True))) for pair in values.T.tolist()]
 
 
@@ -88,10 +92,6 @@ def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") 
     """
     images = [np.zeros((_PREPARED_SIZE, _PREPARED_SIZE), dtype=np.uint8)]
     score_images(images, images, images, metrics, device)
-
-
-def _stack(images: Sequence[NDArray[np.uint8]], device: torch.device | str) -> Tensor:
-    return torch.from_numpy(np.stack([luma(image) for image in images])).unsqueeze(1).to(device)
 
 
 def _to_scores(values: dict[str, float]) -> Scores:

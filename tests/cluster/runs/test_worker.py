@@ -26,9 +26,9 @@ from fusion_core.errors import RunConflictError
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.metrics import list_metrics
+from fusion_core.metrics import select_metrics
 
-METRICS = tuple(list_metrics())
+METRICS = tuple(select_metrics())
 IR, VIS = synthetic_pair(40, 50, seed=5)
 
 
@@ -245,6 +245,15 @@ def test_without_pictures_the_scores_are_kept(tmp_path: Path) -> None:
     (row,) = read_rows(tmp_path / "out")
     assert row["fused"] is None
     assert row["EN"] > 0
+
+
+def test_colour_pairs_are_scored_as_the_record_says(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", encode_png(IR), encode_png(VIS))
+    processor(tmp_path, metrics=["EN"], channels={"EN": "per_channel"}).process(ShardTask(0))
+    (row,) = read_rows(tmp_path / "out")
+    fused = decode_image(row["fused"]["bytes"])
+    assert row["EN"] == score(IR, VIS, fused, metrics=["EN"], score_colour="per_channel")["EN"]
+    assert row["EN"] != score(IR, VIS, fused, metrics=["EN"])["EN"]
 
 
 def test_another_manifest_is_refused(tmp_path: Path) -> None:

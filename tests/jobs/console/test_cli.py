@@ -68,6 +68,7 @@ def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
         (["--workers", "0"], "workers"),
         (["--max-failure-rate", "2"], "max-failure-rate"),
         (["--metrics", "EN,nope"], "Unknown metric 'nope'"),
+        (["--score-colour", "as_toolkit"], "Expected the preset of a program"),
     ):
         result = call_cli(*command, *arguments)
         assert result.returncode == 2, arguments
