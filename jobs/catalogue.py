@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.methods import METHODS, MethodSpec, default_weights
@@ -12,6 +12,9 @@ from fusion_core.networks import KnownWeights, list_known_weights
 from fusion_core.suggestions import unknown_name
 from jobs.options import MethodsOptions, MetricsOptions, WeightsOptions
 from jobs.progress import Progress
+
+if TYPE_CHECKING:
+    from jobs.identify import Identification
 
 T = TypeVar("T")
 
@@ -41,6 +44,8 @@ class ChosenMetrics:
     metrics: dict[str, Metric]
     preset: Preset | None = None
     """The preset that contains them, if one was requested."""
+    identification: Identification | None = None
+    """The metrics that have a published value, if one was given."""
 
 
 def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[str, MethodSpec]:
@@ -57,21 +62,30 @@ def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[s
 
 
 def metrics(options: MetricsOptions, progress: Progress | None = None) -> ChosenMetrics:
-    """Return the requested metrics by name.
+    """Return the requested metrics by name, or those that have a published value.
 
     Args:
         options: Options of the job.
         progress: Not used.
 
     Raises:
-        InvalidValueError: The name is neither that of a metric nor that of a preset.
+        InvalidValueError: The name is neither that of a metric nor that of a preset, or a published
+            value is not NAME=VALUE and three images.
+        IrfuseError: An image cannot be read, or the images differ in size.
     """
-    preset = PRESETS.get(options.name or "")
+    if options.identify is not None:
+        from jobs.identify import identify_value  # imports torch
+
+        return ChosenMetrics({}, identification=identify_value(options.identify, options.names))
+    if len(options.names) > 1:
+        raise InvalidValueError(f"Expected one metric or preset, but got {len(options.names)}")
+    name = options.names[0] if options.names else None
+    preset = PRESETS.get(name or "")
     if preset is not None:
         return ChosenMetrics({name: METRICS[name] for name in preset.columns}, preset)
-    if options.name is not None and options.name not in METRICS:
-        raise InvalidValueError(unknown_name("metric", options.name, [*METRICS, *PRESETS]))
-    return ChosenMetrics(_select("metric", options.name, METRICS))
+    if name is not None and name not in METRICS:
+        raise InvalidValueError(unknown_name("metric", name, [*METRICS, *PRESETS]))
+    return ChosenMetrics(_select("metric", name, METRICS))
 
 
 def weights(options: WeightsOptions, progress: Progress | None = None) -> list[CheckedWeights]:

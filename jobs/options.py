@@ -409,10 +409,14 @@ class MethodsOptions(_CatalogueOptions):
 
 
 class MetricsOptions(_CatalogueOptions):
-    """List the metrics, or describe one with its paper and when it is undefined, or a preset."""
+    """List the metrics, describe one or a preset, or find the metric that has a published value."""
 
-    name: str | None = None
-    """Metric or preset to describe; all metrics are listed by default."""
+    names: tuple[str, ...] = ()
+    """Metric or preset to describe; all metrics are listed by default. With --identify: the
+    infrared, visible and fused image of the published value (local paths, s3://, gs://)."""
+    identify: str | None = None
+    """Published value as NAME=VALUE with all its digits, such as PSNR=67.85. The metrics and
+    dialects that are printed under that name are computed, and those with this value are shown."""
 
 
 class WeightsOptions(_CatalogueOptions):

@@ -3,6 +3,7 @@ from .filters.windows import gaussian_taps as gaussian_taps
 from .metric import Metric as Metric
 from .presets import PRESETS as PRESETS
 from .presets import Preset as Preset
+from .presets import metrics_printed_as as metrics_printed_as
 from .presets import select_channels as select_channels
 from .presets import select_metrics as select_metrics
 from .registry import METRICS as METRICS

@@ -71,7 +71,7 @@ PRESETS: dict[str, Preset] = {
             columns={
                 "AG": "AG", "CE": "CE", "EI": "EI", "EN": "EN", "MI_vifb": "MI",
                 "PSNR_vifb": "PSNR", "Qabf_vifb": "Qabf", "Qcb": "Qcb", "Qcv": "Qcv",
-                "RMSE_vifb": "RMSE", "SF_vifb": "SF", "SSIM_vifb": "SSIM", "SD": "SD",
+                "RMSE_vifb": "RMSE", "SF_vifb": "SF", "SSIM_vifb": "SSIM", "SD": "Variance",
             },
             colour=(
                 "The program computes metrics of each channel, with a gray infrared image for "
@@ -177,3 +177,31 @@ def select_channels(names: Sequence[str] | None, colour: ScoreColour) -> dict[st
         for metric in preset.columns:
             channels.setdefault(metric, preset.other_channels.get(metric, preset.channels))
     return {metric: kind for metric, kind in channels.items() if kind != "luma"}
+
+
+def metrics_printed_as(name: str) -> set[str]:
+    """Return the metrics and dialects that papers and programs print under a name.
+
+    Case, hyphens and the like do not matter.
+
+    >>> sorted(metrics_printed_as("psnr"))
+    ['PSNR', 'PSNR_cddfuse', 'PSNR_tang', 'PSNR_vifb']
+    >>> sorted(metrics_printed_as("VIF"))
+    ['VIF', 'VIFF']
+    """
+    wanted, start = _letters(name), f"{name.lower().replace('-', '_')}_"
+    named = {
+        metric
+        for metric in METRICS
+        if wanted == _letters(metric) or metric.lower().startswith(start)
+    }
+    for preset in PRESETS.values():
+        named |= {
+            metric for metric, printed in preset.columns.items() if wanted == _letters(printed)
+        }
+    origins = {METRICS[metric].dialect_of or metric for metric in named}
+    return named | {n for n, metric in METRICS.items() if metric.dialect_of in origins} | origins
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())

@@ -70,7 +70,7 @@ COMMANDS: dict[str, Command] = {
         MethodsOptions, "jobs.catalogue:methods", "catalogue:print_methods", "name", False
     ),
     "metrics": Command(
-        MetricsOptions, "jobs.catalogue:metrics", "metric_catalogue:print_metrics", "name", False
+        MetricsOptions, "jobs.catalogue:metrics", "metric_catalogue:print_metrics", "names", False
     ),
     "weights": Command(
         WeightsOptions, "jobs.catalogue:weights", "catalogue:print_weights", "name", False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fusion_core.metrics import PRESETS, Metric, Preset
+from jobs.console.identification import print_identification
 from jobs.console.layout import print_fields, print_list, print_text
 from jobs.metric_text import direction_arrow
 
@@ -22,12 +23,14 @@ _HEADINGS = ("metric", "", "range", "year", "meaning")
 
 def print_metrics(console: Console, chosen: ChosenMetrics, options: MetricsOptions) -> None:
     """Print one line per metric, or all about one or about a preset, or JSON."""
-    if options.json_output:
+    if chosen.identification is not None:
+        print_identification(console, chosen.identification, as_json=options.json_output)
+    elif options.json_output:
         content = {name: _to_json(metric) for name, metric in chosen.metrics.items()}
         print(json.dumps(content, indent=2))
     elif chosen.preset is not None:
         _print_preset(console, chosen.preset, chosen.metrics)
-    elif options.name is not None:
+    elif options.names:
         (metric,) = chosen.metrics.values()
         print_fields(console, f"{metric.name}: {metric.title}", _to_fields(metric))
     else:
@@ -45,7 +48,8 @@ def _print_all(console: Console, metrics: Mapping[str, Metric]) -> None:
     print_text(
         console,
         f"Presets, which --metrics takes as well: {', '.join(PRESETS)}. `irfuse metrics NAME` "
-        "describes a metric with its paper and when it is undefined, or a preset.",
+        "describes a metric with its paper and when it is undefined, or a preset. `irfuse metrics "
+        "--identify NAME=VALUE IR VISIBLE FUSED` finds the metric that has a published value.",
     )
 
 
