@@ -1,4 +1,3 @@
-from .bit_depth import apply_output_range as apply_output_range
 from .bit_depth import to_eight_bit as to_eight_bit
 from .colour import luma as luma
 from .decoding import Pixels as Pixels
@@ -7,6 +6,7 @@ from .decoding import decode_four_channel as decode_four_channel
 from .decoding import decode_image as decode_image
 from .encoding import encode_png as encode_png
 from .encoding import image_encoder as image_encoder
+from .output_range import apply_output_range as apply_output_range
 from .sheets import SheetRow as SheetRow
 from .sheets import draw_sheet as draw_sheet
 from .sheets import fit as fit

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LUMA = (0.299, 0.587, 0.114)
 _CB_SCALE, _CR_SCALE = 1.772, 1.402
@@ -56,6 +59,8 @@ def ycbcr_to_rgb(y: Tensor, cb: Tensor, cr: Tensor) -> Tensor:
     Returns:
         `(B, 3, H, W)` float; values outside the RGB cube are clipped to 0..255.
     """
+    import torch  # here, because luma is of arrays and must not wait for this import
+
     red = y + _CR_SCALE * cr
     blue = y + _CB_SCALE * cb
     green = (y - _LUMA[0] * red - _LUMA[2] * blue) / _LUMA[1]

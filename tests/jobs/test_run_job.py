@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.cli import call_cli, run_cli, start_cli
 from support.collections import (
     PAIRS,
@@ -69,6 +70,10 @@ def test_every_pair_has_one_row_in_manifest_order(small: FinishedRun) -> None:
     assert {row["status"] for row in rows} == {"ok"}
     assert decode_image(rows[1]["fused"]["bytes"]).shape == (33, 57, 3)
     assert decode_image(rows[0]["fused"]["bytes"]).shape == (48, 64)
+
+
+def test_a_run_ends_with_a_picture_of_its_pairs(small: FinishedRun) -> None:
+    assert Image.open(small.out / "preview.png").width > 1000
 
 
 def test_a_run_computes_the_default_metrics_by_default(small: FinishedRun) -> None:

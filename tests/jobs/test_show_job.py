@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from support.cli import call_cli
 from support.collections import read_rows
 from support.computed_runs import compute_run
+from support.environment import child_environment
 
 from cluster.runs import Gallery, Ledger, RunRecord, shard_key
 from cluster.storage import Store
@@ -154,6 +157,18 @@ def test_the_command_writes_the_sheet_where_it_is_told(
     result = call_cli("show", finished[0].url, "-o", tmp_path / "sheet.jpg")
     assert result.returncode == 2
     assert "ends in .png" in result.stderr
+
+
+def test_drawing_imports_neither_torch_nor_ray(finished: tuple[Store, RunRecord]) -> None:
+    code = (
+        "import sys; from irfuse import ShowOptions, show\n"
+        f"show(ShowOptions(out={finished[0].url!r}))\n"
+        "print([m for m in ('torch', 'ray', 's3fs', 'numba') if m in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True
+    )
+    assert shown.stdout.strip() == "[]", shown.stderr
 
 
 def test_a_location_without_a_run_is_an_error(tmp_path: Path) -> None:

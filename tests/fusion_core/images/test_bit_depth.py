@@ -11,8 +11,9 @@ from PIL import Image
 
 from fusion_core.choices import OutputRange, SixteenBit
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.bit_depth import apply_output_range, to_eight_bit
+from fusion_core.images.bit_depth import to_eight_bit
 from fusion_core.images.encoding import encode_png
+from fusion_core.images.output_range import apply_output_range
 
 
 def percentile(values: list[int], percent: float) -> float:
