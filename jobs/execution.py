@@ -34,7 +34,14 @@ from fusion_core.networks import Weights
 from jobs.options import JobOptions
 from jobs.preview import Preview, update_preview
 from jobs.progress import Progress, SilentProgress, note_changed_code
-from jobs.sources import Batches, describe_rest, identify_source, open_source, pairing_of
+from jobs.sources import (
+    Batches,
+    describe_rest,
+    identify_source,
+    open_source,
+    pairing_of,
+    selection_of,
+)
 from jobs.summarize import update_summary
 from jobs.summary import Summary
 from jobs.summary_files import delete_summary, find_summary
@@ -133,6 +140,11 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
     source, sha256 = identify_source(options)
+    pairing, selection = pairing_of(options), selection_of(options)
+    if found is not None:  # a conflict is reported before a large source is listed
+        claim_location(
+            out, found.model_copy(update={"pairing": pairing, "selection": selection}), found
+        )
     if found is not None and _is_frozen(job, source, sha256, found, out):
         info = FrozenInfo(found.rows, found.manifest_digest)
     else:
@@ -146,7 +158,8 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         collection=_name_collection(options, source, found),
         source=source,
         source_sha256=sha256,
-        pairing=pairing_of(options),
+        pairing=pairing,
+        selection=selection,
         origin=job.origin,
         metrics=metrics,
         channels=channels,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cluster.storage import Store
 
 
+_SELECTION = Group("Selection", sort_key=1)
 _RAY = Group("Ray", sort_key=2)
 _STORAGE = Group("Storage", sort_key=3)
 
@@ -127,6 +128,20 @@ class SourceOptions(LocationOptions):
     text."""
     vis: str | None = None
     """Folder or pattern of the visible images, together with --ir."""
+    subset: Annotated[tuple[str, ...], Parameter(group=_SELECTION)] = ()
+    """Subset to take, or a folder of subsets (set00 for set00/V000); repeated for each. By default
+    all pairs are taken."""
+    where: Annotated[str | None, Parameter(group=_SELECTION)] = None
+    """Take the pairs for which a condition is true: SQL over the columns of the manifest, such as
+    "subset = 'train' AND pair_id LIKE '%D'". Columns of a CSV manifest are text (frame::int > 100).
+    """
+    sample: Annotated[int | None, Parameter(group=_SELECTION)] = Field(default=None, ge=1)
+    """Draw this number of pairs, the same ones for the same --seed, in whatever order the pairs are
+    found. A larger sample contains a smaller one."""
+    seed: Annotated[int | None, Parameter(group=_SELECTION)] = Field(default=None, ge=0)
+    """Seed of --sample; 0 by default."""
+    limit: Annotated[int | None, Parameter(group=_SELECTION)] = Field(default=None, ge=1)
+    """Take only this number of pairs from the beginning, after all other options."""
     allow_local_files: Annotated[bool, Parameter(group=_STORAGE)] = False
     """Allow a manifest on remote storage to refer to files of the local file system."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 
@@ -12,9 +13,11 @@ from cluster.collections import (
     Discovery,
     Pairing,
     Repetition,
+    Selection,
     discover,
     is_manifest,
     read_user_manifest,
+    select,
 )
 from cluster.storage import redact
 from fusion_core.errors import InvalidValueError
@@ -28,7 +31,7 @@ class Source:
     """The pairs of a source, and what was found besides."""
 
     read: Callable[[], Batches]
-    """Function that reads the pairs from the beginning, as the batches of a manifest."""
+    """Function that reads the selected pairs from the beginning, as the batches of a manifest."""
     discovery: Discovery | None = None
     """Pairs per layout, images without a partner, and ignored files; None for a manifest."""
     repetitions: list[Repetition] = field(default_factory=list)
@@ -43,13 +46,14 @@ def open_source(options: SourceOptions) -> Source:
         ManifestError: The folder is missing, or contains no pair.
         StorageError: The folder cannot be listed.
     """
-    pairing = pairing_of(options)
+    pairing, selection = pairing_of(options), selection_of(options)
     if is_manifest(options.source):
         store, name = options.file(options.source)
         allow = options.allow_local_files
-        return Source(lambda: read_user_manifest(store, name, allow_local_files=allow))
+        read = partial(read_user_manifest, store, name, allow_local_files=allow)
+        return Source(select(read, selection))
     found = discover(options.store(options.source), pairing)
-    return Source(found.batches, found.discovery, found.repetitions)
+    return Source(select(found.batches, selection), found.discovery, found.repetitions)
 
 
 def pairing_of(options: SourceOptions) -> Pairing:
@@ -70,6 +74,23 @@ def pairing_of(options: SourceOptions) -> Pairing:
     root = options.store(options.source).url if named else ""
     below = [pattern.removeprefix(f"{root}/") for pattern in named]
     return Pairing(layout=options.layout, **dict(zip(("ir", "vis"), below, strict=False)))
+
+
+def selection_of(options: SourceOptions) -> Selection:
+    """Return which pairs of the source are taken.
+
+    Raises:
+        InvalidValueError: The options do not fit together.
+    """
+    if options.seed is not None and options.sample is None:
+        raise InvalidValueError("--seed is for --sample, which is missing")
+    return Selection(
+        subsets=tuple(sorted(set(options.subset))),
+        where=options.where,
+        sample=options.sample,
+        seed=None if options.sample is None else options.seed or 0,
+        limit=options.limit,
+    )
 
 
 def identify_source(options: SourceOptions) -> tuple[str, str | None]:

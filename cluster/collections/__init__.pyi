@@ -13,6 +13,8 @@ from .manifest_reader import FrozenManifest as FrozenManifest
 from .manifest_reader import PairRow as PairRow
 from .names import is_image as is_image
 from .repetitions import Repetition as Repetition
+from .selection import Selection as Selection
+from .selection import select as select
 from .user_manifest import collection_name as collection_name
 from .user_manifest import is_manifest as is_manifest
 from .user_manifest import read_user_manifest as read_user_manifest

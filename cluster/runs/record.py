@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from cluster.collections import Pairing
+from cluster.collections import Pairing, Selection
 from cluster.runs.origins import AnyOrigin
 from cluster.runs.plan import ShardPlan
 from cluster.storage import SettingsRecord
@@ -25,7 +25,8 @@ class RunRecord(SettingsRecord):
         "name": ("kind", "method", "parameters.", "weights_"),
         **dict.fromkeys(("parameters.", "weights_", "keep_images"), ("kind", "method")),
         "sixteen_bit": ("kind",),
-        "manifest_digest": ("rows",),
+        "manifest_digest": ("rows", "selection.", "pairing."),
+        "rows": ("selection.", "pairing."),
         "shard_size": ("rows",),
     }
     informative: ClassVar[Mapping[str, Any]] = {
@@ -43,6 +44,8 @@ class RunRecord(SettingsRecord):
     """SHA-256 of a manifest file; None for a folder."""
     pairing: Pairing = Pairing()
     """How the images of a pair are named in a folder."""
+    selection: Selection = Selection()
+    """The pairs of the source that the run takes."""
     origin: AnyOrigin
     """Origin of the fused images."""
     metrics: list[str]

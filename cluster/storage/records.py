@@ -135,7 +135,8 @@ def _differences(found: SettingsRecord, requested: SettingsRecord) -> list[str]:
 
 
 def _difference(old: Any, new: Any) -> str:  # noqa: ANN401
-    if isinstance(old, list) and isinstance(new, list) and set(old) != set(new):
+    lists = isinstance(old, (list, tuple)) and isinstance(new, (list, tuple))
+    if lists and set(old) != set(new):
         sides = (("existing", new, old), ("requested", old, new))
         missing = ((side, [str(o) for o in others if o not in own]) for side, others, own in sides)
         return ", ".join(f"{side} without {', '.join(names)}" for side, names in missing if names)

@@ -23,7 +23,9 @@ def print_pairs(console: Console, result: PairsResult, options: PairsOptions) ->
     """Print the pairs per layout and subset, examples, and the files that are in no pair."""
     from jobs.sources import describe_repetition
 
-    print_lines(console, f"{result.source}: {result.rows} pairs{_by_layout(result.discovery)}")
+    total = result.rows if result.discovery is None else len(result.discovery.pairs)
+    count = f"{result.rows}" if total == result.rows else f"{result.rows} of {total}"
+    print_lines(console, f"{result.source}: {count} pairs{_by_layout(result.discovery)}")
     _print_subsets(console, result.subsets)
     print_lines(console, "", "For example")
     for pair in result.examples:

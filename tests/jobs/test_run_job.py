@@ -173,6 +173,28 @@ def test_other_patterns_in_the_same_place_are_refused(small: FinishedRun) -> Non
         irfuse.run(run_options(small.source, small.out, ir="ir", vis="vis"))
 
 
+def test_a_run_of_selected_pairs_resumes_with_the_same_selection_alone(
+    small: FinishedRun, ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"sample": 4, "seed": 2, "limit": 2, "where": "pair_id > '0000'"}
+    wanted = run_options(
+        small.source, tmp_path, address=ray_address, method="average", weights=None, **chosen
+    )
+    assert irfuse.run(wanted).rows == 2
+    assert len({row["pair_id"] for row in read_rows(tmp_path)} - {"0000"}) == 2
+    monkeypatch.setattr("jobs.execution.open_source", None)  # the source is not listed again
+    assert irfuse.run(wanted).computed == 0
+    for changed, message in (
+        ({"limit": None}, "selection.limit: existing 2, requested None"),
+        ({"seed": 3}, "selection.seed: existing 2, requested 3"),
+        ({"where": None}, "selection.where: existing \"pair_id > '0000'\", requested None"),
+        ({"subset": ("day",)}, "selection.subsets: existing without day"),
+    ):
+        with pytest.raises(RunConflictError) as caught:
+            irfuse.run(wanted.model_copy(update=changed))
+        assert f"({message})" in str(caught.value)
+
+
 def test_another_source_in_the_same_place_is_refused(small: FinishedRun, tmp_path: Path) -> None:
     write_pairs(tmp_path, SMALL)
     with pytest.raises(RunConflictError, match="manifest_digest"):
@@ -230,10 +252,13 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
         "--weights FILE",
     ),
     ({"weights": "/no/such/file"}, WeightsError, "no weight file at /no/such/file"),
+    ({"seed": 1}, InvalidValueError, "--seed is for --sample"),
+    ({"subset": ("day",)}, InvalidValueError, "Unknown subset 'day'"),
+    ({"where": "pair = '1'"}, InvalidValueError, "Unknown column 'pair'; did you mean pair_id"),
     ({"method": "magic"}, InvalidValueError, "the methods are: "),
     ({"params": {"strategy": "best"}}, InvalidValueError, "strategy"),
     ({"params": {"stratgy": "mean"}}, InvalidValueError, "Unknown parameter 'stratgy'"),
-    ({"metrics": ("EN", "VIF")}, InvalidValueError, "Unknown metric 'VIF'"),
+    ({"metrics": ("EN", "XYZ")}, InvalidValueError, "Unknown metric 'XYZ'"),
 ]
 
 
