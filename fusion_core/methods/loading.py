@@ -140,8 +140,7 @@ def require_weights(name: str, weights: Weights | None) -> Weights:
     kind = spec.weights
     noun = "trained autoencoder" if spec.has_network else "dictionary"
     file = (
-        f"the {noun} with --weights FILE (safetensors or a PyTorch state dict with "
-        f"{kind.tensors})"
+        f"the {noun} with --weights FILE (safetensors or a PyTorch state dict with {kind.tensors})"
         if isinstance(kind, FileWeights)
         else "the network with --weights FILE (safetensors or a PyTorch state dict)"
     )
