@@ -1,5 +1,9 @@
 from .actor import FusionWorker as FusionWorker
 from .config import WorkerConfig as WorkerConfig
+from .damage import Damage as Damage
+from .damage import DamagedRunError as DamagedRunError
+from .damage import DamagedShardError as DamagedShardError
+from .damage import describe_damages as describe_damages
 from .driver import Snapshot as Snapshot
 from .driver import run_shards as run_shards
 from .gallery import Gallery as Gallery
@@ -21,11 +25,7 @@ from .shard_file import ShardFacts as ShardFacts
 from .shard_file import encode_shard as encode_shard
 from .shard_file import open_shard as open_shard
 from .shard_file import read_facts as read_facts
-from .shards import Damage as Damage
-from .shards import DamagedRunError as DamagedRunError
-from .shards import DamagedShardError as DamagedShardError
 from .shards import ShardContent as ShardContent
-from .shards import describe_damages as describe_damages
 from .stages import PairStages as PairStages
 from .worker import ShardReport as ShardReport
 from .worker import ShardTask as ShardTask

@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
+from cluster.runs.damage import Damage, DamagedShardError
 from cluster.runs.plan import SHARDS_PREFIX, parse_shard_key
 from cluster.runs.record import RunRecord
-from cluster.runs.shards import Damage, DamagedShardError, ShardContent, Shards
+from cluster.runs.shards import ShardContent, Shards
 from cluster.storage import Store
 
 _READERS = 16

@@ -1,30 +1,22 @@
-"""The committed shards of a run: read with all checks, and committed without losing a row.
-
-A commit never replaces a row by a worse one. A new shard is created only where there is none. If a
-twin of this worker has committed it meanwhile, or if failed rows are computed again, each pair
-keeps the better of its two rows, and the shard is replaced only if it is still the one that was
-read; otherwise it is read again. An `ok` row is never replaced, so that any number of writers, in
-any order, end with a row for each pair that is as good as the best of them.
-"""
+"""The committed shards of a run, read and compared with the plan of the run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.collections import FrozenManifest
+from cluster.runs.damage import Damage, DamagedShardError
 from cluster.runs.plan import shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import row_schema
 from cluster.runs.shard_file import (
     ShardFacts,
     content_digest,
-    encode_shard,
     open_shard,
     pairs_digest,
     read_facts,
@@ -36,56 +28,11 @@ from fusion_core.errors import (
     AccessDeniedError,
     NotFoundError,
     RunConflictError,
-    RunFailedError,
     StorageError,
 )
 
 Row = Mapping[str, Any]
 """Mapping from column name to value."""
-
-_MOST_CONFLICTS = 20
-"""Number of times that a commit gives way to other writers until it fails."""
-_NAMED_DAMAGES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A shard whose object does not hold the rows that the plan of the run demands."""
-
-    shard: int
-    reason: str
-    version: str
-    """Version of the object."""
-
-
-class DamagedShardError(StorageError):
-    """A shard is damaged."""
-
-    def __init__(self, uri: str, damage: Damage) -> None:
-        super().__init__(
-            f"{uri} is damaged: {damage.reason}; run the same command again with --verify, which "
-            "computes it again"
-        )
-        self.damage = damage
-
-
-class DamagedRunError(StorageError):
-    """Shards of a run are damaged."""
-
-    def __init__(self, url: str, damages: Sequence[Damage]) -> None:
-        super().__init__(
-            f"{describe_damages(damages)} in {url}; run the same command again with --verify, "
-            f"which computes {'it' if len(damages) == 1 else 'them'} again"
-        )
-        self.damages = damages
-
-
-def describe_damages(damages: Sequence[Damage]) -> str:
-    """Return a phrase that names the first damaged shards with the reasons."""
-    named = "; ".join(f"shard {d.shard}: {d.reason}" for d in damages[:_NAMED_DAMAGES])
-    more = len(damages) - _NAMED_DAMAGES
-    count = f"{len(damages)} shard{'' if len(damages) == 1 else 's'}"
-    return f"{count} damaged ({named}{f'; and {more} more' if more > 0 else ''})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +51,7 @@ class ShardContent:
 
 
 class Shards:
-    """Reads and commits the shards of a run.
+    """Reads the shards of a run.
 
     Raises:
         NotFoundError: The run has no manifest.
@@ -235,79 +182,6 @@ class Shards:
             return "its pairs are not those of the manifest"
         return None
 
-    def commit(
-        self,
-        shard: int,
-        computed: Mapping[int, Row],
-        found: ShardContent | None,
-        started: datetime,
-    ) -> list[Row]:
-        """Publish the rows of a shard.
-
-        Args:
-            shard: Number of the shard.
-            computed: Mapping from offset in the shard to computed row.
-            found: The whole shard as it was read before, which has the other rows; None if there
-                was none.
-            started: Time at which the computation began.
-
-        Returns:
-            The rows that are committed now.
-
-        Raises:
-            StorageError: The shard cannot be written.
-            RunFailedError: Other processes keep replacing the shard.
-        """
-        present: list[Row] | None = list(found.to_rows()) if found else None
-        version = found.version if found else None
-        own = {**dict(enumerate(present or [])), **computed}
-        first, end = self._record.plan.bounds(shard)
-        if len(own) != end - first:
-            raise RunFailedError(
-                f"{self._out.uri(shard_key(shard))} was damaged while its failed pairs were "
-                "computed; run the same command again"
-            )
-        for _ in range(_MOST_CONFLICTS):
-            rows = [own[offset] for offset in range(len(own))]
-            if present is not None:
-                rows = [_better(*both) for both in zip(present, rows, strict=True)]
-                if all(row is old for row, old in zip(rows, present, strict=True)):
-                    return present
-            if self._publish(shard, rows, version, started):
-                return rows
-            present, version = self._present(shard)
-        raise RunFailedError(
-            f"{self._out.uri(shard_key(shard))} cannot be committed because other processes keep "
-            "replacing it; check that no other run uses the same output location"
-        )
-
-    def _publish(
-        self, shard: int, rows: Sequence[Row], version: str | None, started: datetime
-    ) -> bool:
-        """Publish a shard in place of a version, or where there is none."""
-        data = encode_shard(
-            rows,
-            self._record.metrics,
-            fingerprint=self._record.fingerprint,
-            shard=shard,
-            started=started,
-            committed=datetime.now(UTC),
-        )
-        key = shard_key(shard)
-        if version is None:
-            return self._out.create(key, data)
-        return self._out.replace(key, data, version)
-
-    def _present(self, shard: int) -> tuple[list[Row] | None, str | None]:
-        """Return the rows and the version of a shard; no rows if it is damaged."""
-        try:
-            content = self.read_whole(shard)
-        except NotFoundError:
-            return None, None
-        except DamagedShardError as error:
-            return None, error.damage.version
-        return content.to_rows(), content.version
-
 
 def _values_problem(
     expected: str, facts: ShardFacts, table: pa.Table, *, whole: bool
@@ -318,10 +192,3 @@ def _values_problem(
     if whole and content_digest([table]) != facts.content:
         return "its values are not those that were committed"
     return None
-
-
-def _better(old: Row, new: Row) -> Row:
-    """Return the better one of two rows of a pair; of two failed ones the one tried more often."""
-    if old["status"] == "ok" or old is new:
-        return old
-    return new if new["status"] == "ok" or new["attempt"] > old["attempt"] else old

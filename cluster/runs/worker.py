@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cluster.collections import PairRow
+from cluster.runs.commits import Committer
 from cluster.runs.config import WorkerConfig
-from cluster.runs.shards import DamagedShardError, Row, ShardContent, Shards
+from cluster.runs.damage import DamagedShardError
+from cluster.runs.shards import Row, ShardContent
 from cluster.runs.stages import PairStages, Records
 from cluster.runs.steps import Failure
 from fusion_core.errors import NotFoundError
@@ -44,7 +46,7 @@ class ShardProcessor:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._record = config.record
-        self._shards = Shards(config.out, config.record)
+        self._committer = Committer(config.out, config.record)
         self._stages = PairStages(config)
 
     @property
@@ -87,14 +89,16 @@ class ShardProcessor:
         return self._commit(task, records, self._found(task), datetime.now(UTC))
 
     def _rows(self, shard: int) -> dict[int, PairRow]:
-        return dict(enumerate(self._shards.manifest.read(*self._record.plan.bounds(shard))))
+        return dict(
+            enumerate(self._committer.shards.manifest.read(*self._record.plan.bounds(shard)))
+        )
 
     def _found(self, task: ShardTask) -> ShardContent | None:
         """Return the whole committed shard if only its failed rows are computed again."""
         if not task.failed_only:
             return None
         try:
-            return self._shards.read_whole(task.shard)
+            return self._committer.shards.read_whole(task.shard)
         except (DamagedShardError, NotFoundError):
             return None  # all of its rows are computed again
 
@@ -103,7 +107,7 @@ class ShardProcessor:
         if not task.failed_only:
             return {}
         try:
-            content = self._shards.read(task.shard, ["status", "attempt"])
+            content = self._committer.shards.read(task.shard, ["status", "attempt"])
         except (DamagedShardError, NotFoundError):
             return {}
         return dict(enumerate(content.to_rows()))
@@ -112,7 +116,7 @@ class ShardProcessor:
         self, task: ShardTask, computed: Records, found: ShardContent | None, started: datetime
     ) -> ShardReport:
         self._stages.steps.count()
-        rows = self._shards.commit(task.shard, computed, found, started)
+        rows = self._committer.commit(task.shard, computed, found, started)
         failed = Counter(row["error_stage"] for row in rows if row["status"] == "failed")
         return ShardReport(task.shard, len(rows), dict(failed), len(computed))
 

@@ -1,59 +1,26 @@
-"""The shards of a run: what is recognised as damage, and what commits keep."""
+"""The shards of a run: what is recognised as damage."""
 
 import io
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.records import encoded_shard, result_row, run_record
+from support.shards import GOOD, IMAGE, INFO, MANIFEST, RECORD, encoded, ok
 
-from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY
+from cluster.runs.damage import DamagedShardError
 from cluster.runs.ledger import Ledger
 from cluster.runs.plan import shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import ResultRow
 from cluster.runs.shard_file import content_digest, open_shard, read_facts
-from cluster.runs.shards import DamagedShardError, ShardContent, Shards
+from cluster.runs.shards import Shards
 from cluster.storage.store import Store
-from fusion_core.errors import RunConflictError, RunFailedError
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-IMAGE = bytes(range(256)) * 20
-IDS = ["p0", "p1", "p2", "p3"]
-INFO, MANIFEST = freeze(
-    [
-        pa.RecordBatch.from_pylist(
-            [{"pair_id": name, "ir_uri": "i", "vis_uri": "v", "subset": "s"} for name in IDS]
-        )
-    ]
-)
-RECORD = run_record(INFO, shard_size=2)
-
-
-def ok(name: str, value: float = 1.0, **changed: Any) -> ResultRow:
-    fused = {"bytes": name.encode() + IMAGE, "path": None}
-    return result_row(name, metrics={"EN": value}, fused=fused, **changed)
-
-
-def failed(name: str, **changed: Any) -> ResultRow:
-    settings: dict[str, Any] = {
-        "status": "failed", "error_stage": "read", "error_message": "m", "metrics": {"EN": None},
-    }  # fmt: skip
-    return result_row(name, **{**settings, **changed})
-
-
-def records(*rows: ResultRow) -> dict[int, dict[str, Any]]:
-    return {offset: row.to_record() for offset, row in enumerate(rows)}
-
-
-def encoded(rows: Sequence[ResultRow], shard: int = 0, **changed: Any) -> bytes:
-    facts = {"fingerprint": RECORD.fingerprint, "shard": shard, **changed}
-    return encoded_shard(rows, ["EN"], **facts)
+from fusion_core.errors import RunConflictError
 
 
 def other_values(rows: Sequence[ResultRow]) -> bytes:
@@ -63,9 +30,6 @@ def other_values(rows: Sequence[ResultRow]) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(facts), buffer, write_page_checksum=True)
     return buffer.getvalue()
-
-
-GOOD = encoded([ok("p0"), ok("p1")])
 
 
 @pytest.fixture
@@ -79,11 +43,6 @@ def out(tmp_path: Path) -> Store:
 @pytest.fixture
 def shards(out: Store) -> Shards:
     return Shards(out, RECORD)
-
-
-def statuses(shards: Shards, shard: int = 0) -> list[tuple[str, int]]:
-    rows = shards.read_whole(shard).to_rows()
-    return [(row["status"], row["attempt"]) for row in rows]
 
 
 DAMAGES: dict[str, tuple[bytes, str]] = {
@@ -176,85 +135,6 @@ def test_a_shard_that_is_replaced_while_it_is_read_is_read_again(
 def test_a_foreign_manifest_is_refused(out: Store) -> None:
     with pytest.raises(RunConflictError, match="differs from the manifest"):
         Shards(out, run_record(INFO, manifest_digest="0"))
-
-
-# Commits
-
-
-def commit(shards: Shards, shard: int, *rows: ResultRow) -> list[Any]:
-    return shards.commit(shard, records(*rows), None, NOW)
-
-
-def test_a_new_shard_is_committed(shards: Shards) -> None:
-    commit(shards, 1, ok("p2"), failed("p3"))
-    assert statuses(shards, 1) == [("ok", 1), ("failed", 1)]
-
-
-def test_a_suspended_twin_keeps_the_rows_that_are_there(out: Store, shards: Shards) -> None:
-    kept = commit(shards, 0, failed("p0"), failed("p1"))
-    assert [row["status"] for row in kept] == ["ok", "ok"]
-    assert out.read(shard_key(0)) == GOOD
-
-
-def test_of_two_twins_each_pair_keeps_its_ok_row(shards: Shards) -> None:
-    commit(shards, 1, ok("p2"), failed("p3"))
-    commit(shards, 1, failed("p2"), ok("p3"))
-    assert statuses(shards, 1) == [("ok", 1), ("ok", 1)]
-
-
-def test_a_damaged_shard_is_replaced(out: Store, shards: Shards) -> None:
-    out.write(shard_key(0), DAMAGES["the shard of another place"][0])
-    commit(shards, 0, ok("p0"), ok("p1"))
-    assert statuses(shards) == [("ok", 1), ("ok", 1)]
-
-
-@pytest.fixture
-def half_failed(shards: Shards) -> ShardContent:
-    """A shard with two failed rows, as two drivers read it for their retries."""
-    commit(shards, 1, failed("p2"), failed("p3"))
-    return shards.read_whole(1)
-
-
-def test_a_retry_records_the_newer_reason(shards: Shards, half_failed: ShardContent) -> None:
-    again = failed("p2", attempt=2, error_message="other")
-    shards.commit(1, {0: again.to_record()}, half_failed, NOW)
-    rows = shards.read_whole(1).to_rows()
-    assert [row["error_message"] for row in rows] == ["other", "m"]
-
-
-def test_a_retry_that_was_suspended_does_not_replace_newer_rows(
-    shards: Shards, half_failed: ShardContent
-) -> None:
-    shards.commit(1, records(ok("p2", attempt=2), ok("p3", attempt=2)), half_failed, NOW)
-    late = records(failed("p2", attempt=2), failed("p3", attempt=2))
-    kept = shards.commit(1, late, half_failed, NOW)
-    assert [row["status"] for row in kept] == ["ok", "ok"]
-    assert statuses(shards, 1) == [("ok", 2), ("ok", 2)]
-
-
-def test_two_retries_at_once_keep_what_either_has_done(
-    shards: Shards, half_failed: ShardContent
-) -> None:
-    shards.commit(1, {0: ok("p2", attempt=2).to_record()}, half_failed, NOW)
-    shards.commit(1, {1: ok("p3", attempt=2).to_record()}, half_failed, NOW)
-    assert statuses(shards, 1) == [("ok", 2), ("ok", 2)]
-
-
-def test_a_retry_of_a_removed_shard_commits_all_of_its_rows(
-    out: Store, shards: Shards, half_failed: ShardContent
-) -> None:
-    out.delete(shard_key(1))
-    shards.commit(1, {0: ok("p2", attempt=2).to_record()}, half_failed, NOW)
-    assert statuses(shards, 1) == [("ok", 2), ("failed", 1)]
-
-
-def test_a_commit_does_not_fight_for_ever(
-    out: Store, shards: Shards, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out.delete(shard_key(0))
-    monkeypatch.setattr(out, "create", lambda *_: False)
-    with pytest.raises(RunFailedError, match="other processes keep replacing"):
-        commit(shards, 0, ok("p0"), ok("p1"))
 
 
 # The ledger

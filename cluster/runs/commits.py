@@ -1,0 +1,117 @@
+"""Commits of shards, which lose no row.
+
+A commit never replaces a row by a worse one. A new shard is created only where there is none. If a
+twin of this worker has committed it meanwhile, or if failed rows are computed again, each pair
+keeps the better of its two rows, and the shard is replaced only if it is still the one that was
+read; otherwise it is read again. An `ok` row is never replaced, so that any number of writers, in
+any order, end with a row for each pair that is as good as the best of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from cluster.runs.damage import DamagedShardError
+from cluster.runs.plan import shard_key
+from cluster.runs.record import RunRecord
+from cluster.runs.shard_file import encode_shard
+from cluster.runs.shards import Row, ShardContent, Shards
+from cluster.storage import Store
+from fusion_core.errors import NotFoundError, RunFailedError
+
+_MOST_CONFLICTS = 20
+"""Number of times that a commit gives way to other writers until it fails."""
+
+
+class Committer:
+    """Reads and commits the shards of a run.
+
+    Raises:
+        NotFoundError: The run has no manifest.
+        RunConflictError: The manifest is not that of the run.
+    """
+
+    def __init__(self, out: Store, record: RunRecord) -> None:
+        self._out, self._record = out, record
+        self.shards = Shards(out, record)
+
+    def commit(
+        self,
+        shard: int,
+        computed: Mapping[int, Row],
+        found: ShardContent | None,
+        started: datetime,
+    ) -> list[Row]:
+        """Publish the rows of a shard.
+
+        Args:
+            shard: Number of the shard.
+            computed: Mapping from offset in the shard to computed row.
+            found: The whole shard as it was read before, which has the other rows; None if there
+                was none.
+            started: Time at which the computation began.
+
+        Returns:
+            The rows that are committed now.
+
+        Raises:
+            StorageError: The shard cannot be written.
+            RunFailedError: Other processes keep replacing the shard.
+        """
+        present: list[Row] | None = list(found.to_rows()) if found else None
+        version = found.version if found else None
+        own = {**dict(enumerate(present or [])), **computed}
+        first, end = self._record.plan.bounds(shard)
+        if len(own) != end - first:
+            raise RunFailedError(
+                f"{self._out.uri(shard_key(shard))} was damaged while its failed pairs were "
+                "computed; run the same command again"
+            )
+        for _ in range(_MOST_CONFLICTS):
+            rows = [own[offset] for offset in range(len(own))]
+            if present is not None:
+                rows = [_better(*both) for both in zip(present, rows, strict=True)]
+                if all(row is old for row, old in zip(rows, present, strict=True)):
+                    return present
+            if self._publish(shard, rows, version, started):
+                return rows
+            present, version = self._present(shard)
+        raise RunFailedError(
+            f"{self._out.uri(shard_key(shard))} cannot be committed because other processes keep "
+            "replacing it; check that no other run uses the same output location"
+        )
+
+    def _publish(
+        self, shard: int, rows: Sequence[Row], version: str | None, started: datetime
+    ) -> bool:
+        """Publish a shard in place of a version, or where there is none."""
+        data = encode_shard(
+            rows,
+            self._record.metrics,
+            fingerprint=self._record.fingerprint,
+            shard=shard,
+            started=started,
+            committed=datetime.now(UTC),
+        )
+        key = shard_key(shard)
+        if version is None:
+            return self._out.create(key, data)
+        return self._out.replace(key, data, version)
+
+    def _present(self, shard: int) -> tuple[list[Row] | None, str | None]:
+        """Return the rows and the version of a shard; no rows if it is damaged."""
+        try:
+            content = self.shards.read_whole(shard)
+        except NotFoundError:
+            return None, None
+        except DamagedShardError as error:
+            return None, error.damage.version
+        return content.to_rows(), content.version
+
+
+def _better(old: Row, new: Row) -> Row:
+    """Return the better one of two rows of a pair; of two failed ones the one tried more often."""
+    if old["status"] == "ok" or old is new:
+        return old
+    return new if new["status"] == "ok" or new["attempt"] > old["attempt"] else old

@@ -1,0 +1,50 @@
+"""Damaged shards: which ones, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fusion_core.errors import StorageError
+
+_NAMED_DAMAGES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A shard whose object does not hold the rows that the plan of the run demands."""
+
+    shard: int
+    reason: str
+    version: str
+    """Version of the object."""
+
+
+class DamagedShardError(StorageError):
+    """A shard is damaged."""
+
+    def __init__(self, uri: str, damage: Damage) -> None:
+        super().__init__(
+            f"{uri} is damaged: {damage.reason}; run the same command again with --verify, which "
+            "computes it again"
+        )
+        self.damage = damage
+
+
+class DamagedRunError(StorageError):
+    """Shards of a run are damaged."""
+
+    def __init__(self, url: str, damages: Sequence[Damage]) -> None:
+        super().__init__(
+            f"{describe_damages(damages)} in {url}; run the same command again with --verify, "
+            f"which computes {'it' if len(damages) == 1 else 'them'} again"
+        )
+        self.damages = damages
+
+
+def describe_damages(damages: Sequence[Damage]) -> str:
+    """Return a phrase that names the first damaged shards with the reasons."""
+    named = "; ".join(f"shard {d.shard}: {d.reason}" for d in damages[:_NAMED_DAMAGES])
+    more = len(damages) - _NAMED_DAMAGES
+    count = f"{len(damages)} shard{'' if len(damages) == 1 else 's'}"
+    return f"{count} damaged ({named}{f'; and {more} more' if more > 0 else ''})"

@@ -1,0 +1,46 @@
+"""A run of two shards of two pairs each, and rows of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.collections.frozen_manifest import freeze
+from cluster.runs.rows import ResultRow
+from support.records import encoded_shard, result_row, run_record
+
+IMAGE = bytes(range(256)) * 20
+IDS = ["p0", "p1", "p2", "p3"]
+INFO, MANIFEST = freeze(
+    [
+        pa.RecordBatch.from_pylist(
+            [{"pair_id": name, "ir_uri": "i", "vis_uri": "v", "subset": "s"} for name in IDS]
+        )
+    ]
+)
+RECORD = run_record(INFO, shard_size=2)
+
+
+def ok(name: str, value: float = 1.0, **changed: Any) -> ResultRow:
+    fused = {"bytes": name.encode() + IMAGE, "path": None}
+    return result_row(name, metrics={"EN": value}, fused=fused, **changed)
+
+
+def failed(name: str, **changed: Any) -> ResultRow:
+    settings: dict[str, Any] = {
+        "status": "failed", "error_stage": "read", "error_message": "m", "metrics": {"EN": None},
+    }  # fmt: skip
+    return result_row(name, **{**settings, **changed})
+
+
+def records(*rows: ResultRow) -> dict[int, dict[str, Any]]:
+    return {offset: row.to_record() for offset, row in enumerate(rows)}
+
+
+def encoded(rows: Sequence[ResultRow], shard: int = 0, **changed: Any) -> bytes:
+    facts = {"fingerprint": RECORD.fingerprint, "shard": shard, **changed}
+    return encoded_shard(rows, ["EN"], **facts)
+
+
+GOOD = encoded([ok("p0"), ok("p1")])
+"""The first shard."""
