@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import ImageDecodeError
+from fusion_core.images.effort import check_effort, without_comments
 
 Pixels = NDArray[Any]
 """An image: `(H, W)` gray or `(H, W, 3)` RGB, dtype uint8 or uint16."""
@@ -135,8 +136,9 @@ def _decode(data: bytes, max_pixels: int) -> Pixels:
 
 def _open(data: bytes) -> Image.Image | None:
     """Read the header of a file; return None for a TIFF that Pillow does not support."""
+    check_effort(data)
     try:
-        return Image.open(io.BytesIO(data), formats=READABLE_FORMATS)
+        return Image.open(io.BytesIO(without_comments(data)), formats=READABLE_FORMATS)
     except UnidentifiedImageError:
         if data.startswith(_TIFF_SIGNATURES):
             return None

@@ -97,3 +97,11 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
     """Write one chunk of a PNG."""
     checksum = struct.pack(">I", zlib.crc32(name + content))
     return struct.pack(">I", len(content)) + name + content + checksum
+
+
+def jpeg_of_scans(count: int) -> bytes:
+    """Write a progressive JPEG of 64x64 pixels whose last scan, a refinement, is repeated."""
+    end, start_of_scan = b"\xff\xd9", b"\xff\xda"
+    data = pillow_file(np.zeros((64, 64), np.uint8), "JPEG", progressive=True)
+    last = data[data.rindex(start_of_scan) : -len(end)]
+    return data[: -len(end)] + (count - data.count(start_of_scan)) * last + end

@@ -14,6 +14,7 @@ from support.environment import child_environment
 from support.records import worker_config
 from support.reference_files import (
     deep_png,
+    jpeg_of_scans,
     noise,
     pillow_file,
     png_chunk,
@@ -68,6 +69,16 @@ def tiff_of_one_tile(content: bytes, compression: int, bits: int, side: int) -> 
     )  # fmt: skip
 
 
+def tiff_of_the_same_strips(count: int) -> bytes:
+    """A TIFF of one column, each row of which takes the same 100 kB to unpack."""
+    nothing = b"\x80" * 99_998 + b"\x00\x05"  # in PackBits
+    return tiff_of_tags(
+        (256, LONG, (1,)), (257, LONG, (count,)), (258, SHORT, (8,)), (259, SHORT, (32773,)),
+        (262, SHORT, (1,)), (273, LONG, (8,) * count), (277, SHORT, (1,)), (278, LONG, (1,)),
+        (279, LONG, (len(nothing),) * count), data=nothing,
+    )  # fmt: skip
+
+
 def jpeg_claiming(side: int) -> bytes:
     data = bytearray(pillow_file(noise(8, 8), "JPEG"))
     frame = data.index(b"\xff\xc0")
@@ -116,6 +127,8 @@ BOMBS = {
     "inner_jpeg.tif": (tiff_holding(jpeg_claiming(20_000), 7, (8, 8, 8, 8)), FOREIGN),
     "inner_png.tif": (tiff_holding(png_claiming(60_000, 60_000), 34933, (16,)), FOREIGN),
     "inner_jp2.tif": (tiff_holding(jp2_claiming(13_000), 34712, (16,)), FOREIGN),
+    "scans.jpg": (jpeg_of_scans(5000), "more than 100 scans"),
+    "strips.tif": (tiff_of_the_same_strips(50_000), "strips of the image have 5000000000 bytes"),
     "tile.tif": (tiff_of_one_tile(ZEROS, 8, 8, 20_000), "tiles of 20000x20000"),
     "tile16.tif": (tiff_of_one_tile(ZEROS, 8, 16, 14_000), "tiles of 14000x14000"),
     "strip16.tif": (tiff_holding(ZEROS, 8, (16,)), "damaged"),
