@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.phase.log_gabor import ORIENTATIONS, SCALES, FilterBank, filter_bank
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.phase import energy
+from fusion_core.metrics.phase.log_gabor import ORIENTATIONS, FilterBank, filter_bank
+from fusion_core.metrics.phase.median import median
 
-_EPSILON = 1e-4
 _NOISE_SCALE = (math.sqrt(math.pi / 2.0) + 2.0 * math.sqrt(2.0 - math.pi / 2.0)) / 1.7
 """The noise threshold over the noise amplitude: its mean and two deviations, over 1.7."""
-_WIDTH_CUTOFF, _WIDTH_GAIN = 0.5, 10.0
 
 
 class Features(NamedTuple):
@@ -43,71 +44,84 @@ def find_features(images: Tensor) -> Features:
         `(N, H, W)` each. All are 0 for a flat image.
     """
     bank = filter_bank(*images.shape[1:], images.device)
-    # The mean has no influence. Without the level of one pixel, flat images are exactly zero.
-    spectra = torch.fft.rfft2(images - images[:, :1, :1])
-    found = [
-        _find_features(image, spectrum, bank)
-        for image, spectrum in zip(images, spectra, strict=True)
-    ]
+    found = [_find_features(image, bank) for image in images]
     return Features(*(torch.stack(maps) for maps in zip(*found, strict=True)))
 
 
-def _find_features(image: Tensor, spectrum: Tensor, bank: FilterBank) -> Features:
-    """Compute the features of one image, `(H, W)`, from its spectrum."""
-    size = image.shape
-    bands = [spectrum * radial for radial in bank.radial]
-    energy, amplitude = torch.zeros_like(image), torch.zeros_like(image)
-    xx, yy, xy = (torch.zeros_like(image) for _ in range(3))
+def _find_features(image: Tensor, bank: FilterBank) -> Features:
+    """Compute the features of one image, `(H, W)`."""
+    # The mean has no influence. Without the level of one pixel, flat images are exactly zero.
+    spectrum = torch.fft.fft2(image - image[0, 0])
+    bands = torch.stack([_multiply(spectrum, radial) for radial in bank.radial])
+    sums = image.new_zeros(5, *image.shape)
     for n in range(ORIENTATIONS):
-        even = [torch.fft.irfft2(band * bank.even[n], s=size) for band in bands]
-        odd = [torch.fft.irfft2(band * bank.odd[n] * -1j, s=size) for band in bands]
-        amplitudes = [torch.sqrt(e * e + o * o) for e, o in zip(even, odd, strict=True)]
-        noise = _noise_threshold(amplitudes[0], bank.energies[n], bank.spreads[n])
-        total = sum(amplitudes[1:], amplitudes[0])
-        local = _local_energy(even, odd).sub_(noise).clamp_min_(0.0)
-        local *= _width_weight(amplitudes, total)
-        energy += local
-        amplitude += total
-        share = local.div_(total).masked_fill_(total == 0.0, 0.0)
-        squares = share.mul_(share)
-        alpha = n * math.pi / ORIENTATIONS
-        xx.add_(squares, alpha=math.cos(alpha) ** 2 / 3.0)
-        yy.add_(squares, alpha=math.sin(alpha) ** 2 / 3.0)
-        xy.add_(squares, alpha=math.cos(alpha) * math.sin(alpha) / 6.0)
-    difference = torch.sqrt(xy * xy + (xx - yy) ** 2) + _EPSILON
+        responses = _respond(bands, bank.angular[n])
+        noise = _noise_energy(responses[0], bank.energies[n], bank.spreads[n])
+        _add_orientation(responses, noise, n * math.pi / ORIENTATIONS, sums)
+    local, amplitude, xx, yy, xy = sums
+    difference = torch.sqrt(xy * xy + (xx - yy) ** 2) + energy.EPSILON
     return Features(
-        energy / (amplitude + _EPSILON), (xx + yy + difference) / 2.0, (xx + yy - difference) / 2.0
+        local / (amplitude + energy.EPSILON),
+        (xx + yy + difference) / 2.0,
+        (xx + yy - difference) / 2.0,
     )
 
 
-def _local_energy(even: list[Tensor], odd: list[Tensor]) -> Tensor:
-    """Sum, over the scales, of the response along the mean phase, less the deviation from it."""
-    mean_even, mean_odd = sum(even[1:], even[0]), sum(odd[1:], odd[0])
-    norm = torch.sqrt(mean_even * mean_even + mean_odd * mean_odd) + _EPSILON
-    mean_even, mean_odd = mean_even / norm, mean_odd / norm
-    energy = torch.zeros_like(norm)
-    for e, o in zip(even, odd, strict=True):
-        energy += e * mean_even + o * mean_odd - (e * mean_odd - o * mean_even).abs()
-    return energy
+def _respond(bands: Tensor, angular: Tensor) -> list[Tensor]:
+    """Filter the bands of an image in one direction: `(H, W)` complex of each band."""
+    if not dispatch.use_kernels(bands):
+        return list(torch.fft.ifft2(bands * angular))
+    # One transform at a time stays in the cache.
+    return [torch.fft.ifft2(_multiply(band, angular)) for band in bands]
 
 
-def _noise_threshold(finest: Tensor, energy: Tensor, spread: Tensor) -> Tensor:
-    """The amplitude that noise alone reaches, from the median response at the finest scale."""
-    power = _median(finest.flatten().square()) / (math.log(2.0) * energy)
-    return torch.sqrt(power * spread) * _NOISE_SCALE
+def _multiply(spectra: Tensor, factors: Tensor) -> Tensor:
+    """Multiply complex numbers by real ones of the same or a smaller shape."""
+    if not dispatch.use_kernels(factors):
+        return spectra * factors
+    from fusion_core.metrics.phase.kernels import multiply
+
+    products = torch.empty_like(spectra)
+    multiply(spectra.flatten().numpy(), factors.flatten().numpy(), products.view(-1).numpy())
+    return products
 
 
-def _width_weight(amplitudes: list[Tensor], total: Tensor) -> Tensor:
-    """A weight that is small where few scales respond."""
-    largest = amplitudes[0]
-    for amplitude in amplitudes[1:]:
-        largest = torch.maximum(largest, amplitude)
-    width = total / (largest + _EPSILON) / SCALES
-    return torch.sigmoid((width - _WIDTH_CUTOFF) * _WIDTH_GAIN)
+def _noise_energy(finest: Tensor, filter_energy: float, spread: float) -> float:
+    """The energy that noise alone reaches, from the median response at the finest scale."""
+    power = median(_squared_amplitudes(finest.flatten())) / (math.log(2.0) * filter_energy)
+    return math.sqrt(power * spread) * _NOISE_SCALE
 
 
-def _median(values: Tensor) -> Tensor:
-    """Median of `(N,)`: the mean of the two middle ones if N is even."""
-    middle = (len(values) + 1) // 2
-    lower = values.kthvalue(middle).values
-    return lower if len(values) % 2 else 0.5 * (lower + values.kthvalue(middle + 1).values)
+def _squared_amplitudes(responses: Tensor) -> Tensor:
+    if not dispatch.use_kernels(responses):
+        return torch.view_as_real(responses).square().sum(dim=-1)
+    from fusion_core.metrics.phase.kernels import square_amplitudes
+
+    squares = torch.empty(responses.shape, dtype=torch.float64)
+    square_amplitudes(responses.numpy(), squares.numpy())
+    return squares
+
+
+def _add_orientation(responses: list[Tensor], noise: float, alpha: float, sums: Tensor) -> None:
+    """Add energy, amplitude and moments of one orientation to the sums `(5, H, W)`."""
+    weights = (
+        math.cos(alpha) ** 2 / 3.0,
+        math.sin(alpha) ** 2 / 3.0,
+        math.cos(alpha) * math.sin(alpha) / 6.0,
+    )
+    if dispatch.use_kernels(sums):
+        from fusion_core.metrics.phase.kernels import add_orientation
+
+        flat = tuple(response.flatten().numpy() for response in responses)
+        add_orientation(flat, noise, *weights, sums.view(len(sums), -1).numpy())
+        return
+    even, odd = tuple(r.real for r in responses), tuple(r.imag for r in responses)
+    amplitudes = tuple(energy.amplitude(e, o, torch.sqrt) for e, o in zip(even, odd, strict=True))
+    total = torch.stack(amplitudes).sum(dim=0)
+    local = (energy.local_energy(even, odd, torch.sqrt) - noise).clamp_min_(0.0)
+    local *= energy.width_weight(amplitudes, total, torch.maximum, torch.exp)
+    share = (local / total).masked_fill_(total == 0.0, 0.0)
+    sums[0] += local
+    sums[1] += total
+    for moment, weight in zip(sums[2:], weights, strict=True):
+        moment.addcmul_(share, share, value=weight)

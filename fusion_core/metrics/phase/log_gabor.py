@@ -18,22 +18,20 @@ _CUTOFF, _SHARPNESS = 0.45, 15
 
 
 class FilterBank(NamedTuple):
-    """Filters as products of a radial and an angular factor, on `(H, W // 2 + 1)` frequencies.
+    """Filters as products of a radial and an angular factor, in the order of the DFT.
 
-    A filter covers one direction only, so that its response is complex: the even part of its
-    angular factor gives the real part of the response, and the odd part the imaginary part.
+    A filter covers one direction only, so that its response is complex: the real part is that of an
+    even-symmetric filter, and the imaginary part that of an odd-symmetric one.
     """
 
     radial: Tensor
-    """Radial factors: `(4, H, W // 2 + 1)`."""
-    even: Tensor
-    """Even part of the angular factors: `(6, H, W // 2 + 1)`."""
-    odd: Tensor
-    """Odd part of the angular factors: `(6, H, W // 2 + 1)`."""
-    energies: Tensor
-    """Sum of the squares of the finest filter of each orientation: `(6,)`."""
-    spreads: Tensor
-    """Sum of the squared impulse response of each orientation's sum of filters: `(6,)`."""
+    """Radial factors, the finest first: `(4, H, W)`."""
+    angular: Tensor
+    """Angular factors with a low-pass filter: `(6, H, W)`."""
+    energies: list[float]
+    """Sum of the squares of the finest filter of each orientation."""
+    spreads: list[float]
+    """Sum of the squared even impulse response of each orientation's sum of filters."""
 
 
 @functools.lru_cache(maxsize=2)
@@ -52,17 +50,19 @@ def filter_bank(height: int, width: int, device: torch.device) -> FilterBank:
     radial[:, 0, 0] = 0.0
     angle = torch.atan2(-y, x)
     angular = torch.stack([_direction(angle, n) for n in range(ORIENTATIONS)])
-    angular = angular * _low_pass(height, width, device)
-    opposite = angular.flip(1, 2).roll((1, 1), (1, 2))
-    even, odd = 0.5 * (angular + opposite), 0.5 * (angular - opposite)
-    half = width // 2 + 1
+    angular *= _low_pass(height, width, device)
     return FilterBank(
-        radial=radial[..., :half].contiguous(),
-        even=even[..., :half].contiguous(),
-        odd=odd[..., :half].contiguous(),
-        energies=(radial[0] * angular).square().sum(dim=(1, 2)),
-        spreads=(radial.sum(dim=0) * even).square().sum(dim=(1, 2)),
+        radial,
+        angular,
+        energies=[(radial[0] * factor).square().sum().item() for factor in angular],
+        spreads=[_spread(radial.sum(dim=0) * factor) for factor in angular],
     )
+
+
+def _spread(response: Tensor) -> float:
+    """Sum the squared real part of an impulse response, by Parseval's theorem."""
+    opposite = response.flip(0, 1).roll((1, 1), (0, 1))
+    return (0.5 * (response + opposite)).square().sum().item()
 
 
 def _axis(length: int, device: torch.device) -> Tensor:

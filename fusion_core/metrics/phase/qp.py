@@ -73,12 +73,11 @@ def score_phase_congruency(batch: ScoredBatch) -> Tensor:
 
 def _correlate(sources: Tensor, fused: Tensor) -> Tensor:
     """Correlate maps `(3, B, H, W)` with that of F in windows around each pixel."""
-    means, mean = _average(sources), _average(fused)
-    variances = _average(sources * sources) - means * means
-    variance = _average(fused * fused) - mean * mean
-    covariances = _average(sources * fused) - means * mean
-    return (covariances + _C) / (torch.sqrt((variances * variance).abs()) + _C)
-
-
-def _average(maps: Tensor) -> Tensor:
-    return window_sums(functional.pad(maps, (_RADIUS,) * 4), gaussian_taps())
+    maps = functional.pad(torch.cat((sources, fused.unsqueeze(0))), (_RADIUS,) * 4)
+    planes = torch.cat((maps, maps * maps, maps[:3] * maps[3]))
+    sums = window_sums(planes, gaussian_taps())
+    means, variances, covariances = sums[:4], sums[4:8], sums[8:]
+    variances -= means * means
+    covariances -= means[:3] * means[3]
+    spread = (variances[:3] * variances[3]).abs_().sqrt_().add_(_C)
+    return covariances.add_(_C).div_(spread)
