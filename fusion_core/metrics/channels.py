@@ -44,7 +44,8 @@ def score_triples(
     for rows, members, kind in _parts(triples, kinds):
         batch = _stack([triples[n] for n in members], kind, device)
         found = score(batch, [metrics[n] for n in rows]).cpu()
-        found = found.view(len(rows), len(members), -1).mean(dim=2)
+        per_image = found.shape[1] // len(members)
+        found = found.view(len(rows), len(members), per_image).mean(dim=2)
         values[torch.tensor(rows)[:, None], torch.tensor(members)] = found
     return values
 
