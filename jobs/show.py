@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -55,7 +56,7 @@ def show(options: ShowOptions, progress: Progress | None = None) -> Sheet:
         raise InvalidValueError(f"Expected an output that ends in .png, but got {options.output}")
     out = options.store(options.out)
     record = read_record(out, RunRecord)
-    choices = _choose(options, out, record)
+    choices = _merge(_choose(options, out, record))
     if not choices:
         kind = "failed" if options.failed else "finished"
         raise NotFoundError(f"{out.url} has no {kind} pairs to show")
@@ -79,6 +80,16 @@ def _choose(options: ShowOptions, out: Store, record: RunRecord) -> list[Choice]
         return choices
     shards = Ledger(out, record).listing().shards
     return spread_choices(Gallery(out, record), record, shards, options.count)
+
+
+def _merge(choices: Sequence[Choice]) -> list[Choice]:
+    """Show a pair that was chosen for several reasons once, with all of them."""
+    merged: dict[int, Choice] = {}
+    for choice in choices:
+        first = merged.setdefault(choice.position, choice)
+        if choice.note and choice.note not in first.note.split(", "):
+            merged[choice.position] = replace(first, note=f"{first.note}, {choice.note}")
+    return list(merged.values())
 
 
 def _find_pairs(

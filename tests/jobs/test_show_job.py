@@ -18,6 +18,8 @@ from cluster.storage import Store
 from fusion_core.errors import InvalidValueError, NotFoundError
 from irfuse import ShowOptions, show
 from jobs.preview import PREVIEW_KEY, spread_choices, update_preview
+from jobs.sheets import Choice
+from jobs.show import _merge
 
 PAIRS = 11
 
@@ -124,6 +126,11 @@ def test_the_best_and_the_worst_pairs_are_shown(
     assert shown(finished, best=metric, count=3) == ranked[:3]
     assert shown(finished, worst=metric, count=2) == ranked[:-3:-1]
     assert shown(finished, best=metric, worst=metric, count=1) == [ranked[0], ranked[-1]]
+
+
+def test_a_pair_that_is_chosen_twice_is_shown_once_with_both_reasons() -> None:
+    choices = [Choice(3, "EN", "best EN"), Choice(4), Choice(3, "SD", "worst SD"), Choice(4)]
+    assert _merge(choices) == [Choice(3, "EN", "best EN, worst SD"), Choice(4)]
 
 
 def test_failed_pairs_are_shown(finished: tuple[Store, RunRecord]) -> None:
