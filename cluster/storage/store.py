@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
+from cluster.storage.explanations import explain
 from cluster.storage.filesystems import filesystem_at
 from cluster.storage.heads import read_head
 from cluster.storage.listing import Entry, Listing, Member, list_tree, lists_at_once, scan_remote
@@ -27,7 +28,6 @@ from cluster.storage.locations import (
     is_unicode,
     protocol_of,
     redact,
-    redact_text,
     split_query,
 )
 from cluster.storage.publishing import (
@@ -41,13 +41,11 @@ from cluster.storage.publishing import (
 )
 from cluster.storage.ranges import RangeReader
 from cluster.storage.retries import (
-    is_access_denied,
     is_transient,
-    reason_of,
     store_errors,
     with_retries,
 )
-from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
+from fusion_core.errors import NotFoundError, StorageError
 
 T = TypeVar("T")
 _STALE_TEMPORARY_S = 3600.0
@@ -55,13 +53,6 @@ _PART_BYTES = 8 * 1024 * 1024
 _LARGEST_PUT = 5 * 1024**3
 """Largest object that S3 accepts in one PUT. By default s3fs uploads 100 MiB and more in parts, and
 fails in its own cleanup when the response to the last request is lost."""
-_REMEDIES: dict[int | None, str] = {
-    errno.ENOSPC: "; free some space, or use another location",
-    errno.EDQUOT: "; free some space, or use another location",
-    errno.EROFS: "; make it writable, or use another location",
-    errno.EISDIR: "; check the path, or use another location",
-    errno.ENOTDIR: "; check the path, or use another location",
-}
 
 
 class Store:
@@ -367,36 +358,5 @@ class Store:
         except (FileExistsError, ReplacedError):
             raise
         except store_errors() as error:
-            raise self._explain(verb, key, error) from error
-
-    def _explain(self, verb: str, key: str, error: Exception) -> StorageError:
-        """Return a storage error whose message contains the location, the cause and the remedy."""
-        what, reason = f"Cannot {verb} {redact(self.uri(key))}", redact_text(reason_of(error))
-        if isinstance(error, FileNotFoundError):
-            if verb not in ("list", "write"):
-                return NotFoundError(f"{what}: it does not exist")
-            if self.is_local:
-                return NotFoundError(f"{what}: its folder was removed")
-            return NotFoundError(
-                f"{what}: its bucket does not exist; create it, or check the URL and the endpoint"
-            )
-        if is_access_denied(error):
-            return AccessDeniedError(
-                f"{what}: access denied ({reason}); check the credentials and permissions for this "
-                "location"
-            )
-        if is_transient(error):
-            return StorageError(
-                f"{what}: it failed several times ({reason}); check that the store is up and "
-                "reachable"
-            )
-        if self.is_local and isinstance(error, NotADirectoryError):
-            reason = _describe_file_in_the_way(self.path(key), reason)
-        remedy = _REMEDIES.get(getattr(error, "errno", None), "")
-        return StorageError(f"{what}: {reason}{remedy}")
-
-
-def _describe_file_in_the_way(path: str, reason: str) -> str:
-    """Return which part of a path is a file although it must be a folder."""
-    files = (parent for parent in Path(path).parents if parent.is_file())
-    return next((f"{file} is a file, not a folder" for file in files), reason)
+            path = Path(self.path(key)) if self.is_local else None
+            raise explain(verb, self.uri(key), error, local_path=path) from error
