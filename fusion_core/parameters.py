@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from fusion_core.choices import Colour, OutputRange, Precision, SixteenBit
 from fusion_core.errors import InvalidValueError
-from fusion_core.suggestions import unknown_name
+from fusion_core.suggestions import invalid_input, unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class MethodParameters(BaseModel):
             if first["type"] == "extra_forbidden":
                 raise InvalidValueError(unknown_name("parameter", name, cls.model_fields)) from None
             raise InvalidValueError(
-                f"Parameter {name}: {message}, but got {first['input']!r}"
+                f"Parameter {name}: {invalid_input(message, first['input'])}"
             ) from None
 
     @classmethod

@@ -5,6 +5,7 @@ This module imports only the standard library, so that options can use it withou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 _MOST_SUGGESTIONS = 3
@@ -37,6 +38,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     listed = ", ".join(names[:_MOST_LISTED])
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return f"Unknown {kind} {name!r}; the {plural} are: {listed}{more}"
+
+
+def invalid_input(message: str, given: object) -> str:
+    """Return pydantic's message about a value, with the choice that the user may have meant.
+
+    >>> invalid_input("Input should be 'clip' or 'minmax'", "minmx")
+    "Input should be 'clip' or 'minmax', but got 'minmx'; did you mean minmax?"
+    >>> invalid_input("Input should be greater than 0", "-1")
+    "Input should be greater than 0, but got '-1'"
+    """
+    choices = re.findall(r"'([^']*)'", message)
+    similar = similar_names(given, choices) if isinstance(given, str) else []
+    suggestion = f"; did you mean {_either(similar)}?" if similar else ""
+    return f"{message}, but got {given!r}{suggestion}"
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:

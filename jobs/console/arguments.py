@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from fusion_core.errors import InvalidValueError
+from fusion_core.suggestions import invalid_input
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -75,4 +76,4 @@ def explain_invalid(error: ValidationError) -> InvalidValueError:
     if first["type"] == "value_error" or first["loc"][0] == "storage_options":
         # The input may be a secret.
         return InvalidValueError(f"--{option}: {message}")
-    return InvalidValueError(f"--{option}: {message}, but got {first['input']!r}")
+    return InvalidValueError(f"--{option}: {invalid_input(message, first['input'])}")

@@ -68,6 +68,9 @@ def test_wrong_options_are_usage_errors(tmp_path: Path) -> None:
         (["--workers", "0"], "workers"),
         (["--max-failure-rate", "2"], "max-failure-rate"),
         (["--metrics", "EN,nope"], "Unknown metric 'nope'"),
+        (["--layout", "foldrs"], "but got 'foldrs'; did you mean folders?"),
+        (["--param", "strategy=aditon"], "but got 'aditon'; did you mean addition?"),
+        (["--metod", "average"], "Did you mean --method?"),
         (["--score-colour", "as_toolkit"], "Expected the preset of a program"),
     ):
         result = call_cli(*command, *arguments)
