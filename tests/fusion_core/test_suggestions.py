@@ -18,7 +18,7 @@ from fusion_core.suggestions import similar_names, unknown_name
         ("ms-ssim", "MS_SSIM"),
         ("ssim", "SSIM_a"),
         ("en", "EN"),
-        ("epi", "EPI_a"),
+        ("epi-a", "EPI_a"),
     ],
 )
 def test_the_most_similar_metric_is_suggested_first(given: str, first: str) -> None:
