@@ -26,6 +26,8 @@ from cluster.storage import (
 from fusion_core.errors import ManifestError, StorageError
 
 REQUIRED_COLUMNS = ("ir_uri", "vis_uri")
+_SUBSET_ALIAS = "group"
+"""Column that takes the place of `subset` if there is none."""
 _HEADER_BYTES = 65536
 _CSV_BLOCK_BYTES = 1024 * 1024
 _MOST_FOLDERS = 4096
@@ -56,7 +58,8 @@ def read_user_manifest(
     """Stream a CSV or Parquet manifest in normalised batches.
 
     Relative locations are resolved against the folder of the manifest. A missing `pair_id` is
-    derived from the infrared location, a missing `subset` is empty, additional columns are kept.
+    derived from the infrared location, a missing `subset` has the values of the column `group`, or
+    is empty, and additional columns are kept.
 
     Locations may be on object stores, on the web, or on the same kind of storage as the manifest.
 
@@ -133,7 +136,11 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
         stems = [posixpath.splitext(path)[0] for path in paths]
         columns["pair_id"] = pa.array([_below(stem, store.url) for stem in stems], pa.string())
     if "subset" not in columns:
-        columns["subset"] = pa.array([""] * batch.num_rows, pa.string())
+        columns["subset"] = (
+            _as_text(batch.column(_SUBSET_ALIAS), _SUBSET_ALIAS)
+            if _SUBSET_ALIAS in names
+            else pa.array([""] * batch.num_rows, pa.string())
+        )
     ordered = {column: columns[column] for column in TEXT_COLUMNS if column in columns}
     extra = {c: batch.column(c) for c in names if c not in ordered}
     return pa.RecordBatch.from_pydict({**ordered, **extra})

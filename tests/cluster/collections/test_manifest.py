@@ -184,6 +184,15 @@ def test_further_columns_are_carried_along(tmp_path: Path) -> None:
     assert table["weather"].to_pylist() == ["fog"]
 
 
+def test_a_column_of_groups_names_the_subsets_unless_there_is_one_of_subsets(
+    tmp_path: Path,
+) -> None:
+    store = write_csv(tmp_path, "ir_uri,vis_uri,group\na.png,b.png,day\n")
+    assert [(row["subset"], row["group"]) for row in read(store)] == [("day", "day")]
+    store = write_csv(tmp_path, "ir_uri,vis_uri,group,subset\na.png,b.png,3,night\n")
+    assert [(row["subset"], row["group"]) for row in read(store)] == [("night", "3")]
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     store = write_csv(tmp_path, "pair_id,ir\na,/x\n")
     with pytest.raises(ManifestError, match=r"no column 'ir_uri'.*the columns are: pair_id, ir"):
