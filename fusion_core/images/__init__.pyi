@@ -1,11 +1,11 @@
 from .bit_depth import to_eight_bit as to_eight_bit
 from .colour import luma as luma
-from .decoding import Pixels as Pixels
 from .decoding import count_pixels as count_pixels
 from .decoding import decode_four_channel as decode_four_channel
 from .decoding import decode_image as decode_image
 from .encoding import encode_png as encode_png
 from .encoding import image_encoder as image_encoder
+from .limits import Pixels as Pixels
 from .output_range import apply_output_range as apply_output_range
 from .sheets import SheetRow as SheetRow
 from .sheets import draw_sheet as draw_sheet

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fusion_core.choices import SixteenBit
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.decoding import Pixels
+from fusion_core.images.limits import Pixels
 
 _LOW_PERCENTILE, _HIGH_PERCENTILE = 1.0, 99.0
 

@@ -5,34 +5,25 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any
 
 import imagecodecs
 import numpy as np
-import tifffile
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import ImageDecodeError
 from fusion_core.images.effort import check_effort, without_comments
+from fusion_core.images.limits import Pixels, check_depth, check_pixel_count, check_tiles
+from fusion_core.images.tiff import TIFF_SIGNATURES, decode_tiff, tiff_size
 
-Pixels = NDArray[Any]
-"""An image: `(H, W)` gray or `(H, W, 3)` RGB, dtype uint8 or uint16."""
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
 _DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, RuntimeError,
     TypeError, AttributeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 """Errors that the decoders raise on damaged files."""
-_MOST_CHANNELS = 4
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-_MIN_IS_WHITE = 0
-_TIFF_COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
-"""None, LZW, deflate, PackBits, deflate, LZMA and Zstandard, whose decoded size is limited by the
-tags. The other compressions contain an embedded image of any size."""
-_TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
 
@@ -99,9 +90,8 @@ def count_pixels(data: bytes) -> int:
         image = _open(data)
         if image is not None:
             return image.width * image.height
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            page = tiff.pages.first
-            return int(page.imagewidth) * int(page.imagelength)
+        width, height = tiff_size(data)
+        return width * height
     except (ImageDecodeError, Image.DecompressionBombError, *_DECODER_ERRORS):
         return 0
 
@@ -113,15 +103,15 @@ def _decode(data: bytes, max_pixels: int) -> Pixels:
     try:
         image = _open(data)
         if image is None or _needs_tifffile(image):
-            return _decode_tiff(data, max_pixels)
-        _check_pixel_count(image.width, image.height, max_pixels)
+            return decode_tiff(data, max_pixels)
+        check_pixel_count(image.width, image.height, max_pixels)
         if image.format == "TIFF":
             tags = image.tag_v2  # type: ignore[attr-defined]
-            _check_tiles(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1), max_pixels)
+            check_tiles(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1), max_pixels)
         if _is_deep_png(data):
             return np.asarray(imagecodecs.png_decode(data))
         if image.format == "JPEG2000":
-            return _checked(imagecodecs.jpeg2k_decode(data))
+            return check_depth(imagecodecs.jpeg2k_decode(data))
         _refuse_deep_ppm(image)
         return _pillow_pixels(image)
     except ImageDecodeError:
@@ -140,7 +130,7 @@ def _open(data: bytes) -> Image.Image | None:
     try:
         return Image.open(io.BytesIO(without_comments(data)), formats=READABLE_FORMATS)
     except UnidentifiedImageError:
-        if data.startswith(_TIFF_SIGNATURES):
+        if data.startswith(TIFF_SIGNATURES):
             return None
         raise ImageDecodeError(_describe_unreadable(data)) from None
 
@@ -182,61 +172,6 @@ def _pillow_pixels(image: Image.Image) -> Pixels:
     elif image.mode in ("1", "La"):
         image = image.convert("L")
     return np.asarray(image)
-
-
-def _decode_tiff(data: bytes, max_pixels: int) -> Pixels:
-    """Decode TIFF files that Pillow does not support, such as 16-bit RGB."""
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages.first
-        width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
-        _check_pixel_count(width, height, max_pixels)
-        _check_tiles(page.tilewidth, page.tilelength, max_pixels)
-        if samples > _MOST_CHANNELS:
-            raise ImageDecodeError(f"Expected 1 to 4 channels, but got {samples}")
-        if page.dtype not in (np.uint8, np.uint16):
-            raise ImageDecodeError(f"Expected 8 or 16 bits per pixel, but got {page.dtype}")
-        if page.compression not in _TIFF_COMPRESSIONS:
-            raise ImageDecodeError(
-                "Expected a TIFF without compression or with LZW, deflate, PackBits, LZMA or "
-                f"Zstandard, but got compression {int(page.compression)}"
-            )
-        if page.axes not in ("YX", "YXS", "SYX"):
-            raise ImageDecodeError(f"Expected a TIFF with one flat image, but got axes {page.axes}")
-        pixels = np.asarray(page.asarray())
-        if page.photometric == _MIN_IS_WHITE:
-            pixels = np.iinfo(pixels.dtype).max - pixels
-    if page.axes == "SYX":
-        pixels = np.moveaxis(pixels, 0, -1)
-    if pixels.shape[:2] != (height, width):
-        raise ImageDecodeError("The image is damaged: its size is not that of its pixels")
-    return _checked(pixels)
-
-
-def _checked(pixels: Pixels) -> Pixels:
-    """Reject images that do not have 8 or 16 bits."""
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageDecodeError(f"Expected 8 or 16 bits per pixel, but got {pixels.dtype}")
-    return pixels
-
-
-def _check_pixel_count(width: int, height: int, max_pixels: int) -> None:
-    if width < 1 or height < 1:
-        raise ImageDecodeError(
-            f"The image is damaged: its header states a size of {width}x{height}"
-        )
-    if width * height > max_pixels:
-        raise ImageDecodeError(
-            f"The size of the image is {width}x{height}, over the limit of {max_pixels} pixels; "
-            "increase --max-pixels to accept it"
-        )
-
-
-def _check_tiles(width: int, height: int, max_pixels: int) -> None:
-    """Reject tiles that are larger than the limit for images, because tiles are decoded at once."""
-    if width * height > max_pixels:
-        raise ImageDecodeError(
-            f"The image has tiles of {width}x{height}, over the limit of {max_pixels} pixels"
-        )
 
 
 def _is_deep_png(data: bytes) -> bool:

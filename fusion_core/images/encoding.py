@@ -9,7 +9,7 @@ from collections.abc import Callable
 from PIL import Image
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.decoding import Pixels
+from fusion_core.images.limits import Pixels
 
 
 def encode_png(image: Pixels, *, compress_level: int = 3) -> bytes:
