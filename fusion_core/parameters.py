@@ -38,8 +38,8 @@ class MethodParameters(BaseModel):
     output_range: OutputRange = "clip"
     """Conversion of the result to 8 bits: `clip` at 0 and 255, or scale each image by `minmax`."""
     sixteen_bit: SixteenBit = "percentile"
-    """Conversion of 16-bit sources to 8 bits: by the 1st and 99th `percentile` of the image, or by
-    the `full` range."""
+    """Conversion of 16-bit and floating-point sources to 8 bits: from the 1st and 99th `percentile`
+    of the image, or from the `full` range (of floating-point values, minimum and maximum)."""
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:

@@ -135,7 +135,7 @@ def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress
 def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     """Create the record of the run, or check that an existing one has the same settings."""
     options = job.options
-    metrics = select_metrics(options.metrics)
+    metrics, bands = select_metrics(options.metrics), options.bands
     channels = select_channels(options.metrics, options.score_colour)
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
@@ -164,6 +164,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         metrics=metrics,
         channels=channels,
         max_pixels=options.max_pixels,
+        bands=bands,
         shard_size=shard_size,
         rows=info.rows,
         manifest_digest=info.digest,

@@ -11,11 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from cluster.storage import Reader, Store, redact
 from fusion_core import score
-from fusion_core.errors import InvalidValueError, IrfuseError, StorageError
+from fusion_core.errors import InvalidValueError, StorageError
 from fusion_core.images import (
     Pixels,
-    decode_four_channel,
-    decode_image,
+    decode_pair,
     image_encoder,
     to_eight_bit,
 )
@@ -111,12 +110,10 @@ def _write(options: FuseOptions, out: Store, name: str, data: bytes) -> None:
 
 
 def _read_sources(options: FuseOptions) -> Sequence[Pixels]:
-    """Read both sources; one file with four channels may hold both."""
-    if options.ir == options.vis:
-        return decode_four_channel(_read(options, options.ir), max_pixels=options.max_pixels)
-    sources = {"infrared": options.ir, "visible": options.vis}
-    data = {name: _read(options, location) for name, location in sources.items()}
-    return [_decode(name, content, options.max_pixels) for name, content in data.items()]
+    """Read both sources, which one file may hold."""
+    ir = _read(options, options.ir)
+    vis = None if options.vis == options.ir else _read(options, options.vis)
+    return decode_pair(ir, vis, options.bands, max_pixels=options.max_pixels)
 
 
 def _read(options: FuseOptions, location: str) -> bytes:
@@ -137,13 +134,6 @@ def _is_folder(options: FuseOptions, location: str) -> bool:
         return os.path.isdir(store.path("")) if store.is_local else bool(store.entries())
     except StorageError:
         return False
-
-
-def _decode(name: str, data: bytes, max_pixels: int) -> Pixels:
-    try:
-        return decode_image(data, max_pixels=max_pixels)
-    except IrfuseError as error:
-        raise type(error)(f"{name} image: {error}") from None
 
 
 def _device(options: FuseOptions) -> str:

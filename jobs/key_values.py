@@ -76,3 +76,20 @@ def _json_or_text(name: str, text: str) -> Any:  # noqa: ANN401
         return text
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return text if number and _CREDENTIAL.search(name) else value
+
+
+def parse_bands(given: Any) -> Any:  # noqa: ANN401
+    """Return the bands by image, from `BAND` for the infrared one, `ir=BAND` or `vis=BANDS`.
+
+    Raises:
+        InvalidValueError: An image is named that is not one of a pair.
+    """
+    if isinstance(given, dict):
+        return given
+    bands: dict[str, str] = {}
+    for item in given if isinstance(given, (list, tuple)) else (given,):
+        image, _, band = str(item).rpartition("=")
+        if image not in ("", "ir", "vis"):
+            raise InvalidValueError(f"Expected BAND, ir=BAND or vis=BANDS, but got {item!r}")
+        bands[image or "ir"] = band
+    return bands

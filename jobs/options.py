@@ -25,11 +25,12 @@ from fusion_core.choices import (
     ScoreColour,
     SixteenBit,
 )
-from jobs.key_values import parse_key_values, parse_typed_key_values
+from jobs.key_values import parse_bands, parse_key_values, parse_typed_key_values
 
 if TYPE_CHECKING:
     from cluster.session import ClusterOptions
     from cluster.storage import Store
+    from fusion_core.images import Bands
 
 
 _SELECTION = Group("Selection", sort_key=1)
@@ -146,7 +147,32 @@ class SourceOptions(LocationOptions):
     """Allow a manifest on remote storage to refer to files of the local file system."""
 
 
-class JobOptions(SourceOptions, RayOptions):
+class ImageOptions(LocationOptions):
+    """Options of every job that decodes pairs."""
+
+    band: Annotated[dict[str, str], BeforeValidator(parse_bands), Parameter(metavar="BAND")] = (
+        Field(default_factory=dict)
+    )
+    """Band to read of an infrared file with many bands: its number from 1 or its name. ir=BAND and
+    vis=BAND, or vis=RED,GREEN,BLUE, select those of both images."""
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
+    """Largest accepted image in pixels, width times height."""
+
+    @property
+    def bands(self) -> Bands:
+        """The bands that are selected.
+
+        Raises:
+            InvalidValueError: Neither one nor three bands of an image are selected.
+        """
+        from fusion_core.images import Bands, split_bands
+
+        for selected in self.band.values():
+            split_bands(selected)
+        return Bands(**self.band)
+
+
+class JobOptions(SourceOptions, ImageOptions, RayOptions):
     """Common options of fusing and scoring."""
 
     out: Annotated[str, Parameter(name=("--out", "-o"))]
@@ -164,8 +190,6 @@ class JobOptions(SourceOptions, RayOptions):
     """Pairs per shard; 64 by default, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
     """Largest accepted share of failed pairs; a run with more failed pairs stops with an error."""
-    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
-    """Largest accepted image in pixels, width times height."""
     retry_failed: bool = False
     """Compute the failed rows of finished shards again."""
     verify: bool = False
@@ -178,7 +202,7 @@ class JobOptions(SourceOptions, RayOptions):
         return replace(super().cluster(), pair_timeout_s=self.pair_timeout)
 
 
-class FuseOptions(LocationOptions):
+class FuseOptions(ImageOptions):
     """Fuse one pair, the infrared image IR and the visible image VIS, without Ray.
 
     `irfuse run` fuses whole collections.
@@ -206,8 +230,6 @@ class FuseOptions(LocationOptions):
     """Names of the metrics or presets to print, separated by commas; implies --show-scores."""
     overwrite: Annotated[bool, Parameter(negative=())] = False
     """Replace the fused image if it exists."""
-    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
-    """Largest accepted image in pixels, width times height."""
     json_output: Json = False
     """Print JSON instead of text."""
 
@@ -246,7 +268,8 @@ class ScoreOptions(JobOptions):
     name: str = Field(min_length=1)
     """Name of the method that created the images, for rows and tables."""
     sixteen_bit: SixteenBit = "percentile"
-    """Range of 16-bit images that is mapped to 8 bits: their 1st to 99th percentile, or all."""
+    """Range of 16-bit and floating-point images that is mapped to 8 bits: their 1st to 99th
+    percentile, or all."""
 
 
 class PairsOptions(SourceOptions):

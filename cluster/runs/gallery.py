@@ -10,7 +10,7 @@ from cluster.runs.record import RunRecord
 from cluster.runs.shards import Row, Shards
 from cluster.storage import Reader, Store
 from fusion_core.errors import IrfuseError
-from fusion_core.images import Pixels, decode_four_channel, decode_image, fit, to_eight_bit
+from fusion_core.images import Pixels, decode_image, decode_pair, fit, to_eight_bit
 
 _UNREADABLE = "cannot be read now"
 
@@ -67,11 +67,11 @@ class Gallery:
         return PairView(row, ir, vis, self._fused(row, cell or {}))
 
     def _sources(self, ir_uri: str, vis_uri: str) -> list[EightBit | str]:
+        bands, limit = self._record.bands, self._record.max_pixels
         if ir_uri != vis_uri:
-            return [self._image(ir_uri), self._image(vis_uri)]
-        limit = self._record.max_pixels
+            return [self._image(ir_uri, bands.ir), self._image(vis_uri, bands.vis)]
         try:
-            both = decode_four_channel(self._reader.read(ir_uri), max_pixels=limit)
+            both = decode_pair(self._reader.read(ir_uri), None, bands, max_pixels=limit)
         except (IrfuseError, OSError):
             return [_UNREADABLE] * 2
         return [self._reduced(image) for image in both]
@@ -83,12 +83,13 @@ class Gallery:
             return self._decoded(lambda: cell["bytes"])
         return self._image(cell["path"]) if cell.get("path") else "not kept"
 
-    def _image(self, uri: str) -> EightBit | str:
-        return self._decoded(lambda: self._reader.read(uri))
+    def _image(self, uri: str, bands: str | None = None) -> EightBit | str:
+        return self._decoded(lambda: self._reader.read(uri), bands)
 
-    def _decoded(self, read: Callable[[], bytes]) -> EightBit | str:
+    def _decoded(self, read: Callable[[], bytes], bands: str | None = None) -> EightBit | str:
+        limit = self._record.max_pixels
         try:
-            return self._reduced(decode_image(read(), max_pixels=self._record.max_pixels))
+            return self._reduced(decode_image(read(), bands=bands, max_pixels=limit))
         except (IrfuseError, OSError):
             return _UNREADABLE
 

@@ -16,8 +16,8 @@ from fusion_core.errors import IrfuseError
 from fusion_core.images import (
     Pixels,
     count_pixels,
-    decode_four_channel,
-    decode_image,
+    decode_named,
+    decode_pair,
     to_eight_bit,
 )
 from fusion_core.methods import check_registered
@@ -46,6 +46,7 @@ class PairLoader:
     def __init__(self, config: WorkerConfig, steps: Steps, io: ThreadPoolExecutor) -> None:
         self._origin: Origin = config.record.origin
         self._max_pixels = config.record.max_pixels
+        self._bands = config.record.bands
         self._reader = Reader(config.out.storage_options, max_pixels=self._max_pixels)
         self._steps = steps
         self._io = io
@@ -130,13 +131,10 @@ class PairLoader:
         return data
 
     def _decode(self, data: Mapping[str, bytes]) -> list[Pixels]:
-        limit = self._max_pixels
-        if data["ir"] is data["vis"]:
-            images = list(decode_four_channel(data["ir"], max_pixels=limit))
-        else:
-            images = [_decode_named(name, data[name], limit) for name in ("ir", "vis")]
+        vis = None if data["vis"] is data["ir"] else data["vis"]
+        images = list(decode_pair(data["ir"], vis, self._bands, max_pixels=self._max_pixels))
         if "fused" in data:
-            images.append(_decode_named("fused", data["fused"], limit))
+            images.append(decode_named("fused", data["fused"], max_pixels=self._max_pixels))
         return images
 
     def _to_eight_bit(self, image: Pixels) -> NDArray[np.uint8]:
@@ -150,10 +148,3 @@ def _most_pixels(data: Mapping[str, bytes]) -> int:
 def _check_sizes(images: Sequence[Pixels]) -> bool:
     check_registered(*images)
     return True
-
-
-def _decode_named(name: str, data: bytes, max_pixels: int) -> Pixels:
-    try:
-        return decode_image(data, max_pixels=max_pixels)
-    except IrfuseError as error:
-        raise type(error)(f"{_WORDS[name]} image: {error}") from None

@@ -12,6 +12,7 @@ from cluster.runs.origins import AnyOrigin
 from cluster.runs.plan import ShardPlan
 from cluster.storage import SettingsRecord
 from fusion_core.choices import Channels
+from fusion_core.images import ALL_BANDS, Bands
 
 RUN_KEY = "run.json"
 
@@ -54,6 +55,8 @@ class RunRecord(SettingsRecord):
     """What metrics of colour images are computed of; those left out, of the luma."""
     max_pixels: int
     """Largest accepted image in pixels, width times height."""
+    bands: Bands = ALL_BANDS
+    """Bands that are selected of files with many."""
     shard_size: int
     """Pairs per shard."""
     rows: int

@@ -1,3 +1,4 @@
+from .bands import split_bands as split_bands
 from .bit_depth import to_eight_bit as to_eight_bit
 from .colour import luma as luma
 from .decoding import count_pixels as count_pixels
@@ -7,6 +8,10 @@ from .encoding import encode_png as encode_png
 from .encoding import image_encoder as image_encoder
 from .limits import Pixels as Pixels
 from .output_range import apply_output_range as apply_output_range
+from .pairs import ALL_BANDS as ALL_BANDS
+from .pairs import Bands as Bands
+from .pairs import decode_named as decode_named
+from .pairs import decode_pair as decode_pair
 from .sheets import SheetRow as SheetRow
 from .sheets import draw_sheet as draw_sheet
 from .sheets import fit as fit

@@ -11,9 +11,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fusion_core.choices import DEFAULT_MAX_PIXELS
-from fusion_core.errors import ImageDecodeError
+from fusion_core.errors import ImageDecodeError, InvalidValueError
+from fusion_core.images.bands import select_bands
 from fusion_core.images.effort import check_effort, without_comments
-from fusion_core.images.limits import Pixels, check_depth, check_pixel_count, check_tiles
+from fusion_core.images.limits import (
+    Pixels,
+    check_depth,
+    check_finite,
+    check_pixel_count,
+    check_tiles,
+)
 from fusion_core.images.tiff import TIFF_SIGNATURES, decode_tiff, tiff_size
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
@@ -28,34 +35,44 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
 
 
-def decode_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
+def decode_image(
+    data: bytes, *, bands: str | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Pixels:
     """Decode one image file.
 
     Palette and CMYK images are converted to RGB, and one-bit images to 0 and 255. An alpha channel
     is dropped. An EXIF rotation is not applied, because registration refers to the stored pixels.
-    Of several pages the first one is read.
+    Of several pages the first one is read, unless bands are selected.
 
     Args:
         data: The whole file.
+        bands: Number (from 1) or name of the band to read, or of three separated by commas. Names
+            are those that GDAL writes into a TIFF file, or those of its pages.
         max_pixels: Largest accepted width x height, checked before decoding.
 
     Returns:
-        `(H, W)` or `(H, W, 3)`, uint8, or uint16 if the file has more than 8 bits.
+        `(H, W)` or `(H, W, 3)`, uint8, or uint16 or floating-point if the file has more than 8
+        bits.
 
     Raises:
-        ImageDecodeError: The bytes are empty, truncated, too large or not a readable image.
+        ImageDecodeError: The bytes are empty, truncated, too large or not a readable image, a band
+            does not exist, or floating-point values are NaN or infinite.
+        InvalidValueError: Neither one nor three bands are selected.
 
     >>> from fusion_core.images.encoding import encode_png
     >>> decode_image(encode_png(np.uint8([[0, 255]]))).tolist()
     [[0, 255]]
     """
-    image = _decode(data, max_pixels)
+    image = _decode(data, max_pixels, bands)
     if image.ndim == 3:
         image = image[..., 0] if image.shape[2] <= 2 else image[..., :3]
+    check_finite(image)
     return np.ascontiguousarray(image)
 
 
-def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Pixels, ...]:
+def decode_four_channel(
+    data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> tuple[Pixels, Pixels]:
     """Decode a file whose first three channels are the visible and the fourth the infrared image.
 
     The MFNet collection is stored in this format.
@@ -76,6 +93,7 @@ def decode_four_channel(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) ->
         raise ImageDecodeError(
             f"Expected 4 channels (RGB and infrared) in one image, but got {found}"
         )
+    check_finite(image)
     return np.ascontiguousarray(image[..., 3]), np.ascontiguousarray(image[..., :3])
 
 
@@ -96,25 +114,18 @@ def count_pixels(data: bytes) -> int:
         return 0
 
 
-def _decode(data: bytes, max_pixels: int) -> Pixels:
-    """Return all channels of the file: `(H, W)` or `(H, W, C)`."""
+def _decode(data: bytes, max_pixels: int, bands: str | None = None) -> Pixels:
+    """Return all channels of the file, or the bands that are selected: `(H, W)` or `(H, W, C)`."""
     if not data:
         raise ImageDecodeError("The file is empty (0 bytes)")
     try:
         image = _open(data)
-        if image is None or _needs_tifffile(image):
-            return decode_tiff(data, max_pixels)
+        if image is None or _needs_tifffile(image) or (bands and _has_pages(image)):
+            return decode_tiff(data, max_pixels, bands)
         check_pixel_count(image.width, image.height, max_pixels)
-        if image.format == "TIFF":
-            tags = image.tag_v2  # type: ignore[attr-defined]
-            check_tiles(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1), max_pixels)
-        if _is_deep_png(data):
-            return np.asarray(imagecodecs.png_decode(data))
-        if image.format == "JPEG2000":
-            return check_depth(imagecodecs.jpeg2k_decode(data))
-        _refuse_deep_ppm(image)
-        return _pillow_pixels(image)
-    except ImageDecodeError:
+        pixels = _decode_single(data, image, max_pixels)
+        return pixels if bands is None else select_bands(pixels, bands)
+    except (ImageDecodeError, InvalidValueError):
         raise
     except Image.DecompressionBombError as error:
         raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
@@ -122,6 +133,21 @@ def _decode(data: bytes, max_pixels: int) -> Pixels:
         raise ImageDecodeError(
             f"The image is damaged or truncated: {str(error) or type(error).__name__}"
         ) from None
+
+
+def _decode_single(data: bytes, image: Image.Image, max_pixels: int) -> Pixels:
+    """Return all channels of a file that Pillow has opened."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        check_tiles(tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1), max_pixels)
+    if _is_deep_png(data):
+        return np.asarray(imagecodecs.png_decode(data))
+    if image.format == "JPEG2000":
+        pixels = np.asarray(imagecodecs.jpeg2k_decode(data))
+        check_depth(pixels.dtype)
+        return pixels
+    _refuse_deep_ppm(image)
+    return _pillow_pixels(image)
 
 
 def _open(data: bytes) -> Image.Image | None:
@@ -144,6 +170,16 @@ def _needs_tifffile(image: Image.Image) -> bool:
     return bool(max(bits) > 8 or samples > 3)
 
 
+def _has_pages(image: Image.Image) -> bool:
+    """Whether a file has several pages of one band each."""
+    return (
+        image.format == "TIFF"
+        and len(image.getbands()) == 1
+        and image.mode != "P"
+        and getattr(image, "n_frames", 1) > 1
+    )
+
+
 def _refuse_deep_ppm(image: Image.Image) -> None:
     """Reject a 16-bit colour PPM, which Pillow would reduce to 8 bits."""
     if image.format != "PPM" or image.mode != "RGB":
@@ -163,10 +199,6 @@ def _pillow_pixels(image: Image.Image) -> Pixels:
         if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
             raise ImageDecodeError("Expected 8 or 16 bits per pixel, but got 32-bit integers")
         return pixels.astype(np.uint16)
-    if image.mode == "F":
-        raise ImageDecodeError(
-            "Expected 8 or 16 bits per pixel, but got 32-bit floats; convert the image to 16 bits"
-        )
     if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
         image = image.convert("RGB")
     elif image.mode in ("1", "La"):

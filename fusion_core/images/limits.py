@@ -10,18 +10,32 @@ from numpy.typing import NDArray
 from fusion_core.errors import ImageDecodeError
 
 Pixels = NDArray[Any]
-"""An image: `(H, W)` gray or `(H, W, 3)` RGB, dtype uint8 or uint16."""
+"""An image: `(H, W)` gray or `(H, W, 3)` RGB, dtype uint8, uint16 or floating-point."""
 
 
-def check_depth(pixels: Pixels) -> Pixels:
-    """Reject images that do not have 8 or 16 bits.
+def check_depth(dtype: np.dtype[Any]) -> None:
+    """Reject images that have neither 8 or 16 bits nor floating-point values.
 
     Raises:
         ImageDecodeError: The image has another type.
     """
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageDecodeError(f"Expected 8 or 16 bits per pixel, but got {pixels.dtype}")
-    return pixels
+    if dtype not in (np.uint8, np.uint16) and dtype.kind != "f":
+        raise ImageDecodeError(
+            f"Expected 8 or 16 bits per pixel, or floating-point values, but got {dtype}"
+        )
+
+
+def check_finite(pixels: Pixels) -> None:
+    """Reject floating-point images with values that are not numbers.
+
+    Raises:
+        ImageDecodeError: Values are NaN or infinite.
+    """
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        count = int(pixels.size - np.isfinite(pixels).sum())
+        raise ImageDecodeError(
+            f"{count} of {pixels.size} values of the image are NaN or infinite; replace them"
+        )
 
 
 def check_pixel_count(width: int, height: int, max_pixels: int) -> None:

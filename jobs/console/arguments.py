@@ -44,7 +44,7 @@ def _with_arguments(model: type[BaseModel], positional: Sequence[str]) -> type[B
     for name, info in model.model_fields.items():
         if get_origin(info.annotation) is dict:
             own = [part for part in info.metadata if isinstance(part, Parameter)]
-            parameters = (*own, Parameter(negative=(), show_default=False, metavar="NAME=VALUE"))
+            parameters = (Parameter(negative=(), show_default=False, metavar="NAME=VALUE"), *own)
             default: Any = Field(
                 default=[], description=info.description, repr=info.repr, exclude=info.exclude
             )

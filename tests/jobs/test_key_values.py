@@ -3,7 +3,7 @@
 import pytest
 
 from fusion_core.errors import InvalidValueError
-from jobs.key_values import parse_key_values
+from jobs.key_values import parse_bands, parse_key_values
 from jobs.options import StatusOptions
 
 
@@ -44,3 +44,10 @@ def test_values_from_python_and_of_parameters_are_left_as_they_are() -> None:
         "anon": "false"
     }
     assert parse_key_values(["radius=2"]) == {"radius": "2"}
+
+
+def test_a_band_is_that_of_the_infrared_image_unless_it_names_an_image() -> None:
+    assert parse_bands(["5"]) == {"ir": "5"}
+    assert parse_bands(["ir=NIR", "vis=red,green,blue"]) == {"ir": "NIR", "vis": "red,green,blue"}
+    with pytest.raises(InvalidValueError, match="ir=BAND or vis=BANDS, but got 'fused=1'"):
+        parse_bands("fused=1")

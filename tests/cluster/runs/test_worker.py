@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from support.collections import read_rows, stable
 from support.records import method_origin, worker_config
+from support.reference_files import tiff_file
 
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
@@ -25,6 +26,7 @@ from fusion_core import choices, fuse, score
 from fusion_core.errors import RunConflictError
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.encoding import encode_png
+from fusion_core.images.pairs import Bands
 from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.metrics import select_metrics
 
@@ -118,6 +120,19 @@ def test_a_fifo_fails_at_read_and_is_named(mixed: dict[str, dict[str, Any]]) -> 
     row = mixed["fifo"]
     assert (row["status"], row["error_stage"]) == ("failed", "read")
     assert "vis/fifo.png: it is a FIFO" in row["error_message"]
+
+
+def test_bands_are_selected_of_files_with_many(tmp_path: Path) -> None:
+    cube = np.stack([VIS[..., 0], VIS[..., 1], VIS[..., 2], IR, IR], axis=-1).astype(np.float32)
+    data = tiff_file(cube, photometric="minisblack", planarconfig="contig")
+    put(tmp_path, "one.tif", data, data)
+    put(tmp_path, "two.png", encode_png(IR), encode_png(VIS))
+    settings = {"metrics": ["EN"], "bands": Bands(ir="4", vis="1,2,3")}
+    processor(tmp_path, **settings).process(ShardTask(0))
+    one, two = read_rows(tmp_path / "out")
+    assert (one["status"], one["height"], one["width"]) == ("ok", 40, 50)
+    assert decode_image(one["fused"]["bytes"]).shape == (40, 50, 3)
+    assert "infrared image: There is no band '4'" in two["error_message"]
 
 
 def test_a_missing_file_fails_at_read_and_is_named(mixed: dict[str, dict[str, Any]]) -> None:

@@ -97,9 +97,35 @@ def test_single_deep_pixel_is_brought_to_eight_bits() -> None:
     assert to_eight_bit(np.array([[25700]], dtype=np.uint16)).tolist() == [[100]]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32, np.bool_])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floating_point_values_are_scaled_like_levels_of_16_bits(dtype: type) -> None:
+    image = deep_noise(13, 17)
+    values = (image.astype(np.float64) / 256 - 100).astype(dtype)  # exact in 16 bits of a float
+    assert np.abs(to_eight_bit(values).astype(int) - to_eight_bit(image)).max() <= 1
+
+
+def test_full_rule_maps_minimum_and_maximum_of_floating_point_values() -> None:
+    image = np.float32([[-3.0, -2.0, 1.0]])
+    assert to_eight_bit(image, "full").tolist() == [[0, 64, 255]]
+
+
+@pytest.mark.parametrize("rule", ["percentile", "full"])
+def test_flat_floating_point_image_is_black(rule: SixteenBit) -> None:
+    for value in (0.0, -7.5, 1e300):
+        assert to_eight_bit(np.full((3, 4), value), rule).tolist() == [[0] * 4] * 3
+
+
+def test_extreme_floating_point_values_do_not_overflow() -> None:
+    image = np.array([[-1.7e308, 0.0, 1.7e308]])
+    assert to_eight_bit(image, "full").tolist() == [[0, 128, 255]]
+    outlier = np.full((40, 40), 1e-320)
+    outlier[0, 0], outlier[1:20] = 1e300, 0.0
+    assert np.unique(to_eight_bit(outlier)).tolist() in ([0, 255], [0])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.bool_])
 def test_other_types_are_refused(dtype: type) -> None:
-    with pytest.raises(InvalidValueError, match="uint8 or uint16, but got"):
+    with pytest.raises(InvalidValueError, match="floating-point values, but got"):
         to_eight_bit(np.zeros((2, 2), dtype=dtype))
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from support.reference_files import (
@@ -18,7 +20,8 @@ from support.reference_files import (
     tiff_file,
 )
 
-from fusion_core.errors import ImageDecodeError
+from fusion_core.errors import ImageDecodeError, InvalidValueError
+from fusion_core.images.bit_depth import to_eight_bit
 from fusion_core.images.decoding import decode_four_channel, decode_image
 
 Pixels = NDArray[Any]
@@ -28,6 +31,7 @@ DEEP_GRAY = noise(13, 17, seed=3, dtype=np.uint16)
 DEEP_RGB = noise(13, 17, 3, seed=4, dtype=np.uint16)
 DEEP_FOUR = noise(13, 17, 4, seed=5, dtype=np.uint16)
 FOUR = noise(13, 17, 4, seed=6)
+NINE = noise(13, 17, 9, seed=7, dtype=np.uint16)
 
 
 def smooth() -> Pixels:
@@ -269,16 +273,46 @@ def test_exif_rotation_is_not_applied() -> None:
 @pytest.mark.parametrize(
     ("image", "found"),
     [
-        (DEEP_GRAY.astype(np.float32), "float"),
-        (DEEP_RGB.astype(np.float32), "float32"),
-        (DEEP_GRAY.astype(np.float64), "float"),
-        (DEEP_GRAY.astype(np.uint32) << np.uint32(16), "32"),
-        (DEEP_GRAY.view(np.int16), "int"),
+        (DEEP_GRAY.astype(np.uint32) << np.uint32(16), "uint32"),
+        (DEEP_GRAY.view(np.int16), "int16"),
+        (DEEP_GRAY.astype(np.complex64), "complex64"),
     ],
-    ids=["float", "float RGB", "double", "32-bit", "signed"],
+    ids=["32-bit", "signed", "complex"],
 )
 def test_tiff_of_another_type_is_refused_by_name(image: Pixels, found: str) -> None:
-    with pytest.raises(ImageDecodeError, match=f"8 or 16 bits per pixel, but got .*{found}"):
+    with pytest.raises(ImageDecodeError, match=f"or floating-point values, but got {found}"):
+        decode_image(tiff_file(image))
+
+
+FLOAT_LAYOUTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "deflate with predictor": {"compression": "deflate", "predictor": True},
+    "tiles": {"tile": (16, 16)},
+    "big-endian": {"byteorder": ">"},
+}
+
+
+@pytest.mark.parametrize("layout", FLOAT_LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floating_point_tiff_keeps_its_values(dtype: type, layout: str) -> None:
+    for image in (DEEP_GRAY, DEEP_RGB):
+        values = (image / 1000 - 30).astype(dtype)
+        found = decode_image(tiff_file(values, **FLOAT_LAYOUTS[layout]))
+        assert np.array_equal(found, values)
+        assert (found.dtype.kind, found.shape) == ("f", image.shape)
+
+
+def test_float_that_stores_white_as_zero_is_turned_round() -> None:
+    values = DEEP_GRAY.astype(np.float32)
+    found = to_eight_bit(decode_image(tiff_file(-values, photometric="miniswhite")))
+    assert np.array_equal(found, to_eight_bit(values))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_refused_with_their_count(value: float) -> None:
+    image = DEEP_GRAY.astype(np.float32)
+    image[0, :3] = value
+    with pytest.raises(ImageDecodeError, match=r"3 of 221 values .* NaN or infinite; replace"):
         decode_image(tiff_file(image))
 
 
@@ -318,7 +352,102 @@ def test_file_without_four_channels_is_refused(data: bytes, channels: int) -> No
 
 @pytest.mark.parametrize("decode", [decode_image, decode_four_channel])
 def test_tiff_of_more_than_four_channels_is_refused(decode: Callable[[bytes], Any]) -> None:
-    bands = noise(13, 17, 9, seed=7, dtype=np.uint16)
-    data = tiff_file(bands, photometric="minisblack", planarconfig="contig")
-    with pytest.raises(ImageDecodeError, match=r"4 channels.* but got 9"):
+    data = tiff_file(NINE, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ImageDecodeError, match=r"4 channels, but got 9; select a band with --band"):
         decode(data)
+
+
+# Bands
+
+GDAL = "".join(
+    f'<Item name="DESCRIPTION" sample="{number}" role="description">{name}</Item>'
+    for number, name in enumerate(["blue", "green", "red", "", "NIR &amp; edge"])
+)
+BANDS: dict[str, bytes] = {
+    "contiguous": tiff_file(NINE, photometric="minisblack", planarconfig="contig"),
+    "planes": tiff_file(np.moveaxis(NINE, -1, 0), photometric="minisblack",
+                        planarconfig="separate"),
+    "pages": tiff_file(np.moveaxis(NINE, -1, 0), photometric="minisblack"),
+    "named": tiff_file(
+        NINE, photometric="minisblack", planarconfig="contig",
+        extratags=[(42112, "s", 0, f"<GDALMetadata>{GDAL}</GDALMetadata>", True)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BANDS)
+def test_a_band_is_selected_by_its_number(kind: str) -> None:
+    for number in (1, 2, 9):
+        assert_same(decode_image(BANDS[kind], bands=str(number)), NINE[..., number - 1])
+
+
+@pytest.mark.parametrize("kind", BANDS)
+def test_three_bands_are_a_colour_image_in_their_order(kind: str) -> None:
+    assert_same(decode_image(BANDS[kind], bands="3, 2,1"), NINE[..., [2, 1, 0]])
+
+
+def test_a_band_is_selected_by_its_name() -> None:
+    assert_same(decode_image(BANDS["named"], bands="nir & EDGE"), NINE[..., 4])
+    assert_same(decode_image(BANDS["named"], bands="red,green,blue"), NINE[..., [2, 1, 0]])
+
+
+def test_a_page_is_selected_by_its_name() -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for name, page in (("red", GRAY), ("nir", 255 - GRAY)):
+            writer.write(page, extratags=[(285, "s", 0, name, True)], contiguous=False)
+    assert_same(decode_image(buffer.getvalue(), bands="NIR"), 255 - GRAY)
+    assert_same(decode_image(buffer.getvalue()), GRAY)
+
+
+@pytest.mark.parametrize(
+    ("data", "band", "message"),
+    [
+        (BANDS["contiguous"], "10", r"no band '10': the image has 9$"),
+        (BANDS["pages"], "10", r"no band '10': the image has 9$"),
+        (BANDS["pages"], "0", r"no band '0'"),
+        (BANDS["named"], "swir", r"no band 'swir': .* has 9 \(blue, green, red, \?, NIR & edge"),
+        (pillow_file(GRAY, "PNG"), "2", r"no band '2': the image has 1$"),
+    ],
+)
+def test_a_band_that_does_not_exist_is_refused(data: bytes, band: str, message: str) -> None:
+    with pytest.raises(ImageDecodeError, match=message):
+        decode_image(data, bands=band)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF"])
+def test_a_channel_of_any_file_is_a_band(file_format: str) -> None:
+    assert_same(decode_image(pillow_file(RGB, file_format), bands="2"), RGB[..., 1])
+
+
+@pytest.mark.parametrize("bands", ["1,2", "1,2,3,4", "", "1,,3"])
+def test_another_number_of_bands_is_refused(bands: str) -> None:
+    with pytest.raises(InvalidValueError, match="one band, or three"):
+        decode_image(BANDS["contiguous"], bands=bands)
+
+
+def test_names_of_bands_are_listed_where_one_must_be_selected() -> None:
+    with pytest.raises(ImageDecodeError, match=r"got 9 \(1 blue, 2 green, 3 red, 5 NIR & edge\)"):
+        decode_image(BANDS["named"])
+
+
+def test_pages_of_different_sizes_are_no_colour_image() -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for page in (GRAY, GRAY, GRAY[1:]):
+            writer.write(page)
+    with pytest.raises(ImageDecodeError, match="differ in size"):
+        decode_image(buffer.getvalue(), bands="1,2,3")
+
+
+def test_size_of_all_bands_is_limited() -> None:
+    data = tiff_file(noise(8, 8, 40), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ImageDecodeError, match=r"40 bands of 8x8 .* over the limit of 1024 bytes"):
+        decode_image(data, bands="1", max_pixels=64)
+
+
+def test_other_values_than_those_of_the_band_do_not_matter() -> None:
+    image = NINE.astype(np.float32)
+    image[..., 0] = np.nan
+    data = tiff_file(image, photometric="minisblack", planarconfig="contig")
+    assert np.array_equal(decode_image(data, bands="2"), NINE[..., 1])

@@ -26,7 +26,7 @@ class PoisonFinder(importlib.abc.MetaPathFinder):
     def __init__(self):
         """Name the functions and what wraps them."""
         self.wrappers = {
-            "cluster.runs.loading": ("decode_image", poisoned),
+            "fusion_core.images.pairs": ("decode_image", poisoned),
             "cluster.session.memory": ("count_memory_kills", with_simulated_kills),
         }
 
