@@ -46,7 +46,7 @@ def score_triples(
         found = score(batch, [metrics[n] for n in rows]).cpu()
         per_image = found.shape[1] // len(members)
         found = found.view(len(rows), len(members), per_image).mean(dim=2)
-        values[torch.tensor(rows)[:, None], torch.tensor(members)] = found
+        values[np.ix_(rows, members)] = found
     return values
 
 
