@@ -18,6 +18,8 @@ ScoreColour = Literal["luma", "per_channel", "as_toolkit"]
 """Treatment of colour images when they are scored."""
 Channels = Literal["luma", "per_channel", "side_by_side"]
 """What a metric of a colour image is computed of."""
+Resize = Literal["off", "smaller", "visible"]
+"""Size to which sources of different sizes are brought."""
 Precision = Literal["fp32", "bf16"]
 """Floating-point format of a network."""
 Device = Literal["auto", "cpu", "cuda"]

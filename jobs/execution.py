@@ -165,6 +165,7 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         channels=channels,
         max_pixels=options.max_pixels,
         bands=bands,
+        resize=options.resize,
         shard_size=shard_size,
         rows=info.rows,
         manifest_digest=info.digest,

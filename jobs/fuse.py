@@ -17,6 +17,7 @@ from fusion_core.images import (
     decode_pair,
     image_encoder,
     to_eight_bit,
+    to_one_size,
 )
 from fusion_core.methods import build_method, check_registered, fuse_images, get_method
 from fusion_core.metrics import select_metrics
@@ -40,6 +41,8 @@ class FusedPair(BaseModel):
     """Width in pixels."""
     height: int
     """Height in pixels."""
+    resized: str | None
+    """Source that was resized, and its size before, such as `visible 1280x960`."""
     seconds: float
     """Time that fusing took, without loading and scoring."""
     scores: dict[str, float | None] | None
@@ -69,6 +72,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     out, name = options.file(options.output)
     _check_output(options, out, name)
     ir, vis = (to_eight_bit(image, parameters.sixteen_bit) for image in _read_sources(options))
+    ir, vis, resized = to_one_size(ir, vis, options.resize)
     check_registered(ir, vis)
     weights = find_stored_weights(options, parameters, progress)
     device = _device(options)
@@ -88,6 +92,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
         trained=None if weights is None else weights.trained,
         width=fused.shape[1],
         height=fused.shape[0],
+        resized=resized,
         seconds=seconds,
         scores=scores,
     )

@@ -22,6 +22,7 @@ from fusion_core.choices import (
     PixelNorm,
     Precision,
     ResidualConvolutions,
+    Resize,
     ScoreColour,
     SixteenBit,
 )
@@ -155,6 +156,9 @@ class ImageOptions(LocationOptions):
     )
     """Band to read of an infrared file with many bands: its number from 1 or its name. ir=BAND and
     vis=BAND, or vis=RED,GREEN,BLUE, select those of both images."""
+    resize: Resize = "off"
+    """Bring sources of different sizes to one size: `smaller` reduces the larger image, `visible`
+    resizes the infrared one. They must show the same scene: nothing is shifted or cropped."""
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
     """Largest accepted image in pixels, width times height."""
 

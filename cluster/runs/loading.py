@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cluster.runs.config import WorkerConfig
-from cluster.runs.origins import Origin
+from cluster.runs.origins import EightBit, Origin
 from cluster.runs.steps import PairState, Steps
 from cluster.storage import Reader
 from fusion_core.errors import IrfuseError
@@ -19,6 +16,7 @@ from fusion_core.images import (
     decode_named,
     decode_pair,
     to_eight_bit,
+    to_one_size,
 )
 from fusion_core.methods import check_registered
 
@@ -46,7 +44,7 @@ class PairLoader:
     def __init__(self, config: WorkerConfig, steps: Steps, io: ThreadPoolExecutor) -> None:
         self._origin: Origin = config.record.origin
         self._max_pixels = config.record.max_pixels
-        self._bands = config.record.bands
+        self._bands, self._resize = config.record.bands, config.record.resize
         self._reader = Reader(config.out.storage_options, max_pixels=self._max_pixels)
         self._steps = steps
         self._io = io
@@ -108,13 +106,10 @@ class PairLoader:
         if images is None:
             return
         state.size = images[0].shape[1], images[0].shape[0]
-        if self._steps.run([state], "check", lambda: _check_sizes(images)) is None:
-            return
         convert = self._to_eight_bit
         eight_bit = self._steps.run([state], "decode", lambda: [convert(i) for i in images])
         if eight_bit is not None:
-            state.ir, state.vis = eight_bit[:2]
-            state.fused = eight_bit[2] if len(eight_bit) > 2 else None
+            self._steps.run([state], "check", lambda: self._accept(state, *eight_bit))
 
     def _read(self, uris: Mapping[str, str]) -> dict[str, bytes]:
         for name, uri in uris.items():
@@ -137,14 +132,18 @@ class PairLoader:
             images.append(decode_named("fused", data["fused"], max_pixels=self._max_pixels))
         return images
 
-    def _to_eight_bit(self, image: Pixels) -> NDArray[np.uint8]:
+    def _accept(
+        self, state: PairState, ir: EightBit, vis: EightBit, fused: EightBit | None = None
+    ) -> None:
+        """Bring the sources to one size, if that is requested, and check all sizes."""
+        ir, vis, resized = to_one_size(ir, vis, self._resize)
+        state.size, state.resized = (ir.shape[1], ir.shape[0]), resized
+        check_registered(ir, vis, fused)
+        state.ir, state.vis, state.fused = ir, vis, fused
+
+    def _to_eight_bit(self, image: Pixels) -> EightBit:
         return to_eight_bit(image, self._origin.sixteen_bit)
 
 
 def _most_pixels(data: Mapping[str, bytes]) -> int:
     return max(count_pixels(file) for file in data.values())
-
-
-def _check_sizes(images: Sequence[Pixels]) -> bool:
-    check_registered(*images)
-    return True

@@ -11,7 +11,7 @@ from cluster.collections import Pairing, Selection
 from cluster.runs.origins import AnyOrigin
 from cluster.runs.plan import ShardPlan
 from cluster.storage import SettingsRecord
-from fusion_core.choices import Channels
+from fusion_core.choices import Channels, Resize
 from fusion_core.images import ALL_BANDS, Bands
 
 RUN_KEY = "run.json"
@@ -57,6 +57,8 @@ class RunRecord(SettingsRecord):
     """Largest accepted image in pixels, width times height."""
     bands: Bands = ALL_BANDS
     """Bands that are selected of files with many."""
+    resize: Resize = "off"
+    """Size to which sources of different sizes are brought, by a bicubic filter."""
     shard_size: int
     """Pairs per shard."""
     rows: int

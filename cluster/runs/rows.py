@@ -46,6 +46,9 @@ class ResultRow(BaseModel):
     """Width of the sources in pixels; null if they could not be decoded."""
     height: int | None = None
     """Height of the sources in pixels; null if they could not be decoded."""
+    resized: str | None = None
+    """Source that `--resize` brought to this size, and its size before, such as
+    `visible 1280x960`; null if neither."""
     collection: str
     """Name of the collection (`--collection`)."""
     run: str

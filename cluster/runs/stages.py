@@ -147,6 +147,7 @@ class PairStages:
             method=self._origin.method,
             width=state.size[0] if state.size else None,
             height=state.size[1] if state.size else None,
+            resized=state.resized,
             status="failed" if failure else "ok",
             error_stage=failure.stage if failure else None,
             error_type=failure.type if failure else None,

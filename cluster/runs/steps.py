@@ -51,6 +51,7 @@ class PairState:
     scores: Scores | None = None
     failure: Failure | None = None
     size: tuple[int, int] | None = None
+    resized: str | None = None
     spent_ms: dict[str, float] = field(default_factory=dict)
 
 

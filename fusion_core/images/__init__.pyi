@@ -12,6 +12,7 @@ from .pairs import ALL_BANDS as ALL_BANDS
 from .pairs import Bands as Bands
 from .pairs import decode_named as decode_named
 from .pairs import decode_pair as decode_pair
+from .resizing import to_one_size as to_one_size
 from .sheets import SheetRow as SheetRow
 from .sheets import draw_sheet as draw_sheet
 from .sheets import fit as fit

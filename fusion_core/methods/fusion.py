@@ -26,7 +26,8 @@ def check_registered(ir: Pixels, vis: Pixels, fused: Pixels | None = None) -> No
     if ir.shape[:2] != vis.shape[:2]:
         raise PairMismatchError(
             f"The infrared image is {ir.shape[1]}x{ir.shape[0]} but the visible image is "
-            f"{vis.shape[1]}x{vis.shape[0]}; the sources of a pair must be registered to one size"
+            f"{vis.shape[1]}x{vis.shape[0]}; the sources of a pair must be registered to one size, "
+            "or be brought to it with --resize if they show the same scene"
         )
     if fused is not None and fused.shape[:2] != ir.shape[:2]:
         raise PairMismatchError(

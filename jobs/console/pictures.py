@@ -26,6 +26,8 @@ def print_fused(console: Console, result: FusedPair, options: FuseOptions) -> No
         f"Fused {result.width}x{result.height} pixels with {result.method}{mark} in "
         f"{result.seconds:.2f} s: {result.output}",
     )
+    if result.resized:
+        print_text(console, f"Resized to this size: {result.resized}")
     if result.scores:
         rows = ((name, value_text(name, value)) for name, value in result.scores.items())
         print_list(console, ("metric", "value"), rows, right="value")

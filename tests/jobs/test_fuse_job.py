@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from support.cli import call_cli
 from support.environment import child_environment
@@ -172,3 +173,20 @@ def test_fusing_one_pair_imports_nothing_that_it_does_not_need(pair: dict[str, A
         [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True
     )
     assert shown.stdout.strip() == "[]", shown.stderr
+
+
+def test_sources_of_different_sizes_are_fused_at_the_chosen_size(pair: dict[str, Any]) -> None:
+    small = np.ascontiguousarray(IR[::2, ::2][:13, :18])
+    Path(pair["ir"]).write_bytes(encode_png(small))
+    refuse(pair, PairMismatchError, "--resize")
+    result = fuse_pair(FuseOptions(**pair, resize="visible"))
+    assert (result.width, result.height, result.resized) == (37, 26, "infrared 18x13")
+    assert pixels(pair["output"]).shape == (26, 37, 3)
+
+
+def test_both_sources_may_be_bands_of_one_file(pair: dict[str, Any], tmp_path: Path) -> None:
+    cube = np.concatenate([VIS, IR[..., None], IR[..., None]], axis=-1)
+    tifffile.imwrite(tmp_path / "ms.tif", cube, photometric="minisblack", planarconfig="contig")
+    both = dict.fromkeys(("ir", "vis"), str(tmp_path / "ms.tif"))
+    fuse_pair(FuseOptions(**{**pair, **both}, band={"ir": "5", "vis": "1,2,3"}))
+    assert (pixels(pair["output"]) == irfuse.fuse(IR, VIS, method="average")).all()

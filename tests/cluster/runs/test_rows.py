@@ -55,9 +55,9 @@ def test_the_columns_are_those_of_the_schema_in_order() -> None:
     row = result_row(metrics={"EN": 1.5, "SCD": None})
     file = encode([row], ["EN", "SCD"])
     assert file.schema_arrow.names == row_schema(["EN", "SCD"]).names
-    assert file.schema_arrow.names[:16] == [
-        "pair_id", "subset", "ir_uri", "vis_uri", "width", "height", "collection", "run", "method",
-        "status", "error_stage", "error_type", "error_message", "fused", "EN", "SCD",
+    assert file.schema_arrow.names[:17] == [
+        "pair_id", "subset", "ir_uri", "vis_uri", "width", "height", "resized", "collection", "run",
+        "method", "status", "error_stage", "error_type", "error_message", "fused", "EN", "SCD",
     ]  # fmt: skip
 
 

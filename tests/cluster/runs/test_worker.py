@@ -122,6 +122,26 @@ def test_a_fifo_fails_at_read_and_is_named(mixed: dict[str, dict[str, Any]]) -> 
     assert "vis/fifo.png: it is a FIFO" in row["error_message"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "size", "resized"),
+    [("smaller", (25, 20), "visible 50x40"), ("visible", (50, 40), "infrared 25x20")],
+)
+def test_sources_of_different_sizes_are_brought_to_one_size_and_say_so(
+    tmp_path: Path, rule: str, size: tuple[int, int], resized: str
+) -> None:
+    put(tmp_path, "a.png", encode_png(IR[::2, ::2]), encode_png(VIS))
+    put(tmp_path, "b.png", encode_png(IR), encode_png(VIS))
+    put(tmp_path, "c.png", encode_png(IR[:, ::2]), encode_png(VIS))
+    processor(tmp_path, metrics=["EN"], resize=rule).process(ShardTask(0))
+    one, equal, other = read_rows(tmp_path / "out")
+    assert (one["status"], one["resized"]) == ("ok", resized)
+    assert (one["width"], one["height"]) == size
+    assert decode_image(one["fused"]["bytes"]).shape == (size[1], size[0], 3)
+    assert (equal["status"], equal["resized"]) == ("ok", None)
+    assert (other["status"], other["error_stage"], other["width"]) == ("failed", "check", 25)
+    assert "25x40 but the visible image is 50x40: their proportions" in other["error_message"]
+
+
 def test_bands_are_selected_of_files_with_many(tmp_path: Path) -> None:
     cube = np.stack([VIS[..., 0], VIS[..., 1], VIS[..., 2], IR, IR], axis=-1).astype(np.float32)
     data = tiff_file(cube, photometric="minisblack", planarconfig="contig")
