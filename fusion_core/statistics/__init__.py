@@ -1,4 +1,4 @@
-"""Statistics of metrics over many pairs."""
+"""Statistics of metrics over many pairs, and of comparisons of methods."""
 
 import lazy_loader
 

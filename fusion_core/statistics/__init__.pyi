@@ -1,3 +1,17 @@
+from .aliases import without_aliases as without_aliases
+from .blocks import average_groups as average_groups
+from .blocks import complete_blocks as complete_blocks
+from .blocks import disqualified_methods as disqualified_methods
+from .blocks import keep_complete as keep_complete
+from .blocks import orient as orient
+from .blocks import resemble_sequences as resemble_sequences
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
 from .description import Statistics as Statistics
 from .description import describe as describe
+from .ranks import Ranking as Ranking
+from .ranks import RankIntervals as RankIntervals
+from .ranks import bootstrap_ranks as bootstrap_ranks
+from .ranks import leave_one_metric_out as leave_one_metric_out
+from .ranks import mean_ranks as mean_ranks
+from .ranks import rank_methods as rank_methods
+from .resampling import cluster_intervals as cluster_intervals
