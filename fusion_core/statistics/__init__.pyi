@@ -8,6 +8,9 @@ from .blocks import resemble_sequences as resemble_sequences
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
 from .description import Statistics as Statistics
 from .description import describe as describe
+from .omnibus import Friedman as Friedman
+from .omnibus import concordance as concordance
+from .omnibus import friedman as friedman
 from .ranks import Ranking as Ranking
 from .ranks import RankIntervals as RankIntervals
 from .ranks import bootstrap_ranks as bootstrap_ranks
