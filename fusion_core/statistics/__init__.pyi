@@ -6,11 +6,19 @@ from .blocks import keep_complete as keep_complete
 from .blocks import orient as orient
 from .blocks import resemble_sequences as resemble_sequences
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
+from .corrections import benjamini_hochberg as benjamini_hochberg
+from .corrections import holm as holm
 from .description import Statistics as Statistics
 from .description import describe as describe
+from .location import TypicalDifference as TypicalDifference
+from .location import hodges_lehmann as hodges_lehmann
 from .omnibus import Friedman as Friedman
 from .omnibus import concordance as concordance
 from .omnibus import friedman as friedman
+from .pairwise import Comparison as Comparison
+from .pairwise import Verdict as Verdict
+from .pairwise import compare_methods as compare_methods
+from .pairwise import decide as decide
 from .ranks import Ranking as Ranking
 from .ranks import RankIntervals as RankIntervals
 from .ranks import bootstrap_ranks as bootstrap_ranks
@@ -18,3 +26,6 @@ from .ranks import leave_one_metric_out as leave_one_metric_out
 from .ranks import mean_ranks as mean_ranks
 from .ranks import rank_methods as rank_methods
 from .resampling import cluster_intervals as cluster_intervals
+from .wilcoxon import SignedRank as SignedRank
+from .wilcoxon import rank_biserial as rank_biserial
+from .wilcoxon import signed_rank as signed_rank
