@@ -8,6 +8,8 @@ from .blocks import resemble_sequences as resemble_sequences
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
 from .corrections import benjamini_hochberg as benjamini_hochberg
 from .corrections import holm as holm
+from .critical_difference import nemenyi_difference as nemenyi_difference
+from .critical_difference import unseparated_groups as unseparated_groups
 from .description import Statistics as Statistics
 from .description import describe as describe
 from .location import TypicalDifference as TypicalDifference
