@@ -1,3 +1,8 @@
+from .agreement import Reason as Reason
+from .agreement import choose_pairs as choose_pairs
+from .agreement import metric_agreement as metric_agreement
+from .agreement import pair_quality as pair_quality
+from .agreement import pair_ranks as pair_ranks
 from .aliases import without_aliases as without_aliases
 from .blocks import average_groups as average_groups
 from .blocks import complete_blocks as complete_blocks
@@ -8,6 +13,10 @@ from .blocks import resemble_sequences as resemble_sequences
 from .bootstrap import bootstrap_intervals as bootstrap_intervals
 from .corrections import benjamini_hochberg as benjamini_hochberg
 from .corrections import holm as holm
+from .correlation import MetricCorrelation as MetricCorrelation
+from .correlation import cluster_order as cluster_order
+from .correlation import correlate_metrics as correlate_metrics
+from .correlation import correlation_matrix as correlation_matrix
 from .critical_difference import nemenyi_difference as nemenyi_difference
 from .critical_difference import unseparated_groups as unseparated_groups
 from .description import Statistics as Statistics
@@ -28,6 +37,8 @@ from .ranks import leave_one_metric_out as leave_one_metric_out
 from .ranks import mean_ranks as mean_ranks
 from .ranks import rank_methods as rank_methods
 from .resampling import cluster_intervals as cluster_intervals
+from .sensitivity import SubsetShares as SubsetShares
+from .sensitivity import subset_shares as subset_shares
 from .wilcoxon import SignedRank as SignedRank
 from .wilcoxon import rank_biserial as rank_biserial
 from .wilcoxon import signed_rank as signed_rank
