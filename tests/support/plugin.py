@@ -14,7 +14,10 @@ from support.ray_head import prepare_ray
 from support.s3 import S3Server, prepare_moto, prepare_seaweed, seaweed_binary
 from support.services import Services
 
+# A busy machine may take longer than any deadline.
+settings.register_profile("default", deadline=None)
 settings.register_profile("deep", deadline=None)
+settings.load_profile("default")
 
 
 def pytest_configure(config: pytest.Config) -> None:
