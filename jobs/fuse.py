@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from cluster.storage import Reader, Store, redact
@@ -21,6 +20,7 @@ from fusion_core.images import (
 )
 from fusion_core.methods import build_method, check_registered, fuse_images, get_method
 from fusion_core.metrics import select_metrics
+from fusion_core.networks import find_device
 from jobs.options import FuseOptions
 from jobs.progress import Progress, SilentProgress
 from jobs.weights import find_stored_weights
@@ -75,7 +75,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     ir, vis, resized = to_one_size(ir, vis, options.resize)
     check_registered(ir, vis)
     weights = find_stored_weights(options, parameters, progress)
-    device = _device(options)
+    device = str(find_device(options.device))
     progress.message(f"Fusing with {options.method}")
     fuse_batch = build_method(options.method, parameters, weights, device)
     started = time.perf_counter()
@@ -139,9 +139,3 @@ def _is_folder(options: FuseOptions, location: str) -> bool:
         return os.path.isdir(store.path("")) if store.is_local else bool(store.entries())
     except StorageError:
         return False
-
-
-def _device(options: FuseOptions) -> str:
-    if options.device != "auto":
-        return options.device
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,7 +7,7 @@ Processing, 2019, https://doi.org/10.1109/TIP.2018.2887342.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +24,15 @@ from fusion_core.networks import (
     without_initial_values,
 )
 
-_CONVOLUTIONS_DEEP = 8
-
 
 class DenseFuseNetwork(nn.Module):
     """The autoencoder of Table I: C1, a dense block of three layers, and the decoder C2 to C5.
 
     Every convolution is 3x3 with reflection padding, as in the released code.
     """
+
+    receptive_radius: ClassVar[int] = 8
+    """Radius in pixels of the receptive field of encoder and decoder, eight convolutions deep."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ def build_densefuse(
         return densefuse(sources, network, strategy=parameters.strategy, radius=parameters.radius)
 
     def fuse_batch(sources: Tensor) -> Tensor:
-        halo = _CONVOLUTIONS_DEEP + parameters.radius
+        halo = network.receptive_radius + parameters.radius
         return map_tiles(fuse_tile, sources.to(dtype), tile=tile, halo=halo).float()
 
     return fuse_batch

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fusion_core.errors import InvalidValueError, WeightsError
+from fusion_core.errors import WeightsError
 from fusion_core.methods.base import (
     FileWeights,
     FuseBatch,
@@ -18,6 +18,7 @@ from fusion_core.methods.registry import get_method
 from fusion_core.networks import (
     Layers,
     Weights,
+    find_device,
     full_precision,
     imagenet_variant,
     pack_layers,
@@ -115,7 +116,7 @@ def build_method(
     torch.Size([1, 1, 4, 5])
     """
     spec = get_method(name)
-    place = _check_device(device)
+    place = find_device(device)
     if isinstance(spec.weights, NoWeights):
         _refuse_weights(name, weights)
         return spec.build(parameters, None, place)
@@ -152,13 +153,3 @@ def require_weights(name: str, weights: Weights | None) -> Weights:
 def _refuse_weights(name: str, weights: object) -> None:
     if weights is not None:
         raise WeightsError(f"{name} has no network and takes no weights: leave out --weights")
-
-
-def _check_device(device: torch.device | str) -> torch.device:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidValueError(
-            f"Cannot compute on device {str(device)!r}: {str(error).splitlines()[0]}"
-        ) from None
-    return torch.device(device)

@@ -7,6 +7,7 @@ https://arxiv.org/abs/2112.14540.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,6 @@ from fusion_core.networks import (
 )
 
 _GROUPS = 4
-_RECEPTIVE_RADIUS = 8 + 4
-"""Radius in pixels of the receptive field of the encoder (two convolutions, and three groups of two
-in a row) and of the decoder."""
 _KEPT_ELEMENTS = 64 * 1024 * 1024
 """Feature elements of an image that are kept rather than computed again."""
 
@@ -36,6 +34,10 @@ class Res2NetFuseNetwork(nn.Module):
     Args:
         convolutions: Whether the Res2Net block has one 3x3 convolution or six.
     """
+
+    receptive_radius: ClassVar[int] = 8 + 4
+    """Radius in pixels of the receptive field of the encoder (two convolutions, and three groups of
+    two in a row) and of the decoder."""
 
     def __init__(self, convolutions: ResidualConvolutions = "shared") -> None:
         super().__init__()
@@ -106,7 +108,7 @@ def res2netfuse(
     torch.Size([1, 1, 8, 9])
     """
     count, batch, _, height, width = sources.shape
-    parts = list(tiles(height, width, tile=tile, halo=_RECEPTIVE_RADIUS))
+    parts = list(tiles(height, width, tile=tile, halo=network.receptive_radius))
     keep = count * batch * 64 * height * width <= kept_elements
 
     def encode(part: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from .convolution import relu_and_reflect as relu_and_reflect
 from .convolution import speed_up_pointwise as speed_up_pointwise
 from .convolution import weighted_sum as weighted_sum
 from .devices import constant as constant
+from .devices import find_device as find_device
 from .devices import full_precision as full_precision
 from .devices import without_initial_values as without_initial_values
 from .imagenet import imagenet_variant as imagenet_variant

@@ -10,6 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from fusion_core.errors import InvalidValueError
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -29,6 +31,23 @@ def without_initial_values(build: Callable[[], Network]) -> Network:
     values = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in tensors}
     network.load_state_dict(values, assign=True)
     return network
+
+
+def find_device(device: torch.device | str) -> torch.device:
+    """Return a device that exists; `auto` is a GPU if there is one.
+
+    Raises:
+        InvalidValueError: The device does not exist on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidValueError(
+            f"Cannot compute on device {str(device)!r}: {str(error).splitlines()[0]}"
+        ) from None
+    return torch.device(device)
 
 
 @contextmanager

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from fusion_core.choices import Autoencoder, ResidualConvolutions
 from fusion_core.methods import DenseFuseNetwork, Res2NetFuseNetwork
-from fusion_core.networks import Weights, load_weights, without_initial_values
+from fusion_core.networks import (
+    Weights,
+    find_device,
+    full_precision,
+    load_weights,
+    map_tiles,
+    without_initial_values,
+)
 from fusion_core.training.losses import _PEAK
 from fusion_core.training.parameters import TrainingParameters
 
@@ -40,23 +47,49 @@ def _network(
 
 
 def load_autoencoder(
-    method: Autoencoder, weights: Weights, convolutions: ResidualConvolutions = "shared"
-) -> nn.Module:
+    method: Autoencoder,
+    weights: Weights,
+    convolutions: ResidualConvolutions = "shared",
+    device: torch.device | str = "cpu",
+) -> Reconstruction:
     """Load a trained autoencoder: images `(B, 1, H, W)` in 0..255 to their reconstructions.
 
     Raises:
+        InvalidValueError: The device does not exist on this machine.
         WeightsError: The weights are of another network.
     """
     network = without_initial_values(lambda: _network(method, convolutions))
     load_weights(network, weights)
-    module: nn.Module = Reconstruction(network.eval().requires_grad_(False))
-    return module.to(memory_format=torch.channels_last)
+    module = Reconstruction(network.eval().requires_grad_(False))
+    return module.to(find_device(device)).to(memory_format=torch.channels_last)
 
 
-def reconstruct_image(module: nn.Module, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Encode and decode a gray image `(H, W)`, rounded half up and clipped to 0..255."""
-    with torch.inference_mode():
-        source = torch.tensor(image)[None, None].float()
-        levels = (module(source) + 0.5).floor().clamp(0.0, _PEAK)
-        pixels: NDArray[np.uint8] = levels[0, 0].to(torch.uint8).numpy()
+def reconstruct_image(
+    module: Reconstruction, image: NDArray[np.uint8], *, tile: int = 256
+) -> NDArray[np.uint8]:
+    """Encode and decode a gray image `(H, W)`, rounded half up and clipped to 0..255.
+
+    Args:
+        module: The autoencoder.
+        image: `(H, W)`, any size.
+        tile: Longest side in pixels of the tiles into which larger images are split. Without them a
+            level can be rounded the other way.
+
+    Returns:
+        `(H, W)`.
+    """
+    device = next(module.parameters()).device
+    with torch.inference_mode(), full_precision(device):
+        source = torch.tensor(image, device=device)[None, None]
+        levels = map_tiles(
+            lambda part: _to_levels(module(part.float())),
+            source,
+            tile=tile,
+            halo=module.network.receptive_radius,
+        )
+        pixels: NDArray[np.uint8] = levels[0, 0].cpu().numpy()
     return pixels
+
+
+def _to_levels(images: Tensor) -> Tensor:
+    return (images + 0.5).floor().clamp(0.0, _PEAK).to(torch.uint8)
