@@ -408,7 +408,8 @@ class TrainOptions(RayOptions):
 class ReconstructOptions(LocationOptions):
     """Measure how well the autoencoder of METHOD reconstructs images: SSIM, PSNR and MSE.
 
-    Writes one row per image, and prints the means.
+    Writes one row per image, and prints the means. Run the same command again to resume after any
+    interruption, to add new images, or to try failed images again.
     """
 
     method: Autoencoder
@@ -422,6 +423,10 @@ class ReconstructOptions(LocationOptions):
     are included in irfuse."""
     params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
     """Parameter of the method as NAME=VALUE, repeated for each."""
+    device: Device = "auto"
+    """Device to compute on; `auto` uses a GPU if there is one."""
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)
+    """Largest accepted image in pixels, width times height."""
     json_output: Json = False
     """Print JSON instead of the table."""
 

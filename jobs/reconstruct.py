@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from importlib.metadata import version
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from cluster.collections import is_image
 from cluster.storage import Store, read_gray
-from fusion_core.choices import DEFAULT_MAX_PIXELS
+from cluster.training import ReconstructionRecord, ReconstructionTable, Row
+from fusion_core.choices import ResidualConvolutions
 from fusion_core.errors import (
     ImageDecodeError,
     InvalidValueError,
@@ -23,23 +23,10 @@ from fusion_core.errors import (
 from fusion_core.methods import get_method, require_weights
 from fusion_core.metrics import RECONSTRUCTION_METRICS
 from fusion_core.networks import Weights
-from fusion_core.training import load_autoencoder, reconstruct_image
+from fusion_core.training import Reconstruction, load_autoencoder, reconstruct_image
 from jobs.options import ReconstructOptions
 from jobs.progress import Progress, SilentProgress
 from jobs.weights import find_stored_weights
-
-_SCHEMA = pa.schema(
-    [
-        ("image", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("method", pa.string()),
-        ("weights", pa.string()),
-        ("status", pa.string()),
-        ("error_message", pa.string()),
-        *((name, pa.float64()) for name in RECONSTRUCTION_METRICS),
-    ]
-)
 
 
 class Spread(BaseModel):
@@ -65,6 +52,8 @@ class ReconstructionReport(BaseModel):
     """Whether the weights are trained."""
     images: int
     """Number of images."""
+    computed: int
+    """Number of images that were computed by this call; the others had been computed before."""
     failed: int
     """Number of images that could not be read."""
     metrics: dict[str, Spread]
@@ -78,57 +67,72 @@ def reconstruct(
 ) -> ReconstructionReport:
     """Measure how well the autoencoder of METHOD reconstructs images: SSIM, PSNR and MSE.
 
-    Writes one row per image, in the order of the names.
+    Writes one row per image, in the order of the names. The rows are saved while they are computed;
+    the same call continues after an interruption and computes failed images again.
 
     Args:
         options: Options of the job.
         progress: Receives the progress; silent by default.
 
     Raises:
-        InvalidValueError: A parameter is unknown, or the output does not end in .parquet.
+        InvalidValueError: A parameter is unknown, the device does not exist, or the output does not
+            end in .parquet.
+        RunConflictError: The output contains rows that were computed with other settings.
         WeightsError: The weights are missing, damaged or of another network.
         NotFoundError: The folder contains no images.
-        StorageError: The folder cannot be listed, or the output cannot be written.
+        StorageError: The folder cannot be listed, or the output cannot be read or written.
     """
     method, output = options.method, options.output
     if not output.endswith(".parquet"):
         raise InvalidValueError(f"Expected an output that ends in .parquet, but got {output}")
     progress = progress or SilentProgress()
     parameters = get_method(method).parameters.parse(options.params)
-    found = require_weights(method, find_stored_weights(options, parameters, progress))
-    network = load_autoencoder(method, found, getattr(parameters, "convolutions", "shared"))
+    weights = require_weights(method, find_stored_weights(options, parameters, progress))
+    convolutions: ResidualConvolutions = getattr(parameters, "convolutions", "shared")
+    network = load_autoencoder(method, weights, convolutions, options.device)
     store = options.store(options.images)
     keys = [entry.key for entry in store.entries() if is_image(entry.key)]
     if not keys:
         raise NotFoundError(f"There are no images in {store.url}")
-    rows = []
-    for number, key in enumerate(keys, start=1):
-        rows.append(_row(store, key, network, method, found))
-        progress.steps(number, len(keys), "")
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), sink)
-    target, key = options.file(output)
-    target.write(key, sink.getvalue().to_pybytes())
+    record = ReconstructionRecord(
+        method=method,
+        weights_sha256=weights.sha256,
+        parameters=parameters.model_dump(mode="json"),
+        images=store.url,
+        max_pixels=options.max_pixels,
+        irfuse_version=version("irfuse"),
+        torch_version=torch.__version__,
+    )
+    with ReconstructionTable(*options.file(output), record) as table:
+        missing = table.missing(keys)
+        for number, key in enumerate(missing, start=len(keys) - len(missing) + 1):
+            table.add(_row(store, key, network, record))
+            progress.steps(number, len(keys), "")
+        rows = table.publish(keys)
+    return _report(rows, weights, output=output, method=method, computed=len(missing))
+
+
+def _report(
+    rows: Sequence[Row], weights: Weights, *, output: str, method: str, computed: int
+) -> ReconstructionReport:
     good = [row for row in rows if row["status"] == "ok"]
+    names = RECONSTRUCTION_METRICS if good else ()
     return ReconstructionReport(
         method=method,
-        weights=found.sha256,
-        trained=found.trained,
+        weights=weights.sha256,
+        trained=weights.trained,
         images=len(rows),
+        computed=computed,
         failed=len(rows) - len(good),
-        metrics={name: _spread([row[name] for row in good]) for name in RECONSTRUCTION_METRICS}
-        if good
-        else {},
+        metrics={name: _spread([row[name] for row in good]) for name in names},
         output=output,
     )
 
 
-def _row(
-    store: Store, key: str, network: torch.nn.Module, method: str, weights: Weights
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"image": key, "method": method, "weights": weights.sha256}
+def _row(store: Store, key: str, network: Reconstruction, record: ReconstructionRecord) -> Row:
+    row: Row = {"image": key, "method": record.method, "weights": record.weights_sha256}
     try:
-        image = read_gray(store, key, DEFAULT_MAX_PIXELS)
+        image = read_gray(store, key, record.max_pixels)
     except (StorageError, ImageDecodeError) as error:
         return {**row, "status": "failed", "error_message": str(error)}
     height, width = image.shape

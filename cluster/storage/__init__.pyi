@@ -13,4 +13,5 @@ from .records import SettingsRecord as SettingsRecord
 from .records import claim_location as claim_location
 from .records import find_record as find_record
 from .records import read_record as read_record
+from .records import require_same_settings as require_same_settings
 from .store import Store as Store

@@ -111,13 +111,34 @@ def claim_location(out: Store, requested: Record, found: Record | None) -> Recor
     if found is None:
         created = out.create(requested.key, requested.model_dump_json(indent=2).encode())
         found = requested if created else read_record(out, type(requested))
+    require_same_settings(found, requested)
+    return found
+
+
+def require_same_settings(
+    found: SettingsRecord,
+    requested: SettingsRecord,
+    *,
+    place: str = "The output location",
+    option: str = "--out",
+) -> None:
+    """Check that two records have the same settings.
+
+    Args:
+        found: The record of the existing job.
+        requested: The record of the requested job.
+        place: Where the existing job is, for the message.
+        option: Option that selects another place.
+
+    Raises:
+        RunConflictError: Settings differ; the message names each with both values.
+    """
     differences = _differences(found, requested)
     if differences:
         raise RunConflictError(
-            f"The output location already contains a {requested.noun} with other settings "
-            f"({'; '.join(differences)}); use another --out, or the same settings to resume"
+            f"{place} already contains a {requested.noun} with other settings "
+            f"({'; '.join(differences)}); use another {option}, or the same settings to resume"
         )
-    return found
 
 
 def _differences(found: SettingsRecord, requested: SettingsRecord) -> list[str]:

@@ -2,6 +2,9 @@ from .checkpoints import Checkpoint as Checkpoint
 from .checkpoints import find_checkpoint as find_checkpoint
 from .driver import run_training as run_training
 from .outputs import publish_training as publish_training
+from .reconstructions import ReconstructionRecord as ReconstructionRecord
+from .reconstructions import ReconstructionTable as ReconstructionTable
+from .reconstructions import Row as Row
 from .record import TrainingJob as TrainingJob
 from .record import TrainingRecord as TrainingRecord
 from .samples import IMAGES_KEY as IMAGES_KEY

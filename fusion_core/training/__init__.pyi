@@ -1,3 +1,4 @@
+from .autoencoders import Reconstruction as Reconstruction
 from .autoencoders import load_autoencoder as load_autoencoder
 from .autoencoders import reconstruct_image as reconstruct_image
 from .crops import crop_image as crop_image

@@ -124,4 +124,4 @@ def print_reconstruction(
     console.print(table)
     if report.failed:
         print_lines(console, f"{report.failed} images failed; see the reasons in the table of rows")
-    print_lines(console, f"Rows: {report.output}")
+    print_lines(console, f"Rows: {report.output}; {report.computed} newly computed")
