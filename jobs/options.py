@@ -281,6 +281,9 @@ class PairsOptions(SourceOptions):
 
     output: Annotated[str | None, Parameter(name=("--output", "-o"))] = None
     """Manifest to write, ending in .parquet; by default nothing is written."""
+    check: Flag = False
+    """Read the headers of all images, and show their sizes, bit depths and colours, and the pairs
+    that cannot be fused as they are. Ends with status 1 if there are any."""
 
 
 class StatusOptions(LocationOptions):

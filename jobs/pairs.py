@@ -8,12 +8,19 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.collections import Discovery, PairRow, Repetition, freeze
-from cluster.storage import redact
+from cluster.collections import (
+    CollectionCheck,
+    Discovery,
+    PairRow,
+    Repetition,
+    check_pairs,
+    freeze,
+)
+from cluster.storage import Reader, redact
 from fusion_core.errors import ManifestError
 from jobs.options import PairsOptions
 from jobs.progress import Progress, SilentProgress
-from jobs.sources import Batches, identify_source, open_source
+from jobs.sources import Batches, Source, identify_source, open_source
 
 _EXAMPLES = 3
 
@@ -38,6 +45,23 @@ class PairsResult:
     """Pairs per layout, images without a partner, and ignored files; None for a manifest."""
     repetitions: list[Repetition]
     """Subsets most of whose pairs are in other subsets, too."""
+    check: CollectionCheck | None
+    """What the headers of the images say; None if it was not requested."""
+
+    def require_sound(self) -> None:
+        """Raise an error if the check found pairs that cannot be fused as they are.
+
+        Raises:
+            ManifestError: There are such pairs.
+        """
+        if self.check is not None and self.check.bad:
+            counts = ", ".join(f"{count} {kind}" for kind, count in sorted(self.check.bad.items()))
+            resize = "; --resize brings images of one scene to one size"
+            raise ManifestError(
+                f"{self.check.bad.total()} of {self.rows} pairs cannot be fused as they are "
+                f"({counts}), and would be failed rows"
+                f"{resize if self.check.bad['of different sizes'] else ''}"
+            )
 
 
 def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResult:
@@ -55,7 +79,8 @@ def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResul
     output = options.output
     if output is not None and not output.lower().endswith(".parquet"):
         raise ManifestError(f"Expected an output that ends in .parquet, but got {output}")
-    (progress or SilentProgress()).message(f"Looking for pairs in {redact(options.source)}")
+    progress = progress or SilentProgress()
+    progress.message(f"Looking for pairs in {redact(options.source)}")
     source, overview = open_source(options), _Overview()
     info, manifest = freeze(overview.watch(source.read()))
     if output is not None:
@@ -71,6 +96,16 @@ def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResul
         output=output,
         discovery=source.discovery,
         repetitions=source.repetitions,
+        check=_check(source, options, info.rows, progress) if options.check else None,
+    )
+
+
+def _check(source: Source, options: PairsOptions, rows: int, progress: Progress) -> CollectionCheck:
+    progress.message("Reading the headers of the images")
+    return check_pairs(
+        source.read(),
+        Reader(options.storage_options),
+        lambda done: progress.steps(done, rows, ""),
     )
 
 

@@ -1,3 +1,5 @@
+from .check import CollectionCheck as CollectionCheck
+from .check import check_pairs as check_pairs
 from .discovery import Collection as Collection
 from .discovery import Pairing as Pairing
 from .discovery import discover as discover

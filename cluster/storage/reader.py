@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from cluster.storage.images import read_image_file
 from cluster.storage.locations import is_local, split_object_url
 from cluster.storage.store import Store
 from fusion_core.choices import DEFAULT_MAX_PIXELS
+
+_BUFFER_BYTES = 16 * 1024
+"""Bytes of one request, which contain the headers of most images."""
 
 
 class Reader:
@@ -38,12 +42,28 @@ class Reader:
             NotFoundError: The object does not exist.
             StorageError: The object cannot be read, or is too large.
         """
+        store, key = self._locate(uri)
+        return read_image_file(store, key, self._max_pixels)
+
+    def open(self, uri: str) -> BinaryIO:
+        """Open an image file for random access, to read its header.
+
+        Raises:
+            NotFoundError: The object does not exist.
+            StorageError: The object cannot be read.
+        """
+        store, key = self._locate(uri)
+        file = store.open(key)
+        if store.is_local:
+            return file
+        return io.BufferedReader(cast(io.RawIOBase, file), _BUFFER_BYTES)
+
+    def _locate(self, uri: str) -> tuple[Store, str]:
         root, key = _split_at_container(uri)
         with self._lock:
             if root not in self._stores:
                 self._stores[root] = Store(root, self._options)
-            store = self._stores[root]
-        return read_image_file(store, key, self._max_pixels)
+            return self._stores[root], key
 
 
 def _split_at_container(uri: str) -> tuple[str, str]:

@@ -6,6 +6,8 @@ from .decoding import decode_four_channel as decode_four_channel
 from .decoding import decode_image as decode_image
 from .encoding import encode_png as encode_png
 from .encoding import image_encoder as image_encoder
+from .headers import ImageHeader as ImageHeader
+from .headers import read_header as read_header
 from .limits import Pixels as Pixels
 from .output_range import apply_output_range as apply_output_range
 from .pairs import ALL_BANDS as ALL_BANDS

@@ -24,7 +24,7 @@ from fusion_core.images.limits import (
 from fusion_core.images.tiff import TIFF_SIGNATURES, decode_tiff, tiff_size
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, RuntimeError,
     TypeError, AttributeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
@@ -110,7 +110,7 @@ def count_pixels(data: bytes) -> int:
             return image.width * image.height
         width, height = tiff_size(data)
         return width * height
-    except (ImageDecodeError, Image.DecompressionBombError, *_DECODER_ERRORS):
+    except (ImageDecodeError, Image.DecompressionBombError, *DECODER_ERRORS):
         return 0
 
 
@@ -129,7 +129,7 @@ def _decode(data: bytes, max_pixels: int, bands: str | None = None) -> Pixels:
         raise
     except Image.DecompressionBombError as error:
         raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise ImageDecodeError(
             f"The image is damaged or truncated: {str(error) or type(error).__name__}"
         ) from None
@@ -158,7 +158,7 @@ def _open(data: bytes) -> Image.Image | None:
     except UnidentifiedImageError:
         if data.startswith(TIFF_SIGNATURES):
             return None
-        raise ImageDecodeError(_describe_unreadable(data)) from None
+        raise ImageDecodeError(describe_unreadable(data)) from None
 
 
 def _needs_tifffile(image: Image.Image) -> bool:
@@ -211,7 +211,8 @@ def _is_deep_png(data: bytes) -> bool:
     return data.startswith(_PNG_SIGNATURE) and data[24] == 16 and data[25] in _PNG_MANY_CHANNELS
 
 
-def _describe_unreadable(data: bytes) -> str:
+def describe_unreadable(data: bytes) -> str:
+    """Return a sentence about a file that is not an image."""
     head = data[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "The file is HTML or XML, not an image (a web page saved in its place?)"

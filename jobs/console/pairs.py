@@ -11,16 +11,23 @@ from jobs.console.layout import print_list
 from jobs.console.printing import print_lines
 
 if TYPE_CHECKING:
-    from cluster.collections import Discovery, PairRow
+    from collections import Counter
+
+    from cluster.collections import CollectionCheck, Discovery, PairRow
     from jobs.options import PairsOptions
     from jobs.pairs import PairsResult
 
 _MOST_NAMES = 5
 _MOST_SUBSETS = 20
+_MOST_PROBLEMS = 10
 
 
 def print_pairs(console: Console, result: PairsResult, options: PairsOptions) -> None:
-    """Print the pairs per layout and subset, examples, and the files that are in no pair."""
+    """Print the pairs per layout and subset, examples, and the files that are in no pair.
+
+    Raises:
+        ManifestError: The check found pairs that cannot be fused as they are.
+    """
     from jobs.sources import describe_repetition
 
     total = result.rows if result.discovery is None else len(result.discovery.pairs)
@@ -36,10 +43,13 @@ def print_pairs(console: Console, result: PairsResult, options: PairsOptions) ->
     ]
     if rest:
         print_lines(console, "", *rest)
+    if result.check is not None:
+        print_lines(console, "", *_check(result.check))
     if result.output is None:
         print_lines(console, "", "Nothing was written; --output FILE.parquet writes a manifest.")
     else:
         print_lines(console, "", f"Manifest: {result.output}")
+    result.require_sound()
 
 
 def _by_layout(discovery: Discovery | None) -> str:
@@ -87,3 +97,21 @@ def _rest(discovery: Discovery) -> Iterator[str]:
 def _first(names: list[str]) -> str:
     more = f", and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _check(check: CollectionCheck) -> Iterator[str]:
+    """Yield lines about the sizes and kinds of the images, and about the pairs with problems."""
+    yield f"Sizes: {_counts(check.sizes)}"
+    yield f"Infrared: {_counts(check.infrared)}"
+    yield f"Visible: {_counts(check.visible)}"
+    for problem in check.problems[:_MOST_PROBLEMS]:
+        yield f"  {problem.pair_id}: {problem.reason}"
+    more = check.bad.total() - _MOST_PROBLEMS
+    if more > 0:
+        yield f"  … and {more} more pairs with problems"
+
+
+def _counts(counter: Counter[str]) -> str:
+    shown = [f"{text} ({count})" for text, count in counter.most_common(_MOST_NAMES)]
+    more = len(counter) - len(shown)
+    return ", ".join(shown) + (f", and {more} others" if more > 0 else "") or "none"

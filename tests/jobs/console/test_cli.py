@@ -127,6 +127,28 @@ def test_pairs_prints_what_it_matched_and_ignored_with_examples(tmp_path: Path) 
     assert os.listdir(tmp_path) == ["in"]
 
 
+def test_pairs_checks_headers_and_ends_with_status_1_if_pairs_cannot_be_fused(
+    tmp_path: Path,
+) -> None:
+    store = write_pairs(tmp_path / "in", 3)
+    good = call_cli("pairs", tmp_path / "in", "--check")
+    assert good.returncode == 0, good.stderr
+    for line in (
+        "Sizes: 64x48 (1), 57x33 (1), 48x64 (1)",
+        "Visible: 8-bit RGB (2), 8-bit gray (1)",
+    ):
+        assert f"{line}\n" in good.stdout
+    store.write("ir/0001.png", store.read("ir/0000.png"))
+    store.write("ir/0002.png", b"")
+    bad = call_cli("pairs", tmp_path / "in", "--check")
+    assert bad.returncode == 1
+    assert "  0001: infrared 64x48, visible 57x33\n" in bad.stdout
+    assert (
+        "2 of 3 pairs cannot be fused as they are (1 of different sizes, 1 unreadable)"
+        in bad.stderr
+    )
+
+
 def test_pairs_shows_a_manifest_too(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("ir_uri,vis_uri\na/1.png,b/1.png\nc.png,c.png\n")
     result = call_cli("pairs", tmp_path / "m.csv", "--output", tmp_path / "m.parquet")

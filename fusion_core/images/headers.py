@@ -1,0 +1,107 @@
+"""Headers of image files: size, bit depth and channels, without the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import tifffile
+from PIL import Image, UnidentifiedImageError
+
+from fusion_core.errors import ImageDecodeError
+from fusion_core.images.decoding import DECODER_ERRORS, READABLE_FORMATS, describe_unreadable
+from fusion_core.images.limits import check_pixel_count
+from fusion_core.images.tiff import TIFF_SIGNATURES
+
+_HEAD_BYTES = 512
+_PNG_DEPTH_AT = 24
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_PALETTE = 3  # a TIFF photometric interpretation
+_MODES = {"1": (1, 1), "P": (8, 3), "CMYK": (8, 3), "I;16": (16, 1), "I": (16, 1)}
+"""Bits and channels of Pillow's modes, where they are not 8 bits for each of its bands."""
+_COLOURS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "four channels"}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What an image file says of itself."""
+
+    width: int
+    height: int
+    bits: int
+    """Bits per channel."""
+    channels: int
+    """Number of channels; 3 for a palette."""
+    floating: bool = False
+    """Whether the values are floating-point."""
+
+    @property
+    def size(self) -> str:
+        """Width and height, such as `640x480`."""
+        return f"{self.width}x{self.height}"
+
+    @property
+    def kind(self) -> str:
+        """Depth and colour, such as `8-bit gray` or `32-bit float, 5 bands`."""
+        colour = _COLOURS.get(self.channels, f"{self.channels} bands")
+        comma = "," if self.channels > max(_COLOURS) or self.channels == 4 else ""
+        return f"{self.bits}-bit{' float' if self.floating else ''}{comma} {colour}"
+
+
+def read_header(file: BinaryIO) -> ImageHeader:
+    """Read the header of an image file.
+
+    Args:
+        file: The file, of which only the parts that are needed are read.
+
+    Raises:
+        ImageDecodeError: The file is not a readable image, or its header is damaged.
+
+    >>> import io, numpy as np
+    >>> from fusion_core.images.encoding import encode_png
+    >>> read_header(io.BytesIO(encode_png(np.zeros((2, 3), np.uint8)))).kind
+    '8-bit gray'
+    """
+    try:
+        head = file.read(_HEAD_BYTES)
+        if not head:
+            raise ImageDecodeError("The file is empty (0 bytes)")
+        file.seek(0)
+        if head.startswith(TIFF_SIGNATURES):
+            header = _tiff_header(file)
+        else:
+            with Image.open(file, formats=READABLE_FORMATS) as image:
+                header = _header(image, head)
+        check_pixel_count(header.width, header.height, header.width * header.height)
+        return header
+    except ImageDecodeError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageDecodeError(describe_unreadable(head)) from None
+    except Image.DecompressionBombError as error:
+        raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
+    except DECODER_ERRORS as error:
+        raise ImageDecodeError(
+            f"The header of the image is damaged: {str(error) or type(error).__name__}"
+        ) from None
+
+
+def _header(image: Image.Image, head: bytes) -> ImageHeader:
+    if image.format == "PNG":
+        bits, channels = head[_PNG_DEPTH_AT], _PNG_CHANNELS[head[_PNG_DEPTH_AT + 1]]
+    else:
+        bits, channels = _MODES.get(image.mode, (8, len(image.getbands())))
+    return ImageHeader(image.width, image.height, bits, channels)
+
+
+def _tiff_header(file: BinaryIO) -> ImageHeader:
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        palette = page.photometric == _PALETTE
+        return ImageHeader(
+            width=int(page.imagewidth),
+            height=int(page.imagelength),
+            bits=int(page.bitspersample),
+            channels=3 if palette else int(page.samplesperpixel),
+            floating=page.dtype is not None and page.dtype.kind == "f",
+        )
