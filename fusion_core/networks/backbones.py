@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fusion_core.choices import Precision
-from fusion_core.errors import InvalidValueError
 from fusion_core.networks.convolution import speed_up_pointwise
 from fusion_core.networks.devices import constant
-from fusion_core.networks.layers import BackboneName, InputScale, Layers, VggOutput
+from fusion_core.networks.layers import BackboneName, InputScale, Layers
+from fusion_core.networks.stages import Stage, fold_batch_norm, receptive_fields, split_network
 from fusion_core.networks.tiling import tiles
 from fusion_core.networks.weights import Weights, check_tensors, pack_tensors, read_tensors
 
 _MEAN = (0.485, 0.456, 0.406)
 _STANDARD_DEVIATION = (0.229, 0.224, 0.225)
-
-_VGG19_CONVOLUTIONS = {"relu1_1": 0, "relu2_1": 5, "relu3_1": 10, "relu4_1": 19}
-"""Index in torchvision's `features` of the convolution before each activation."""
 
 _HEADS = ("classifier.", "fc.")
 """Tensors of the classifier, which may be missing in a file."""
@@ -52,7 +46,7 @@ def pack_layers(layers: Layers, weights: Weights) -> Weights:
     if weights.data is None:
         return weights
     network = _empty_network(layers.backbone)
-    needed = _needed_names(network, _stages(network, layers))
+    needed = _needed_names(network, split_network(network, layers))
     return pack_tensors(weights, _read(network, needed, weights))
 
 
@@ -93,7 +87,7 @@ class FeatureExtractor:
         smallest_tile: int = 256,
     ) -> None:
         stages = _load(layers, weights)
-        fields = _receptive_fields([module for _, module in stages])
+        fields = receptive_fields([module for _, module in stages])
         self.strides = [f.stride for f, (name, _) in zip(fields, stages, strict=True) if name]
         self.receptive_radius = fields[-1].radius
         self._tiled = sum(field.radius <= _LARGEST_TILED_RADIUS for field in fields)
@@ -129,7 +123,7 @@ class FeatureExtractor:
         return self._scale(images).to(self._dtype, memory_format=torch.channels_last)
 
     @staticmethod
-    def _run(features: Tensor, stages: Sequence[_Stage]) -> Iterator[tuple[str | None, Tensor]]:
+    def _run(features: Tensor, stages: Sequence[Stage]) -> Iterator[tuple[str | None, Tensor]]:
         for name, module in stages:
             features = module(features)
             yield name, features
@@ -216,20 +210,17 @@ def scale_input(images: Tensor, *, input_scale: InputScale, detail: bool) -> Ten
     return (scaled - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
 
 
-_Stage = tuple[str | None, nn.Module]
-
-
-def _load(layers: Layers, weights: Weights) -> list[_Stage]:
+def _load(layers: Layers, weights: Weights) -> list[Stage]:
     """Build the stages with their weights, batch normalisation folded."""
     network = _empty_network(layers.backbone)
-    stages = _stages(network, layers)
+    stages = split_network(network, layers)
     needed = _needed_names(network, stages)
     if weights.seed is None:
         tensors = _read(network, needed, weights)
     else:
         tensors = _draw(network, needed, weights.seed)
     network.load_state_dict(tensors, assign=True, strict=False)
-    return [(name, _fold(module.eval())) for name, module in stages]
+    return [(name, fold_batch_norm(module.eval())) for name, module in stages]
 
 
 def _empty_network(backbone: BackboneName) -> nn.Module:
@@ -241,43 +232,7 @@ def _empty_network(backbone: BackboneName) -> nn.Module:
     return network
 
 
-def _stages(network: nn.Module, layers: Layers) -> list[_Stage]:
-    """Split a network after each requested layer, and truncate it after the deepest one."""
-    is_vgg = layers.backbone == "vgg19"
-    stages: list[_Stage] = []
-    wanted = set(layers.names)
-    for name, module in _vgg19(network, layers.vgg_output) if is_vgg else _resnet(network):
-        stages.append((name if name in wanted else None, module))
-        wanted.discard(name or "")
-        if not wanted:
-            return stages
-    raise InvalidValueError(f"{layers.backbone} has no layer {', '.join(sorted(wanted))}")
-
-
-def _vgg19(network: Any, output: VggOutput) -> Iterator[_Stage]:  # noqa: ANN401
-    offset = 1 if output == "relu" else 0
-    names = {index + offset: name for name, index in _VGG19_CONVOLUTIONS.items()}
-    for index, module in enumerate(network.features):
-        if isinstance(module, nn.MaxPool2d):
-            # A last odd row or column is pooled separately, as in the published networks, so that
-            # the maps cover images of any size.
-            yield None, nn.MaxPool2d(2, 2, ceil_mode=True)
-        else:
-            yield names.get(index), module
-
-
-def _resnet(network: Any) -> Iterator[_Stage]:  # noqa: ANN401
-    yield "conv1", nn.Sequential(network.conv1, network.bn1, network.relu)
-    yield None, network.maxpool
-    for stage in range(1, 5):
-        first, *middle, last = getattr(network, f"layer{stage}")
-        yield f"conv{stage + 1}_1", first
-        for block in middle:
-            yield None, block
-        yield f"conv{stage + 1}", last
-
-
-def _needed_names(network: nn.Module, stages: Sequence[_Stage]) -> list[str]:
+def _needed_names(network: nn.Module, stages: Sequence[Stage]) -> list[str]:
     """Return the names of the tensors of the stages, in the order of the network."""
     used = {id(tensor) for _, module in stages for tensor in _tensors(module).values()}
     return [name for name, tensor in _tensors(network).items() if id(tensor) in used]
@@ -318,46 +273,3 @@ def _draw(network: nn.Module, needed: Sequence[str], seed: int) -> dict[str, Ten
             tensor.uniform_(0.5, 1.5, generator=generator)
         tensors[name] = tensor * _GROWTH if name.endswith("bn3.weight") else tensor
     return tensors
-
-
-def _fold(module: Any) -> nn.Module:  # noqa: ANN401
-    """Fold the batch normalisations of a stage into the convolutions before them."""
-    if isinstance(module, nn.Sequential):
-        parts: list[Any] = list(module)
-        return nn.Sequential(fuse_conv_bn_eval(parts[0], parts[1]), *parts[2:])
-    if hasattr(module, "bn3"):
-        for number in (1, 2, 3):
-            pair = getattr(module, f"conv{number}"), getattr(module, f"bn{number}")
-            setattr(module, f"conv{number}", fuse_conv_bn_eval(*pair))
-            setattr(module, f"bn{number}", nn.Identity())
-        if module.downsample is not None:
-            module.downsample = fuse_conv_bn_eval(*module.downsample)
-    return module  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True, slots=True)
-class _ReceptiveField:
-    """The part of the image that influences one feature pixel."""
-
-    stride: int
-    """Distance in pixels between the centres of neighbouring fields."""
-    radius: int
-    """Distance in pixels from the centre to the border."""
-
-
-def _receptive_fields(stages: Sequence[nn.Module]) -> list[_ReceptiveField]:
-    """Return the receptive field of the features after each stage."""
-    stride, radius = 1, 0
-    fields = []
-    for module in stages:
-        for part_name, part in module.named_modules():
-            if isinstance(part, nn.Conv2d | nn.MaxPool2d) and "downsample" not in part_name:
-                size, step = _side(part.kernel_size), _side(part.stride)
-                radius += size // 2 * stride
-                stride *= step
-        fields.append(_ReceptiveField(stride, radius))
-    return fields
-
-
-def _side(value: int | tuple[int, ...]) -> int:
-    return value if isinstance(value, int) else value[0]

@@ -20,7 +20,8 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.methods import build_method
 from fusion_core.methods.decomposition import mean_filter
 from fusion_core.methods.resnet152 import Resnet152Parameters, resnet152, resnet152_weights
-from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers
+from fusion_core.networks.backbones import FeatureExtractor
+from fusion_core.networks.layers import InputScale, Layers
 
 LAYERS = Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"))
 CASES: tuple[tuple[InputScale, tuple[int, int]], ...] = (

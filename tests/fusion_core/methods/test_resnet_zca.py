@@ -25,7 +25,8 @@ from fusion_core.choices import Norm
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods import build_method
 from fusion_core.methods.resnet_zca import ResnetZcaParameters, resnet_zca, zca_weights
-from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
+from fusion_core.networks.backbones import FeatureExtractor
+from fusion_core.networks.layers import InputScale, Layers, VggOutput
 
 Backbone = Literal["vgg19", "resnet50", "resnet101"]
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from fusion_core.methods import build_method
 from fusion_core.methods.decomposition import tikhonov
 from fusion_core.methods.vgg_multilayer import VggMultilayerParameters, vgg_multilayer, vgg_weights
-from fusion_core.networks.backbones import FeatureExtractor, InputScale, Layers, VggOutput
+from fusion_core.networks.backbones import FeatureExtractor
+from fusion_core.networks.layers import InputScale, Layers, VggOutput
 
 outputs = pytest.mark.parametrize("output", get_args(VggOutput))
 scales = pytest.mark.parametrize("scale", get_args(InputScale))
