@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -87,18 +88,15 @@ class FeatureExtractor:
         smallest_tile: int = 256,
     ) -> None:
         stages = _load(layers, weights)
-        fields = receptive_fields([module for _, module in stages])
-        self.strides = [f.stride for f, (name, _) in zip(fields, stages, strict=True) if name]
+        fields = receptive_fields(stages)
+        self.strides = [f.stride for f, stage in zip(fields, stages, strict=True) if stage.name]
         self.receptive_radius = fields[-1].radius
         self._tiled = sum(field.radius <= _LARGEST_TILED_RADIUS for field in fields)
         self._tiled_field = fields[self._tiled - 1]
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._stages = [
-            (name, module.to(device, dtype).to(memory_format=torch.channels_last))
-            for name, module in stages
+            replace(stage, module=_place(stage.module, device, dtype)) for stage in stages
         ]
-        for _, module in self._stages:
-            speed_up_pointwise(module.requires_grad_(False))
         self._dtype = dtype
         self._scale = functools.partial(scale_input, input_scale=input_scale, detail=detail)
         self._longest = longest_side or _LONGEST_SIDE.get(device.type, _LONGEST_SIDE["cpu"])
@@ -124,9 +122,11 @@ class FeatureExtractor:
 
     @staticmethod
     def _run(features: Tensor, stages: Sequence[Stage]) -> Iterator[tuple[str | None, Tensor]]:
-        for name, module in stages:
-            features = module(features)
-            yield name, features
+        for stage in stages:
+            maps = stage.module(features)
+            yield stage.name, maps
+            if not stage.is_branch:
+                features = maps
 
     def reduce(
         self, images: Tensor, reduction: Callable[[Tensor], Tensor], *, radius: int = 0
@@ -220,7 +220,14 @@ def _load(layers: Layers, weights: Weights) -> list[Stage]:
     else:
         tensors = _draw(network, needed, weights.seed)
     network.load_state_dict(tensors, assign=True, strict=False)
-    return [(name, fold_batch_norm(module.eval())) for name, module in stages]
+    return [replace(stage, module=fold_batch_norm(stage.module.eval())) for stage in stages]
+
+
+def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move a stage to a device, prepared for inference."""
+    placed = module.to(device, dtype).to(memory_format=torch.channels_last)
+    speed_up_pointwise(placed.requires_grad_(False))
+    return placed
 
 
 def _empty_network(backbone: BackboneName) -> nn.Module:
@@ -234,7 +241,7 @@ def _empty_network(backbone: BackboneName) -> nn.Module:
 
 def _needed_names(network: nn.Module, stages: Sequence[Stage]) -> list[str]:
     """Return the names of the tensors of the stages, in the order of the network."""
-    used = {id(tensor) for _, module in stages for tensor in _tensors(module).values()}
+    used = {id(tensor) for stage in stages for tensor in _tensors(stage.module).values()}
     return [name for name, tensor in _tensors(network).items() if id(tensor) in used]
 
 

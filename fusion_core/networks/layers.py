@@ -18,7 +18,9 @@ class Layers:
     """Layers of a network, which determine the required weights.
 
     Names: `relu1_1` to `relu4_1` of VGG-19; of the ResNets `conv1` (with its activation), `conv2`
-    to `conv5` (a whole stage) and `conv2_1` to `conv5_1` (its first block).
+    to `conv5` (a whole stage), `conv2_1` to `conv5_1` (its first block), and, before their batch
+    normalisation, `conv1_convolution` and `conv2_1_projection` to `conv5_1_projection` (the 1x1
+    convolution of the first block's shortcut).
     """
 
     backbone: BackboneName

@@ -49,8 +49,10 @@ def resnet_features(
 ) -> list[Maps]:
     """Compute the named layers of an image `(3, H, W)`, in the order of the names.
 
-    `conv1` is taken after its ReLU; `conv2` to `conv5` are the outputs of layer1 to layer4,
-    `conv2_1` to `conv5_1` those of their first bottlenecks. Nothing behind the last is computed.
+    `conv1_convolution` is taken before its batch normalisation, `conv1` after its ReLU; `conv2` to
+    `conv5` are the outputs of layer1 to layer4, `conv2_1` to `conv5_1` those of their first
+    bottlenecks, and `conv2_1_projection` to `conv5_1_projection` the convolutions of these
+    bottlenecks' shortcuts. Nothing behind the last is computed.
     """
     found: dict[str, Maps] = {}
     for name, maps in _resnet_layers(image, state, blocks):
@@ -82,12 +84,17 @@ def _vgg_convolution(maps: Maps, state: State, index: int) -> Maps:
 
 
 def _resnet_layers(image: Maps, state: State, blocks: Sequence[int]) -> Iterator[tuple[str, Maps]]:
-    maps = _relu(_batch_norm(convolve(image, state["conv1.weight"], stride=2), state, "bn1"))
+    maps = convolve(image, state["conv1.weight"], stride=2)
+    yield "conv1_convolution", maps
+    maps = _relu(_batch_norm(maps, state, "bn1"))
     yield "conv1", maps
     maps = _windows(maps, 3, 2, fill=-np.inf).max(axis=(-2, -1))
     for stage, count in enumerate(blocks, start=1):
         for block in range(count):
             stride = 2 if stage > 1 and block == 0 else 1
+            if block == 0:
+                weight = state[f"layer{stage}.0.downsample.0.weight"]
+                yield f"conv{stage + 1}_1_projection", convolve(maps, weight, stride=stride)
             maps = _bottleneck(maps, state, f"layer{stage}.{block}", stride)
             if block == 0:
                 yield f"conv{stage + 1}_1", maps

@@ -40,7 +40,12 @@ CPU = torch.device("cpu")
 RESNET_LAYERS = (
     "conv1", "conv2_1", "conv2", "conv3_1", "conv3", "conv4_1", "conv4", "conv5_1", "conv5",
 )  # fmt: skip
-"""Every layer of a ResNet that has a name, in their order."""
+"""Every layer of a ResNet that continues the network, in their order."""
+BEFORE_NORMALISATION = (
+    "conv1_convolution", "conv2_1_projection", "conv3_1_projection", "conv4_1_projection",
+    "conv5_1_projection",
+)  # fmt: skip
+RESNET152_PUBLISHED = (*BEFORE_NORMALISATION[:2], "conv3", "conv4", "conv5")
 
 SIZES = ((61, 47), (5, 7), (1, 1))
 sizes = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -90,6 +95,30 @@ def test_layers_of_a_resnet_equal_the_reference(
     )
     assert [maps[0].shape for maps in found] == [maps.shape for maps in expected]
     assert max(map(deviation, (maps[0] for maps in found), expected)) < TOLERANCE
+
+
+@sizes
+def test_convolutions_before_batch_normalisation_equal_the_reference(
+    size: tuple[int, int],
+) -> None:
+    first, second, *others = BEFORE_NORMALISATION
+    layers = (first, "conv1", second, "conv2_1", *others, "conv5")
+    found = maps_of(feature_extractor(Layers("resnet50", layers)), image(size))
+    expected = reference_backbones.resnet_features(
+        repeated(size), network_state("resnet50", "conv5"), RESNET_BLOCKS["resnet50"], layers
+    )
+    assert [maps[0].shape for maps in found] == [maps.shape for maps in expected]
+    assert max(map(deviation, (maps[0] for maps in found), expected)) < TOLERANCE
+
+
+def test_requesting_a_branch_does_not_move_the_layers_after_it() -> None:
+    layers = ("conv2_1", "conv2")
+    alone = feature_extractor(Layers("resnet50", layers))
+    branched = feature_extractor(Layers("resnet50", ("conv2_1_projection", *layers)))
+    _, *found = maps_of(branched, image(SMALL))
+    assert all(map(torch.equal, found, maps_of(alone, image(SMALL))))
+    assert branched.strides == [4, 4, 4]
+    assert branched.receptive_radius == alone.receptive_radius
 
 
 @pytest.mark.parametrize(
@@ -199,7 +228,9 @@ PLACES = [
     *((Layers("resnet50", (layer,)), (301, 21)) for layer in RESNET_LAYERS[5:7]),
     *((Layers("resnet50", (layer,)), (593, 13)) for layer in RESNET_LAYERS[7:]),
     (Layers("resnet50", RESNET_LAYERS), (19, 563)),
+    (Layers("resnet50", (*BEFORE_NORMALISATION, "conv5")), (593, 13)),
     (Layers("resnet152", ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")), (67, 141)),
+    (Layers("resnet152", RESNET152_PUBLISHED), (67, 141)),
 ]
 
 
