@@ -164,6 +164,8 @@ def test_a_changed_weight_file_of_a_backbone_is_noticed(tmp_path: Path) -> None:
         ("resnet_zca", {"backbone": "vgg16"}, ["Parameter backbone: ", "'resnet50', ", "'vgg16'"]),
         ("resnet_zca", {"epsilon": 0}, ["Parameter epsilon: ", "greater than 0, but got 0"]),
         ("resnet152", {"filter_size": 4}, ["filter_size", "an odd number", "got 4"]),
+        ("resnet152", {"filter_size": 7}, ["Parameter filter_size: ", "variant=text"]),
+        ("resnet152", {"variant": "code"}, ["Parameter variant: ", "'published' or 'text'"]),
         ("resnet152", {"filter_size": 257}, ["Parameter filter_size: ", "255, but got 257"]),
         ("resnet152", {"infrared_weight": 1.5}, ["Parameter infrared_weight: ", "got 1.5"]),
         ("vgg_multilayer", {"strategy": "mean"}, ["Unknown parameter 'strategy'; ", "smoothness"]),

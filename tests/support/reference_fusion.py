@@ -4,8 +4,8 @@
   Framework, 2018.
 - `resnet_zca`: Li, Wu & Durrani, Infrared and Visible Image Fusion with ResNet and zero-phase
   component analysis, 2019.
-- `resnet152`: Zhang, Li, Zhu & Du, An infrared and visible image fusion algorithm based on
-  ResNet-152, 2022.
+- `resnet152_text`: Zhang, Li, Zhu & Du, An infrared and visible image fusion algorithm based on
+  ResNet-152, 2022; `resnet152`: the program of its authors.
 - `res2netfuse`: Song et al., Res2NetFuse: A Fusion Method for Infrared and Visible Images.
 
 Sources are images `(H, W)` of 0..255, the infrared one first. The equations are those of each
@@ -45,7 +45,10 @@ IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
 PADDING = 16
 """Pixels around the image for the periodic solution of the base part."""
 SMOOTHING_KERNEL = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
-RESNET152_LAYERS = ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+RESNET152_LAYERS = ("conv1_convolution", "conv2_1_projection", "conv3", "conv4", "conv5")
+RESNET152_FACTORS = (1, 2, 4, 8, 16, 31)
+"""Enlargement of the detail and of each layer; the last is not the layer's stride, 32."""
+RESNET152_TEXT_LAYERS = ("conv1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 RES2NET_GROUPS = 4
 
 
@@ -116,6 +119,38 @@ def resnet152(
     sources: Sequence[Image],
     state: State,
     *,
+    infrared_weight: float = 0.5,
+    input_scale: InputScale = "published",
+) -> Fusion:
+    """Fuse smooth bases by fixed weights, details by ResNet-152; weights `(2, H, W)`.
+
+    Where no layer has an activity, or none that covers the pixel, the weights are 0.
+    """
+    bases = [tikhonov(source, 5.0) for source in sources]
+    details = [source - base for source, base in zip(sources, bases, strict=True)]
+    inputs = [_detail(detail, input_scale) for detail in details]
+    blocks = RESNET_BLOCKS["resnet152"]
+    features = [[each, *resnet_features(each, state, blocks, RESNET152_LAYERS)] for each in inputs]
+    weights = np.zeros((len(sources), *sources[0].shape))
+    for factor, *maps in zip(RESNET152_FACTORS, *features, strict=True):
+        squares = [_l1(each)[None] ** 2 for each in maps]
+        activities = [convolve(square, SMOOTHING_KERNEL[None, None] / 16)[0] for square in squares]
+        total = np.sum(activities, axis=0)
+        for weight, activity in zip(weights, activities, strict=True):
+            share = np.divide(activity, total, out=np.full_like(total, np.nan), where=total > 0)
+            for row, column in np.ndindex(*share.shape):
+                block = weight[
+                    row * factor : (row + 1) * factor, column * factor : (column + 1) * factor
+                ]
+                block[:] = np.fmax(block, share[row, column])
+    fused_base = infrared_weight * bases[0] + (1 - infrared_weight) * bases[1]
+    return Fusion(fused_base + (weights * np.stack(details)).sum(axis=0), weights)
+
+
+def resnet152_text(
+    sources: Sequence[Image],
+    state: State,
+    *,
     filter_size: int = 31,
     infrared_weight: float = 0.6,
     input_scale: InputScale = "published",
@@ -129,7 +164,7 @@ def resnet152(
     details = [source - base for source, base in zip(sources, bases, strict=True)]
     features = [
         resnet_features(
-            _detail(detail, input_scale), state, RESNET_BLOCKS["resnet152"], RESNET152_LAYERS
+            _detail(detail, input_scale), state, RESNET_BLOCKS["resnet152"], RESNET152_TEXT_LAYERS
         )
         for detail in details
     ]
