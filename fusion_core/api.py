@@ -80,6 +80,7 @@ def score(
     *,
     metrics: Sequence[str] | None = None,
     score_colour: ScoreColour = "luma",
+    reference: ArrayLike | None = None,
     device: str = "cpu",
 ) -> dict[str, float | None]:
     """Score one fused image against its sources.
@@ -93,6 +94,8 @@ def score(
             by default.
         score_colour: What metrics of colour images are computed of: `luma`, `per_channel` for the
             mean over the channels, or `as_toolkit` for what the program of each preset does.
+        reference: What the fused image should be, likewise, if that is known. It is compared with
+            the fused image in addition: `SSIM_ref`, `PSNR_ref`, `MSE_ref` and `VIF_ref`.
         device: Torch device.
 
     Returns:
@@ -108,14 +111,18 @@ def score(
     >>> score(ir, vis, np.tile(np.uint8([10, 20]), (4, 2)), metrics=["EN"])
     {'EN': 1.0}
     """
-    names = select_metrics(metrics)
-    images = [
-        _as_image(image, name) for image, name in ((ir, "ir"), (vis, "vis"), (fused, "fused"))
-    ]
+    known = reference is not None
+    names = select_metrics(metrics, reference=known)
+    channels = select_channels(metrics, score_colour, reference=known)
+    given = {"ir": ir, "vis": vis, "fused": fused}
+    if reference is not None:
+        given["reference"] = reference
+    images = [_as_image(image, name) for name, image in given.items()]
     check_registered(*images)
-    first, second, third = ([to_eight_bit(image)] for image in images)
-    channels = select_channels(metrics, score_colour)
-    return score_images(first, second, third, names, device, channels)[0].values
+    groups = [[to_eight_bit(image)] for image in images]
+    first, second, third = groups[:3]
+    ideal = groups[3] if known else None
+    return score_images(first, second, third, names, device, channels, ideal)[0].values
 
 
 @dataclass(frozen=True, slots=True)

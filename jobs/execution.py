@@ -79,6 +79,8 @@ class Job:
     complete: Callable[[Callable[[], Batches]], Batches] = lambda read: read()
     """Function that adds the columns to the manifest that the origin requires; it takes a function
     that reads the manifest from the beginning."""
+    reference: bool = False
+    """Whether there are reference images."""
     before_retry: Callable[[Store, Progress], None] = lambda out, progress: None
     """Function that is called before failed rows are computed again."""
 
@@ -135,8 +137,9 @@ def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress
 def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
     """Create the record of the run, or check that an existing one has the same settings."""
     options = job.options
-    metrics, bands = select_metrics(options.metrics), options.bands
-    channels = select_channels(options.metrics, options.score_colour)
+    reference, bands = job.reference, options.bands
+    metrics = select_metrics(options.metrics, reference=reference)
+    channels = select_channels(options.metrics, options.score_colour, reference=reference)
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
     source, sha256 = identify_source(options)
@@ -196,8 +199,8 @@ def _is_frozen(job: Job, source: str, sha256: str | None, found: RunRecord, out:
     A folder is listed once, at the start of a run; files that are added later are not part of it.
     A manifest file is read again if it has been changed.
     """
-    existing = found.source, found.source_sha256, found.origin.fused_location
-    return existing == (source, sha256, job.origin.fused_location) and out.exists(MANIFEST_KEY)
+    existing = found.source, found.source_sha256, found.origin.added_locations
+    return existing == (source, sha256, job.origin.added_locations) and out.exists(MANIFEST_KEY)
 
 
 def _batches(job: Job, progress: Progress) -> Batches:

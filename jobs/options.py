@@ -269,6 +269,10 @@ class ScoreOptions(JobOptions):
     fused: str | None = None
     """Folder of the fused images, which are matched to the pairs by pair_id or file name. By
     default their locations are taken from the column fused_uri of the manifest."""
+    reference: str | None = None
+    """Folder of reference images, which show what the fused images should be and are matched in the
+    same way. The fused images are compared with them in addition: SSIM_ref, PSNR_ref, MSE_ref and
+    VIF_ref."""
     name: str = Field(min_length=1)
     """Name of the method that created the images, for rows and tables."""
     sixteen_bit: SixteenBit = "percentile"

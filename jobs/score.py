@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import pyarrow as pa
+
 from cluster.collections import FusedImages, match_late, require_fused
 from cluster.runs import FilesOrigin
 from cluster.storage import Store, redact
 from jobs.execution import Job, RunResult, execute
 from jobs.options import ScoreOptions
 from jobs.progress import Progress
+
+Batches = Iterator[pa.RecordBatch]
 
 
 def score_collection(options: ScoreOptions, progress: Progress | None = None) -> RunResult:
@@ -26,24 +34,34 @@ def score_collection(options: ScoreOptions, progress: Progress | None = None) ->
         RunFailedError: Workers cannot be placed, or too many pairs fail.
         StorageError: A location cannot be read or written.
     """
-    fused = options.fused
+    fused, reference = options.fused, options.reference
     origin = FilesOrigin(
         method=options.name,
         fused=None if fused is None else redact(fused),
+        reference=None if reference is None else redact(reference),
         sixteen_bit=options.sixteen_bit,
     )
-    if fused is None:
-        return execute(Job(options, origin, options.name, complete=require_fused), progress)
-    return execute(
-        Job(
-            options,
-            origin,
-            options.name,
-            complete=lambda read: FusedImages(options.store(fused)).add_to(read),
-            before_retry=lambda out, progress: _match_again(options.store(fused), out, progress),
-        ),
-        progress,
+    job = Job(
+        options,
+        origin,
+        options.name,
+        complete=lambda read: _add_images(options, read),
+        reference=reference is not None,
     )
+    if fused is not None:
+        store = options.store(fused)
+        job = replace(job, before_retry=lambda out, progress: _match_again(store, out, progress))
+    return execute(job, progress)
+
+
+def _add_images(options: ScoreOptions, read: Callable[[], Batches]) -> Batches:
+    """Add the columns of fused and of reference images, or check that they exist."""
+    complete: Callable[[], Batches] = partial(require_fused, read)
+    if options.fused is not None:
+        complete = partial(FusedImages(options.store(options.fused)).add_to, read)
+    if options.reference is None:
+        return complete()
+    return FusedImages(options.store(options.reference), "reference").add_to(complete)
 
 
 def _match_again(fused: Store, out: Store, progress: Progress) -> None:

@@ -20,7 +20,8 @@ from fusion_core.errors import ManifestError
 MANIFEST_KEY = "manifest.parquet"
 ROW_GROUP_ROWS = 4096
 FUSED_COLUMN = "fused_uri"
-TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "subset", FUSED_COLUMN)
+REFERENCE_COLUMN = "reference_uri"
+TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "subset", FUSED_COLUMN, REFERENCE_COLUMN)
 DIGEST_KEY = b"irfuse.digest"
 
 

@@ -1,22 +1,26 @@
-"""Existing fused images, matched to pairs by their names."""
+"""Existing fused and reference images, matched to pairs by their names."""
 
 from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple, NoReturn
 
 import pyarrow as pa
 
-from cluster.collections.frozen_manifest import FUSED_COLUMN
+from cluster.collections.frozen_manifest import FUSED_COLUMN, REFERENCE_COLUMN
 from cluster.collections.names import FORMAT_RANK, has_image_extension, is_image
 from cluster.storage import Store
 from fusion_core.errors import ManifestError
 
 Batches = Iterator[pa.RecordBatch]
 
-_PREFIXES = ("fused", "fused_", "fusion_", "f")
+_PREFIXES = {
+    "fused": ("fused", "fused_", "fusion_", "f"),
+    "reference": ("reference", "reference_", "gt", "gt_"),
+}
+_COLUMNS = {"fused": FUSED_COLUMN, "reference": REFERENCE_COLUMN}
 
 
 def require_fused(read: Callable[[], Batches]) -> Batches:
@@ -38,29 +42,35 @@ class _Pair(NamedTuple):
     pair_id: str
     ir_uri: str
     vis_uri: str
-    fused_uri: str = ""
+    image_uri: str = ""
+    """The image that it has already."""
 
-    @property
-    def stems(self) -> list[str]:
-        """Names that its fused image may have in any folder, the most likely one first."""
+    def stems(self, prefixes: Sequence[str]) -> list[str]:
+        """Return the names that its image may have in any folder, the most likely one first."""
         name = posixpath.basename(self.pair_id)
         sources = [_without_extension(posixpath.basename(u)) for u in (self.ir_uri, self.vis_uri)]
-        return [name, *sources, *(f"{prefix}{name}" for prefix in _PREFIXES)]
+        return [name, *sources, *(f"{prefix}{name}" for prefix in prefixes)]
 
 
 class FusedImages:
-    """A folder of existing fused images, matched to pairs by their names.
+    """A folder of existing fused or reference images, matched to pairs by their names.
 
     An image in several formats is one image, whose format is chosen as for the sources. An image
     that has the path of a pair's id belongs to that pair alone.
+
+    Args:
+        store: The folder.
+        kind: What the images are.
 
     Raises:
         ManifestError: The folder contains no images.
         StorageError: The folder cannot be listed.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, kind: Literal["fused", "reference"] = "fused") -> None:
         self._store = store
+        self._kind = kind
+        self._column = _COLUMNS[kind]
         keys = [entry.key for entry in store.entries() if has_image_extension(entry.key)]
         if not keys:
             raise ManifestError(f"{store.url} contains no images; check the path or URL")
@@ -75,42 +85,52 @@ class FusedImages:
             self._formats[path].append(key)
 
     def add_to(self, read: Callable[[], Batches], *, keep: bool = False) -> Batches:
-        """Add the column of fused images; it is empty for pairs without a match.
+        """Add the column of the images; it is empty for pairs without a match.
 
         Args:
             read: Returns the batches from the beginning, which are read twice.
-            keep: Whether pairs that have a fused image already keep it.
+            keep: Whether pairs that have an image already keep it.
 
         Raises:
             ManifestError: Two images could belong to a pair, or an image to two pairs.
         """
         taken = {
-            path for batch in read() for pair in _pairs(batch, keep) for path in self._own(pair)
+            path
+            for batch in read()
+            for pair in self._pairs(batch, keep)
+            for path in self._own(pair)
         }
         owners: dict[str, _Pair] = {}
         for batch in read():
-            fused = [
-                pair.fused_uri or self._find(pair, taken, owners) for pair in _pairs(batch, keep)
+            images = [
+                pair.image_uri or self._find(pair, taken, owners)
+                for pair in self._pairs(batch, keep)
             ]
             columns = {name: batch.column(name) for name in batch.schema.names}
             yield pa.RecordBatch.from_pydict(
-                {**columns, FUSED_COLUMN: pa.array(fused, pa.string())}
+                {**columns, self._column: pa.array(images, pa.string())}
             )
+
+    def _pairs(self, batch: pa.RecordBatch, keep: bool) -> Iterator[_Pair]:
+        names = ["pair_id", "ir_uri", "vis_uri"]
+        if keep and self._column in batch.schema.names:
+            names.append(self._column)
+        yield from map(_Pair, *(batch.column(name).to_pylist() for name in names))
 
     def _own(self, pair: _Pair) -> Iterator[str]:
         """Yield the path of the image that belongs to a pair whatever the other pairs are."""
-        key = pair.fused_uri.removeprefix(f"{self._store.url}/")
+        key = pair.image_uri.removeprefix(f"{self._store.url}/")
         path = (_without_extension(key) or pair.pair_id).casefold()
         if path in self._formats:
             yield path
 
     def _find(self, pair: _Pair, taken: set[str], owners: dict[str, _Pair]) -> str:
-        """Return the location of a pair's fused image, or an empty text."""
+        """Return the location of a pair's image, or an empty text."""
         path = pair.pair_id.casefold()
         if path in self._formats:
             key = self._best_format(pair, path, pair.pair_id)
         else:
-            for stem in pair.stems:
+            for stem in pair.stems(_PREFIXES[self._kind]):
                 paths = [p for p in self._paths.get(stem.casefold(), ()) if p not in taken]
                 if paths:
                     break
@@ -122,8 +142,8 @@ class FusedImages:
         owner = owners.setdefault(key, pair)
         if owner[1:3] != pair[1:3]:
             raise ManifestError(
-                f"{self._store.uri(key)} could be the fused image of the pairs {owner.pair_id!r} "
-                f"and {pair.pair_id!r}; name the fused images by their pair_id"
+                f"{self._store.uri(key)} could be the {self._kind} image of the pairs "
+                f"{owner.pair_id!r} and {pair.pair_id!r}; name the images by their pair_id"
             )
         return self._store.uri(key)
 
@@ -139,16 +159,9 @@ class FusedImages:
 
     def _refuse(self, pair: _Pair, first: str, second: str) -> NoReturn:
         raise ManifestError(
-            f"The pair {pair.pair_id!r} has two fused images in {self._store.url}: {first} and "
-            f"{second}; remove one of them, or name the right one by the pair_id"
+            f"The pair {pair.pair_id!r} has two {self._kind} images in {self._store.url}: {first} "
+            f"and {second}; remove one of them, or name the right one by the pair_id"
         )
-
-
-def _pairs(batch: pa.RecordBatch, keep: bool) -> Iterator[_Pair]:
-    names = ["pair_id", "ir_uri", "vis_uri"]
-    if keep and FUSED_COLUMN in batch.schema.names:
-        names.append(FUSED_COLUMN)
-    yield from map(_Pair, *(batch.column(name).to_pylist() for name in names))
 
 
 def _without_extension(path: str) -> str:

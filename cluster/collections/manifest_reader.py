@@ -33,6 +33,7 @@ class PairRow:
     vis_uri: str
     subset: str
     fused_uri: str = ""
+    reference_uri: str = ""
 
 
 class FrozenManifest:

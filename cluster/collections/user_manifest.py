@@ -13,7 +13,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from cluster.collections.frozen_manifest import FUSED_COLUMN, ROW_GROUP_ROWS, TEXT_COLUMNS
+from cluster.collections.frozen_manifest import (
+    FUSED_COLUMN,
+    REFERENCE_COLUMN,
+    ROW_GROUP_ROWS,
+    TEXT_COLUMNS,
+)
 from cluster.storage import (
     LOCAL_PROTOCOLS,
     REMOTE_PROTOCOLS,
@@ -128,7 +133,7 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
     for column in TEXT_COLUMNS:
         if column in names:
             columns[column] = _as_text(batch.column(column), column)
-    for column in ("ir_uri", "vis_uri", FUSED_COLUMN):
+    for column in ("ir_uri", "vis_uri", FUSED_COLUMN, REFERENCE_COLUMN):
         if column in columns:
             columns[column] = pa.array(locator.locate(columns[column].to_pylist()), pa.string())
     if "pair_id" not in columns:

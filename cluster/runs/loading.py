@@ -11,6 +11,7 @@ from cluster.runs.steps import PairState, Steps
 from cluster.storage import Reader
 from fusion_core.errors import IrfuseError
 from fusion_core.images import (
+    ImageName,
     Pixels,
     count_pixels,
     decode_named,
@@ -92,6 +93,8 @@ class PairLoader:
         uris = {"ir": state.row.ir_uri, "vis": state.row.vis_uri}
         if self._origin.reads_fused:
             uris["fused"] = state.row.fused_uri
+        if self._origin.reads_reference and state.row.reference_uri:
+            uris["reference"] = state.row.reference_uri
         data = self._steps.run([state], "read", lambda: self._read(uris))
         if data is not None:
             state.files = data
@@ -115,10 +118,10 @@ class PairLoader:
         for name, uri in uris.items():
             if not uri:
                 raise IrfuseError(f"The manifest has no {_WORDS[name]} image for this pair")
-        if uris["ir"] == uris["vis"]:
-            shared = self._read_object(uris["ir"])
-            return {n: shared if n != "fused" else self._read_object(u) for n, u in uris.items()}
-        return {name: self._read_object(uri) for name, uri in uris.items()}
+        data = {name: self._read_object(uri) for name, uri in uris.items() if name != "vis"}
+        shared = uris["ir"] == uris["vis"]
+        data["vis"] = data["ir"] if shared else self._read_object(uris["vis"])
+        return data
 
     def _read_object(self, uri: str) -> bytes:
         data = self._reader.read(uri)
@@ -128,18 +131,24 @@ class PairLoader:
     def _decode(self, data: Mapping[str, bytes]) -> list[Pixels]:
         vis = None if data["vis"] is data["ir"] else data["vis"]
         images = list(decode_pair(data["ir"], vis, self._bands, max_pixels=self._max_pixels))
-        if "fused" in data:
-            images.append(decode_named("fused", data["fused"], max_pixels=self._max_pixels))
+        names: tuple[ImageName, ...] = ("fused", "reference")
+        others = (name for name in names if name in data)
+        images += [decode_named(n, data[n], max_pixels=self._max_pixels) for n in others]
         return images
 
     def _accept(
-        self, state: PairState, ir: EightBit, vis: EightBit, fused: EightBit | None = None
+        self,
+        state: PairState,
+        ir: EightBit,
+        vis: EightBit,
+        fused: EightBit | None = None,
+        reference: EightBit | None = None,
     ) -> None:
         """Bring the sources to one size, if that is requested, and check all sizes."""
         ir, vis, resized = to_one_size(ir, vis, self._resize)
         state.size, state.resized = (ir.shape[1], ir.shape[0]), resized
-        check_registered(ir, vis, fused)
-        state.ir, state.vis, state.fused = ir, vis, fused
+        check_registered(ir, vis, fused, reference)
+        state.ir, state.vis, state.fused, state.reference = ir, vis, fused, reference
 
     def _to_eight_bit(self, image: Pixels) -> EightBit:
         return to_eight_bit(image, self._origin.sixteen_bit)

@@ -49,12 +49,16 @@ class Origin(Protocol):
         """Whether fused images are read together with their sources."""
 
     @property
+    def reads_reference(self) -> bool:
+        """Whether reference images are read, of the pairs that have one."""
+
+    @property
     def encodes(self) -> bool:
         """Whether rows contain the fused images as PNG."""
 
     @property
-    def fused_location(self) -> str | None:
-        """Folder of the fused images that are added to the manifest, if any."""
+    def added_locations(self) -> tuple[str | None, ...]:
+        """Folders of the images that are added to the manifest, if any."""
 
     def load(self, weights: Weights | None, device: str) -> Fuser | None:
         """Return a function that fuses pairs on a device, or None if images are not fused."""
@@ -99,14 +103,19 @@ class MethodOrigin(BaseModel):
         return False
 
     @property
+    def reads_reference(self) -> bool:
+        """False, because only the sources are read."""
+        return False
+
+    @property
     def encodes(self) -> bool:
         """Whether images are kept."""
         return self.keep_images
 
     @property
-    def fused_location(self) -> None:
-        """None, because the manifest contains no fused images."""
-        return None
+    def added_locations(self) -> tuple[str | None, ...]:
+        """No folders, because the manifest contains the sources alone."""
+        return (None, None)
 
     def load(self, weights: Weights | None, device: str) -> Fuser:
         """Load the method onto a device.
@@ -135,6 +144,8 @@ class FilesOrigin(BaseModel):
     """Value of the `method` column."""
     fused: str | None = None
     """Folder of the files; None if the manifest contains their locations."""
+    reference: str | None = None
+    """Folder of the reference images, if there are any."""
     sixteen_bit: SixteenBit = "percentile"
     """Rule for the conversion of 16-bit images to 8 bits."""
 
@@ -149,14 +160,19 @@ class FilesOrigin(BaseModel):
         return True
 
     @property
+    def reads_reference(self) -> bool:
+        """Whether there is a folder of reference images."""
+        return self.reference is not None
+
+    @property
     def encodes(self) -> bool:
         """Rows contain the locations of the files instead."""
         return False
 
     @property
-    def fused_location(self) -> str | None:
-        """Folder of the files."""
-        return self.fused
+    def added_locations(self) -> tuple[str | None, ...]:
+        """Folders of the fused and of the reference images."""
+        return (self.fused, self.reference)
 
     def load(self, weights: Weights | None, device: str) -> None:
         """Return None, because images are not fused."""

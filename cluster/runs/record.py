@@ -32,7 +32,7 @@ class RunRecord(SettingsRecord):
     }
     informative: ClassVar[Mapping[str, Any]] = {
         **dict.fromkeys(("source", "source_sha256", "environment"), True),
-        "origin": {"fused", "weights"},
+        "origin": {"fused", "reference", "weights"},
     }
 
     name: str

@@ -105,8 +105,10 @@ class PairStages:
             ir = [state.ir for state in states if state.ir is not None]
             vis = [state.vis for state in states if state.vis is not None]
             fused = [state.fused for state in states if state.fused is not None]
-            record = self._record
-            return score_images(ir, vis, fused, record.metrics, self._device, record.channels)
+            record, ideals = self._record, [state.reference for state in states]
+            return score_images(
+                ir, vis, fused, record.metrics, self._device, record.channels, ideals
+            )
 
         if batch and self._record.metrics:
             for state, scores in self._batch_step(batch, "score", score):
@@ -132,7 +134,7 @@ class PairStages:
                 return origin.to_cell(state.row, fused)
 
             state.cell = self.steps.run([state], "encode", to_cell) if origin.encodes else to_cell()
-        state.ir = state.vis = state.fused = None
+        state.ir = state.vis = state.fused = state.reference = None
 
     def _to_record(self, state: PairState, attempt: int) -> dict[str, Any]:
         failure = state.failure

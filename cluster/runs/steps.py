@@ -47,6 +47,7 @@ class PairState:
     ir: NDArray[np.uint8] | None = None
     vis: NDArray[np.uint8] | None = None
     fused: NDArray[np.uint8] | None = None
+    reference: NDArray[np.uint8] | None = None
     cell: FusedCell | None = None
     scores: Scores | None = None
     failure: Failure | None = None

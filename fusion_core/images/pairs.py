@@ -10,7 +10,7 @@ from fusion_core.errors import InvalidValueError, IrfuseError
 from fusion_core.images.decoding import decode_four_channel, decode_image
 from fusion_core.images.limits import Pixels
 
-ImageName = Literal["infrared", "visible", "fused"]
+ImageName = Literal["infrared", "visible", "fused", "reference"]
 
 
 @dataclass(frozen=True, slots=True)

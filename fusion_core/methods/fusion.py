@@ -17,8 +17,10 @@ from fusion_core.parameters import MethodParameters
 EightBit = NDArray[np.uint8]
 
 
-def check_registered(ir: Pixels, vis: Pixels, fused: Pixels | None = None) -> None:
-    """Check that the sources of a pair, and their fused image if given, have the same size.
+def check_registered(
+    ir: Pixels, vis: Pixels, fused: Pixels | None = None, reference: Pixels | None = None
+) -> None:
+    """Check that the images of a pair have the same size: its sources, and the others if given.
 
     Raises:
         PairMismatchError: The sizes differ; the message contains both.
@@ -29,11 +31,12 @@ def check_registered(ir: Pixels, vis: Pixels, fused: Pixels | None = None) -> No
             f"{vis.shape[1]}x{vis.shape[0]}; the sources of a pair must be registered to one size, "
             "or be brought to it with --resize if they show the same scene"
         )
-    if fused is not None and fused.shape[:2] != ir.shape[:2]:
-        raise PairMismatchError(
-            f"The fused image is {fused.shape[1]}x{fused.shape[0]} but its sources are "
-            f"{ir.shape[1]}x{ir.shape[0]}"
-        )
+    for name, image in (("fused", fused), ("reference", reference)):
+        if image is not None and image.shape[:2] != ir.shape[:2]:
+            raise PairMismatchError(
+                f"The {name} image is {image.shape[1]}x{image.shape[0]} but its sources are "
+                f"{ir.shape[1]}x{ir.shape[0]}"
+            )
 
 
 @torch.inference_mode()

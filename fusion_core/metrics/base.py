@@ -28,17 +28,22 @@ class ScoredBatch:
         ir: Infrared images A, `(H, W)` or `(B, 1, H, W)` uint8.
         vis: Visible images B, likewise.
         fused: Fused images F, likewise.
+        reference: What the fused images should be, likewise, if that is known.
 
     Raises:
         InvalidValueError: The images are not uint8, differ in shape or are empty.
     """
 
-    def __init__(self, ir: Image, vis: Image, fused: Image) -> None:
+    def __init__(self, ir: Image, vis: Image, fused: Image, reference: Image | None = None) -> None:
         images = [_to_tensor(image) for image in (ir, vis, fused)]
         _check_images(*images)
         height, width = images[0].shape[-2:]
         self.gray = torch.stack([image.reshape(-1, height, width) for image in images])
         """Gray levels of A, B and F: `(3, B, H, W)` uint8."""
+        self.against_reference: ScoredBatch | None = None
+        """The batch with the reference in place of both sources; None if there is no reference."""
+        if reference is not None:
+            self.against_reference = ScoredBatch(reference, reference, fused)
         self._cache: dict[Hashable, Any] = {}
 
     def cached(self, compute: Callable[[ScoredBatch], T]) -> T:

@@ -15,13 +15,14 @@ from fusion_core.images import luma
 from fusion_core.metrics.base import ScoredBatch
 
 Planes: TypeAlias = NDArray[np.uint8]
-Triple: TypeAlias = tuple[Planes, Planes, Planes]
-"""An infrared, a visible and a fused image of one size, `(H, W)` or `(H, W, 3)` each."""
+Images: TypeAlias = tuple[Planes, ...]
+"""An infrared, a visible and a fused image of one size, and the reference image if there is one:
+`(H, W)` or `(H, W, 3)` each."""
 ScoreBatch: TypeAlias = Callable[[ScoredBatch, Sequence[str]], Tensor]
 
 
-def score_triples(
-    triples: Sequence[Triple],
+def score_groups(
+    groups: Sequence[Images],
     metrics: Sequence[str],
     channels: Mapping[str, Channels],
     score: ScoreBatch,
@@ -30,7 +31,7 @@ def score_triples(
     """Compute metrics of images of one size.
 
     Args:
-        triples: The images.
+        groups: The images of each pair.
         metrics: Names of metrics.
         channels: What metrics of colour images are computed of; those left out, of the luma.
         score: Computes metrics of a batch: `(M, B)`.
@@ -39,10 +40,10 @@ def score_triples(
     Returns:
         `(M, B)` float64 on the CPU, NaN where a metric is undefined.
     """
-    values = torch.empty(len(metrics), len(triples), dtype=torch.float64)
+    values = torch.empty(len(metrics), len(groups), dtype=torch.float64)
     kinds = [channels.get(name, "luma") for name in metrics]
-    for rows, members, kind in _parts(triples, kinds):
-        batch = _stack([triples[n] for n in members], kind, device)
+    for rows, members, kind in _parts(groups, kinds):
+        batch = _stack([groups[n] for n in members], kind, device)
         found = score(batch, [metrics[n] for n in rows]).cpu()
         per_image = found.shape[1] // len(members)
         found = found.view(len(rows), len(members), per_image).mean(dim=2)
@@ -51,24 +52,30 @@ def score_triples(
 
 
 def _parts(
-    triples: Sequence[Triple], kinds: Sequence[Channels]
+    groups: Sequence[Images], kinds: Sequence[Channels]
 ) -> Iterator[tuple[list[int], list[int], Channels]]:
-    """Yield metrics, images, and what the metrics of these images are computed of."""
+    """Yield metrics, pairs, and what the metrics of these pairs are computed of.
+
+    Pairs with and without a reference image are in different parts.
+    """
     everything = list(range(len(kinds)))
-    colour = [n for n, images in enumerate(triples) if any(image.ndim == 3 for image in images)]
-    if set(kinds) <= {"luma"}:
-        colour = []  # nothing to distinguish
-    if gray := [n for n in range(len(triples)) if n not in colour]:
-        yield everything, gray, "luma"
-    for kind in dict.fromkeys(kinds) if colour else ():
-        yield [n for n in everything if kinds[n] == kind], colour, kind
+    for size in sorted({len(images) for images in groups}):
+        members = [n for n, images in enumerate(groups) if len(images) == size]
+        colour = [n for n in members if any(image.ndim == 3 for image in groups[n])]
+        if set(kinds) <= {"luma"}:
+            colour = []  # nothing to distinguish
+        if gray := [n for n in members if n not in colour]:
+            yield everything, gray, "luma"
+        for kind in dict.fromkeys(kinds) if colour else ():
+            yield [n for n in everything if kinds[n] == kind], colour, kind
 
 
-def _stack(triples: Sequence[Triple], kind: Channels, device: torch.device | str) -> ScoredBatch:
-    groups = zip(*triples, strict=True)
-    stacks = (np.concatenate([_planes(image, kind) for image in group]) for group in groups)
-    ir, vis, fused = (torch.from_numpy(stack).unsqueeze(1).to(device) for stack in stacks)
-    return ScoredBatch(ir, vis, fused)
+def _stack(groups: Sequence[Images], kind: Channels, device: torch.device | str) -> ScoredBatch:
+    stacks = (
+        np.concatenate([_planes(image, kind) for image in images])
+        for images in zip(*groups, strict=True)
+    )
+    return ScoredBatch(*(torch.from_numpy(stack).unsqueeze(1).to(device) for stack in stacks))
 
 
 def _planes(image: Planes, kind: Channels) -> Planes:

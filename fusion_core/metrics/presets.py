@@ -124,35 +124,46 @@ PRESETS: dict[str, Preset] = {
 }  # fmt: skip
 
 
-def select_metrics(names: Sequence[str] | None = None) -> list[str]:
+def select_metrics(names: Sequence[str] | None = None, *, reference: bool = False) -> list[str]:
     """Return the names of metrics in the order of their columns.
 
     Args:
         names: Names of metrics and presets, in any order; `default` by default.
+        reference: Whether there are reference images; the metrics against them then come last.
 
     Returns:
         Each metric once: those of presets in the order of each preset, then the others in the order
         of `METRICS`.
 
     Raises:
-        InvalidValueError: A name is neither that of a metric nor that of a preset.
+        InvalidValueError: A name is neither that of a metric nor that of a preset, or is that of a
+            metric against reference images, and there are none.
     """
     requested = ["default"] if names is None else list(names)
+    against = [name for name, metric in METRICS.items() if metric.needs_reference]
+    if not reference and (without := [name for name in requested if name in against]):
+        raise InvalidValueError(
+            f"{without[0]} compares with a reference image: give --reference, or reference images"
+        )
     unknown = [name for name in requested if name not in METRICS and name not in PRESETS]
     if unknown:
         raise InvalidValueError(unknown_name("metric", unknown[0], [*METRICS, *PRESETS]))
     presets = [name for name in requested if name in PRESETS]
     columns = [column for preset in presets for column in PRESETS[preset].columns]
-    return list(dict.fromkeys([*columns, *(name for name in METRICS if name in requested)]))
+    single = [name for name in METRICS if name in requested]
+    return list(dict.fromkeys([*columns, *single, *(against if reference else ())]))
 
 
-def select_channels(names: Sequence[str] | None, colour: ScoreColour) -> dict[str, Channels]:
+def select_channels(
+    names: Sequence[str] | None, colour: ScoreColour, *, reference: bool = False
+) -> dict[str, Channels]:
     """Return what the metrics of colour images are computed of.
 
     Args:
         names: Names of metrics and presets, as in `select_metrics`.
         colour: The luma, each channel, or what the program of each preset does; single metrics are
             then computed of the luma.
+        reference: Whether there are reference images.
 
     Returns:
         The metrics that are computed of something else than the luma.
@@ -160,7 +171,7 @@ def select_channels(names: Sequence[str] | None, colour: ScoreColour) -> dict[st
     Raises:
         InvalidValueError: A name is unknown, or no preset is that of a program.
     """
-    metrics = select_metrics(names)
+    metrics = select_metrics(names, reference=reference)
     if colour == "per_channel":
         return dict.fromkeys(metrics, "per_channel")
     if colour == "luma":

@@ -12,6 +12,7 @@ from fusion_core.metrics.specs import (
     information,
     perception,
     phase,
+    reference,
     sharpness,
     structural,
 )
@@ -77,10 +78,15 @@ METRICS: dict[str, Metric] = {
         sharpness.SPATIAL_FREQUENCY_VIFB,
         sharpness.AVERAGE_GRADIENT_CDDFUSE,
         sharpness.EDGE_INTENSITY_ZOO,
+        # Against a reference image
+        reference.SSIM_REF,
+        reference.PSNR_REF,
+        reference.MSE_REF,
+        reference.VIF_REF,
     )
 }
 
 
 def list_metrics() -> list[str]:
-    """Return the names of all metrics and dialects, in the order of their columns."""
+    """Return the names of all metrics and dialects in the order of their columns."""
     return list(METRICS)

@@ -14,7 +14,7 @@ from torch import Tensor
 from fusion_core.choices import Channels
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import ScoredBatch
-from fusion_core.metrics.channels import score_triples
+from fusion_core.metrics.channels import score_groups
 from fusion_core.metrics.registry import METRICS
 
 _PREPARED_SIZE = 161
@@ -54,6 +54,7 @@ def score_images(
     metrics: Sequence[str],
     device: torch.device | str = "cpu",
     channels: Mapping[str, Channels] | None = None,
+    reference: Sequence[NDArray[np.uint8] | None] | None = None,
 ) -> list[Scores]:
     """Score pairs of one size.
 
@@ -65,6 +66,7 @@ def score_images(
         device: Device to compute on.
         channels: What metrics of colour images are computed of; those left out, of the luma. See
             `presets.select_channels`.
+        reference: What the fused images should be, likewise; None where that is unknown.
 
     Returns:
         One `Scores` per pair, in order.
@@ -72,14 +74,19 @@ def score_images(
     Raises:
         InvalidValueError: The images differ in size, or in number between the three kinds.
     """
-    sizes = {image.shape[:2] for image in (*ir, *vis, *fused)}
+    ideals = [image for image in reference or () if image is not None]
+    sizes = {image.shape[:2] for image in (*ir, *vis, *fused, *ideals)}
     if not len(ir) == len(vis) == len(fused) or len(sizes) != 1:
         raise InvalidValueError(
             f"Expected as many infrared, visible and fused images, all of one size, but got "
             f"{len(ir)}, {len(vis)} and {len(fused)} of sizes {sorted(sizes)}"
         )
-    triples = list(zip(ir, vis, fused, strict=True))
-    values = score_triples(triples, metrics, channels or {}, score_batch, device)
+    known = [None] * len(ir) if reference is None else reference
+    groups = [
+        (*images, *(() if ideal is None else (ideal,)))
+        for *images, ideal in zip(ir, vis, fused, known, strict=True)
+    ]
+    values = score_groups(groups, metrics, channels or {}, score_batch, device)
     return [_to_scores(dict(zip(metrics, pair, strict=True))) for pair in values.T.tolist()]
 
 

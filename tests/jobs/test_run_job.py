@@ -512,6 +512,22 @@ def test_fused_images_that_the_manifest_names_get_the_chosen_scores(
     assert min(scored["EN"], scored["SSIM_a"]) > 0
 
 
+def test_fused_images_are_compared_with_reference_images(
+    small: FinishedRun, ray_address: str, tmp_path: Path
+) -> None:
+    result = irfuse.score_collection(
+        ScoreOptions(
+            source=str(small.source), fused=str(small.source / "vis"), name="visible",
+            reference=str(small.source / "ir"), metrics=("EN",), out=str(tmp_path / "out"),
+            address=ray_address, workers=1,
+        )
+    )  # fmt: skip
+    rows = read_rows(tmp_path / "out")
+    (metrics,) = (subset.metrics for subset in result.summary.subsets)
+    assert list(metrics) == ["EN", "SSIM_ref", "PSNR_ref", "MSE_ref", "VIF_ref"]
+    assert min(row["PSNR_ref"] for row in rows) > 0
+
+
 def test_fused_images_that_nobody_names_are_asked_for(small: FinishedRun, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"--fused, or a manifest with the column fused_uri"):
         irfuse.score_collection(

@@ -122,3 +122,21 @@ def test_pairs_keep_the_images_that_they_have(tmp_path: Path) -> None:
         f"{tmp_path}/2.png",
         "",
     ]
+
+
+def test_reference_images_have_a_column_and_prefixes_of_their_own(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for name in ("0000.png", "gt_0001.png", "fused0002.png"):
+        store.write(name, b"x")
+    pair_ids = ("0000", "0001", "0002")
+    found = FusedImages(store, "reference").add_to(lambda: batches(*pair_ids))
+    uris = [uri for batch in found for uri in batch.column("reference_uri").to_pylist()]
+    assert uris == [f"{tmp_path}/0000.png", f"{tmp_path}/gt_0001.png", ""]
+
+
+def test_two_reference_images_of_a_pair_are_named_as_such(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for name in ("a/0000.png", "b/0000.png"):
+        store.write(name, b"x")
+    with pytest.raises(ManifestError, match="has two reference images"):
+        list(FusedImages(store, "reference").add_to(lambda: batches("0000")))

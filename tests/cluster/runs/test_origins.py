@@ -32,7 +32,8 @@ class InfraredOrigin(BaseModel):
     sixteen_bit: SixteenBit = "full"
     reads_fused: bool = False
     encodes: bool = False
-    fused_location: None = None
+    reads_reference: bool = False
+    added_locations: tuple[None, ...] = ()
 
     def load(self, weights: Weights | None, device: str) -> Fuser:
         return lambda ir, vis: list(ir)

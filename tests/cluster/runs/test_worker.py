@@ -4,11 +4,13 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from support.collections import read_rows, stable
@@ -17,7 +19,9 @@ from support.reference_files import tiff_file
 
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.collections.fused_images import FusedImages
 from cluster.collections.manifest_reader import FrozenManifest
+from cluster.runs.origins import FilesOrigin
 from cluster.runs.plan import shard_key
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardTask
@@ -34,10 +38,16 @@ METRICS = tuple(select_metrics())
 IR, VIS = synthetic_pair(40, 50, seed=5)
 
 
-def processor(folder: Path, *, shard_size: int = 64, **changed: Any) -> ShardProcessor:
-    """Freeze the collection in `folder/in` and load a worker for `folder/out`."""
+def processor(
+    folder: Path,
+    *,
+    batches: Iterator[pa.RecordBatch] | None = None,
+    shard_size: int = 64,
+    **changed: Any,
+) -> ShardProcessor:
+    """Freeze the collection in `folder/in`, or batches, and load a worker for `folder/out`."""
     out = Store(str(folder / "out"))
-    info, manifest = freeze(discover(Store(str(folder / "in"))).batches())
+    info, manifest = freeze(batches or discover(Store(str(folder / "in"))).batches())
     out.write(MANIFEST_KEY, manifest)
     settings: dict[str, Any] = {"shard_size": shard_size, "metrics": list(METRICS), **changed}
     return ShardProcessor(worker_config(out, info, **settings))
@@ -289,6 +299,24 @@ def test_colour_pairs_are_scored_as_the_record_says(tmp_path: Path) -> None:
     fused = decode_image(row["fused"]["bytes"])
     assert row["EN"] == score(IR, VIS, fused, metrics=["EN"], score_colour="per_channel")["EN"]
     assert row["EN"] != score(IR, VIS, fused, metrics=["EN"])["EN"]
+
+
+def test_fused_images_are_compared_with_the_reference_images_that_exist(tmp_path: Path) -> None:
+    fused, ideal = VIS // 2, np.maximum(VIS // 2, 9)
+    for name in ("a", "b"):
+        put(tmp_path, f"{name}.png", encode_png(IR), encode_png(VIS))
+        Store(str(tmp_path / "fused")).write(f"{name}.png", encode_png(fused))
+    Store(str(tmp_path / "ideal")).write("a.png", encode_png(ideal))
+    read = discover(Store(str(tmp_path / "in"))).batches
+    add_fused = partial(FusedImages(Store(str(tmp_path / "fused"))).add_to, read)
+    batches = FusedImages(Store(str(tmp_path / "ideal")), "reference").add_to(add_fused)
+    names = select_metrics(["EN"], reference=True)
+    origin = FilesOrigin(method="theirs", reference="ideal")
+    processor(tmp_path, batches=batches, metrics=names, origin=origin).process(ShardTask(0))
+    first, second = read_rows(tmp_path / "out")
+    assert {n: first[n] for n in names} == score(IR, VIS, fused, metrics=["EN"], reference=ideal)
+    assert (second["status"], second["EN"], second["SSIM_ref"]) == ("ok", first["EN"], None)
+    assert "the pair has no reference image" in second["metric_notes"]
 
 
 def test_another_manifest_is_refused(tmp_path: Path) -> None:

@@ -99,5 +99,6 @@ def test_scores_do_not_depend_on_the_colour_of_other_pairs_in_the_batch() -> Non
 
 
 def test_every_metric_can_be_computed_per_channel() -> None:
-    found = score(IR, VIS, FUSED, metrics=list(METRICS), score_colour="per_channel")
-    assert list(found) == list(METRICS)
+    names = [name for name, metric in METRICS.items() if not metric.needs_reference]
+    found = score(IR, VIS, FUSED, metrics=names, score_colour="per_channel")
+    assert list(found) == names
