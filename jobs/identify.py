@@ -93,7 +93,7 @@ def _read(kind: str, location: str) -> Pixels:
 def _compute(pixels: Sequence[Pixels], value: float, slack: float) -> list[Reading]:
     """Compute all metrics, of the luma and, for colour images, of the channels."""
     ir, vis, fused = pixels
-    names = list(METRICS)
+    names = [name for name, metric in METRICS.items() if not metric.needs_reference]
     ways: list[dict[str, Channels]] = [{}]
     if any(image.ndim == 3 for image in pixels):
         per_channel = select_channels(names, "per_channel")

@@ -193,7 +193,7 @@ def select_channels(
 def metrics_printed_as(name: str) -> set[str]:
     """Return the metrics and dialects that papers and programs print under a name.
 
-    Case, hyphens and the like do not matter.
+    Case, hyphens and the like do not matter. Metrics against reference images are left out.
 
     >>> sorted(metrics_printed_as("psnr"))
     ['PSNR', 'PSNR_cddfuse', 'PSNR_tang', 'PSNR_vifb']
@@ -211,7 +211,8 @@ def metrics_printed_as(name: str) -> set[str]:
             metric for metric, printed in preset.columns.items() if wanted == _letters(printed)
         }
     origins = {METRICS[metric].dialect_of or metric for metric in named}
-    return named | {n for n, metric in METRICS.items() if metric.dialect_of in origins} | origins
+    family = named | origins | {n for n, m in METRICS.items() if m.dialect_of in origins}
+    return {name for name in family if not METRICS[name].needs_reference}
 
 
 def _letters(name: str) -> str:

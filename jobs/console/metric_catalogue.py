@@ -39,11 +39,15 @@ def print_metrics(console: Console, chosen: ChosenMetrics, options: MetricsOptio
 
 def _print_all(console: Console, metrics: Mapping[str, Metric]) -> None:
     plain = [metric for metric in metrics.values() if metric.is_plain]
-    others = [metric for metric in metrics.values() if not metric.is_plain]
+    dialects = [metric for metric in metrics.values() if metric.dialect_of]
+    against = [metric for metric in metrics.values() if metric.needs_reference]
     print_list(console, _HEADINGS, map(_to_cells, plain))
     console.print()
     print_text(console, "Dialects, which are what other programs print under the same name:")
-    print_list(console, _HEADINGS, map(_to_cells, others))
+    print_list(console, _HEADINGS, map(_to_cells, dialects))
+    console.print()
+    print_text(console, "Against reference images, for `irfuse score --reference`:")
+    print_list(console, _HEADINGS, map(_to_cells, against))
     console.print()
     print_text(
         console,

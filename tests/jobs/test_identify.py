@@ -132,7 +132,8 @@ def test_the_command_prints_json(images: list[str]) -> None:
 
 
 def test_every_metric_is_found_under_its_own_name() -> None:
-    assert [name for name in METRICS if name not in metrics_printed_as(name)] == []
+    missed = [name for name in METRICS if name not in metrics_printed_as(name)]
+    assert [name for name in missed if not METRICS[name].needs_reference] == []
 
 
 def test_names_that_programs_share_lead_to_all_their_dialects() -> None:

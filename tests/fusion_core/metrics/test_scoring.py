@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from support.reference_metrics import REFERENCES
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.metrics import METRICS, list_metrics
+from fusion_core.metrics import METRICS, list_metrics, select_metrics
 from fusion_core.metrics.scoring import Scores, prepare_metrics, score_images
 
 Pixels = NDArray[np.uint8]
@@ -189,7 +189,8 @@ def test_scores_of_odd_images_are_numbers_in_their_range_or_none_with_a_reason(
 
 
 def test_defined_scores_carry_no_notes() -> None:
-    assert score_one(*triple(161, 162)).notes is None
+    (scores,) = score_triples([triple(161, 162)], select_metrics(["all"]))
+    assert scores.notes is None
 
 
 def test_small_images_note_metrics_only_where_they_were_asked_for() -> None:
