@@ -21,7 +21,7 @@ from cluster.runs.deaths import Cause, Death, explain_death
 from cluster.runs.isolation import IsolatedShard
 from cluster.runs.pool import PoolWorker, ShardJob, WorkerPool
 from cluster.runs.worker import ShardReport, ShardTask
-from cluster.session import ClusterOptions
+from cluster.session import ClusterOptions, check_connection
 from cluster.storage import redact_text
 from fusion_core.errors import IrfuseError, RunFailedError
 
@@ -105,6 +105,7 @@ class _ShardLoop:
 
     def step(self) -> None:
         """Spawn workers, assign shards, wait for results briefly, and process them."""
+        check_connection()
         self._assign()
         busy = sum(1 for worker in self.pool.workers if worker.jobs)
         self.pool.spawn(len(self._pending) + len(self._isolated) + busy)

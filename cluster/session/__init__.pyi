@@ -11,3 +11,4 @@ from .resources import use_gpu as use_gpu
 from .resources import worker_places as worker_places
 from .software import Software as Software
 from .software import installed_software as installed_software
+from .watch import check_connection as check_connection

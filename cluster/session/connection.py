@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from cluster.session.addresses import cannot_use, check_address, check_same
 from cluster.session.local import local_environment
 from fusion_core.choices import Device
 from fusion_core.errors import RunFailedError
@@ -24,8 +24,6 @@ WORKER_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Environment variables of the workers. Networks allocate and free tens of megabytes per layer,
 which takes up to a third of the time with pages of 4 kB, and almost none with huge pages."""
 
-_HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:]+|\[[^]]+\]):(\d+)")
-_CONNECT_TIMEOUT_S = 10.0
 _OBJECT_STORE_BYTES = 1024**3
 
 
@@ -51,20 +49,6 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _check_reachable(address: str) -> None:
-    """Raise an error if nothing listens at an address, because Ray would retry for minutes."""
-    match = _HOST_AND_PORT.fullmatch(address)
-    if match is None:
-        return
-    try:
-        socket.create_connection((match[1].strip("[]"), int(match[2])), _CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        raise RunFailedError(
-            f"Cannot use Ray at {address}: {error.strerror or error}; check --address and "
-            "RAY_ADDRESS, and that the cluster is running"
-        ) from error
-
-
 @contextmanager
 def ray_session(options: ClusterOptions) -> Iterator[str]:
     """Connect to a cluster, or start Ray on this machine, for the duration of the block.
@@ -73,43 +57,71 @@ def ray_session(options: ClusterOptions) -> Iterator[str]:
     Yields the address, for further drivers.
 
     Raises:
-        RunFailedError: The cluster does not answer.
+        RunFailedError: The cluster does not answer, or the program is connected to another one.
     """
-    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    from cluster.session.watch import watched
+
     if ray.is_initialized():
-        yield ray.get_runtime_context().gcs_address
+        connected = ray.get_runtime_context().gcs_address
+        if options.address:
+            check_same(options.address, connected)
+        with watched(own=False):
+            yield connected
         return
-    _check_reachable(address)
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address == "local":
-        usable = usable_cpus()
-        if options.workers or usable < (
-            os.cpu_count() or 1
-        ):  # otherwise Ray's own count, which respects the limits of containers
-            quiet["num_cpus"] = max(usable, options.workers or 1)
-        quiet["include_dashboard"] = False
-        quiet["object_store_memory"] = _OBJECT_STORE_BYTES
-        quiet["_node_ip_address"] = "127.0.0.1"
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
     with ExitStack() as session:
         if address == "local":
-            quiet["_temp_dir"] = str(session.enter_context(local_environment()))
+            folder = session.enter_context(local_environment())
+            settings = _local_settings(options, folder)
+        else:
+            check_address(address)
+            settings = {}
         session.callback(ray.shutdown)
-        try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RunFailedError(
-                f"Cannot use Ray at {address}: {reason}; check --address and RAY_ADDRESS, and if "
-                "the cluster requires a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-            ) from error
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it
+        _connect(address, settings)
         no_gpu = address == "local" and not ray.cluster_resources().get("GPU")
         if no_gpu and options.device == "cuda":
             raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
+        session.enter_context(watched(own=address == "local"))
         yield ray.get_runtime_context().gcs_address
+
+
+def _local_settings(options: ClusterOptions, folder: Path) -> dict[str, Any]:
+    """Return the arguments of `ray.init` for a Ray of this process."""
+    settings: dict[str, Any] = {
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "_node_ip_address": "127.0.0.1",
+        "_temp_dir": str(folder),
+    }
+    usable = usable_cpus()
+    if options.workers or usable < (os.cpu_count() or 1):
+        # Otherwise Ray's own count, which respects the limits of containers.
+        settings["num_cpus"] = max(usable, options.workers or 1)
+    return settings
+
+
+def _connect(address: str, settings: dict[str, Any]) -> None:
+    """Call `ray.init`.
+
+    Raises:
+        RunFailedError: Ray cannot be started or used.
+    """
+    import ray
+
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **settings)
+    except Exception as error:  # Ray raises this class itself
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if address == "local":
+            raise RunFailedError(f"Ray cannot be started on this machine: {reason}") from error
+        raise cannot_use(
+            address, f"{reason}; if it requires a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced it

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""A remote procedure of the head of every cluster."""
+
 
 @contextmanager
 def loopback_only() -> Iterator[None]:
@@ -41,3 +44,14 @@ def reread_authentication() -> None:
     internals: Any = _raylet
     internals.Config.initialize("")
     internals.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def resolve_address(address: str) -> str:
+    """Return the `HOST:PORT` to which Ray connects for an address, which may be `auto`.
+
+    Raises:
+        ConnectionError: The address is `auto`, and no cluster is running on this machine.
+    """
+    from ray._private import services
+
+    return str(services.canonicalize_bootstrap_address(address))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ray
 
+from cluster.session.watch import ask_ray
 from fusion_core.choices import Device
 
 
@@ -11,22 +12,22 @@ def use_gpu(device: Device) -> bool:
     """Whether workers compute on GPUs: as requested, or for `auto` if the cluster has any."""
     if device == "cpu":
         return False
-    return device == "cuda" or bool(ray.cluster_resources().get("GPU", 0) >= 1)
+    return device == "cuda" or bool(ask_ray(ray.cluster_resources).get("GPU", 0) >= 1)
 
 
 def worker_places(*, gpu: bool) -> int:
     """Return the number of workers that the cluster has room for, at least one."""
-    return max(1, int(ray.cluster_resources().get("GPU" if gpu else "CPU", 0)))
+    return max(1, int(ask_ray(ray.cluster_resources).get("GPU" if gpu else "CPU", 0)))
 
 
 def alive_nodes() -> set[str]:
     """Return the ids of the nodes that are alive."""
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    return {node["NodeID"] for node in ask_ray(ray.nodes) if node["Alive"]}
 
 
 def describe_resources() -> str:
     """Return a description of the free resources, for messages."""
-    total, free = ray.cluster_resources(), ray.available_resources()
+    total, free = ask_ray(ray.cluster_resources), ask_ray(ray.available_resources)
     return ", ".join(
         f"{free.get(kind, 0):.0f} of {total.get(kind, 0):.0f} {kind}s free"
         for kind in ("CPU", "GPU")

@@ -21,6 +21,7 @@ from cluster.session import (
     WORKER_ENVIRONMENT,
     ClusterOptions,
     actor_class,
+    check_connection,
     describe_resources,
     remote_function,
     use_gpu,
@@ -60,6 +61,7 @@ def run_training(
         deadline = time.monotonic() + options.start_timeout_s
         while fit.is_alive():
             fit.join(_POLL_S)
+            check_connection()
             progress, started, error = _state_of(monitor)
             if error is not None:
                 raise error

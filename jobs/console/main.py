@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
-from types import FrameType
 from typing import NoReturn
 
 from cyclopts import CycloptsError, UnusedCliTokensError
@@ -15,6 +13,7 @@ from pydantic import ValidationError
 from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.console.arguments import explain_invalid
 from jobs.console.commands import build_app
+from jobs.console.interrupts import handled_interrupts
 from jobs.console.printing import printable, use_plain_characters
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -25,13 +24,13 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     use_plain_characters(sys.stdout, sys.stderr)
-    _end_on_sigterm()
     try:
-        build_app()(
-            [argument for argument in arguments if argument != "--debug"],
-            exit_on_error=False,
-            print_error=False,
-        )
+        with handled_interrupts():
+            build_app()(
+                [argument for argument in arguments if argument != "--debug"],
+                exit_on_error=False,
+                print_error=False,
+            )
     except KeyboardInterrupt:
         print(
             "Stopped. Committed shards are kept; run the same command again to resume.",
@@ -54,13 +53,6 @@ def _output_is_closed() -> bool:
     except BrokenPipeError:
         return True
     return False
-
-
-def _end_on_sigterm() -> None:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _show_traceback() -> None:

@@ -21,6 +21,7 @@ from rich.progress import Progress as RichBar
 from rich.table import Column
 from rich.text import Text
 
+from jobs.console.interrupts import check_interrupts
 from jobs.console.printing import printable
 from jobs.progress import Progress
 
@@ -87,6 +88,7 @@ class PlainProgress:
 
     def update(self, snapshot: Snapshot) -> None:
         """Print the counts if ten seconds have passed since the last line."""
+        check_interrupts()
         rate = self._pace.rate(snapshot.rows)
         if time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
             self._printed_at = time.monotonic()
@@ -94,6 +96,7 @@ class PlainProgress:
 
     def steps(self, done: int, total: int, text: str) -> None:
         """Print the step if ten seconds have passed since the last line."""
+        check_interrupts()
         if time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
             self._printed_at = time.monotonic()
             self.message(f"{done}/{total} steps{', ' if text else ''}{text}")
@@ -149,6 +152,7 @@ class BarProgress:
 
     def update(self, snapshot: Snapshot) -> None:
         """Update the counts."""
+        check_interrupts()
         if snapshot.workers:
             self._bar.update(self._task, description="pairs")
         rate = self._pace.rate(snapshot.rows)
@@ -156,6 +160,7 @@ class BarProgress:
 
     def steps(self, done: int, total: int, text: str) -> None:
         """Update the step."""
+        check_interrupts()
         self._bar.update(self._task, description="steps", completed=done, total=total, counts=text)
 
     @contextmanager

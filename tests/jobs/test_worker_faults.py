@@ -168,3 +168,19 @@ def test_a_driver_that_is_terminated_says_how_to_go_on_and_leaves_no_worker(
     assert result.returncode == 130
     assert "run the same command again" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", ["raylet", "gcs_server"])
+def test_the_loss_of_ray_itself_ends_a_run_with_a_sentence(
+    collection: Path, tmp_path: Path, process: str
+) -> None:
+    with start_cli(*run_command(collection, tmp_path, "local")) as driver:
+        wait_for_shards(driver, tmp_path, 1)
+        (victim,) = (p for p in session_members(driver.pid) if p.name() == process)
+        kill(victim)
+        result = driver.wait(timeout=WAIT_S)
+    assert result.returncode == 1
+    assert f"({process}) has ended or cannot be reached" in result.stderr
+    assert "run the same command again" in result.stderr
+    assert "Traceback" not in result.stderr

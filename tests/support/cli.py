@@ -119,7 +119,6 @@ def run_module(name: str, *args: str, timeout: float) -> CommandResult:
 def call_cli(*args: object, env: dict[str, str] | None = None) -> CommandResult:
     """Call `irfuse ARGS` in this process, which saves seconds of imports."""
     stdout, stderr = io.StringIO(), io.StringIO()
-    on_sigterm = signal.getsignal(signal.SIGTERM)
     code: object = 0
     try:
         with (
@@ -131,8 +130,6 @@ def call_cli(*args: object, env: dict[str, str] | None = None) -> CommandResult:
             irfuse.main()
     except SystemExit as ended:
         code = ended.code
-    finally:
-        signal.signal(signal.SIGTERM, on_sigterm)  # the command has replaced it
     return CommandResult(
         code if isinstance(code, int) else int(code is not None),
         stdout.getvalue(),

@@ -16,7 +16,7 @@ from support.environment import child_environment
 from support.guard import find_guard
 from support.processes import end_session, wait_until
 
-START_DEADLINE_S = 60.0
+START_DEADLINE_S = 120.0
 LOG_TAIL_CHARACTERS = 4000
 
 Connection = dict[str, Any]

@@ -28,9 +28,23 @@ Examples:
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
+
+def _stop(*_: object) -> None:
+    """End the process at once: nothing has begun, and imports do not expect interrupts."""
+    os.write(2, b"Stopped.\n")
+    os._exit(130)
+
+
+_IS_COMMAND = os.path.basename((sys.argv or [""])[0]) in ("irfuse", "-m")  # or `python -m irfuse`
+if _IS_COMMAND and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _stop)
+
 import ast
 import importlib
-import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -102,4 +116,6 @@ def main() -> None:
     """Run the command line."""
     from jobs.console.main import main as run_command
 
+    if signal.getsignal(signal.SIGINT) is _stop:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run_command()
