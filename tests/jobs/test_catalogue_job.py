@@ -177,7 +177,8 @@ def test_damaged_bundled_weights_are_named_with_the_remedy(bundled: Path) -> Non
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     result = call_cli("weights")
     assert result.returncode == 1
-    assert result.stdout.splitlines()[1].split()[:2] == ["densefuse", "damaged"]
+    states = dict(line.split()[:2] for line in result.stdout.splitlines() if line.split()[1:])
+    assert states["densefuse"] == "damaged"
     assert f"Error: {file} is damaged or was changed: its SHA-256 begins with " in result.stderr
     assert result.stderr.strip().endswith("install irfuse again")
 

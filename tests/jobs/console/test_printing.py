@@ -129,6 +129,7 @@ def test_images_without_a_partner_are_shown_harmlessly() -> None:
         output="m.parquet",
         discovery=Discovery([], {}, NASTY[:5], {}),
         repetitions=[],
+        check=None,
     )
     print_pairs(console, found, PairsOptions(source="s", output="m.parquet"))
     assert_harmless(shown_by(console))
@@ -163,7 +164,6 @@ def test_errors_are_one_line_without_control_characters_and_secrets(
 
     monkeypatch.setattr(cli, "build_app", lambda: fail)
     monkeypatch.setattr("sys.argv", ["irfuse", "run", *debug])
-    monkeypatch.setattr(cli, "_end_on_sigterm", lambda: None)
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 1
@@ -189,7 +189,6 @@ def test_a_terminal_without_a_character_shows_another_one(
 
     monkeypatch.setattr(cli, "build_app", lambda: show)
     monkeypatch.setattr("sys.argv", ["irfuse", "summarize", "o"])
-    monkeypatch.setattr(cli, "_end_on_sigterm", lambda: None)
     cli.main()
     terminal.flush()
     shown = terminal.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
