@@ -24,6 +24,7 @@ from fusion_core.images import encode_png, synthetic_pair
 from fusion_core.methods import get_method
 from jobs.bench.measuring import one_thread
 from jobs.options import RunOptions
+from jobs.preview import PREVIEW_KEY
 from jobs.progress import SilentProgress
 from jobs.summary_files import SUMMARY_CSV_KEY, SUMMARY_KEY
 from jobs.weights import find_stored_weights
@@ -80,7 +81,7 @@ def inspect_rows(source: Store, out: Store, pairs: int) -> Findings:
             right = pair_id == Path(_file_name(place)).stem
             wrong += not (right and row == expected[place % len(expected)])
             place += 1
-    known = {RUN_KEY, MANIFEST_KEY, SUMMARY_KEY, SUMMARY_CSV_KEY}
+    known = {RUN_KEY, MANIFEST_KEY, SUMMARY_KEY, SUMMARY_CSV_KEY, PREVIEW_KEY}
     known |= {shard_key(shard) for shard in range(record.plan.count)}
     return Findings(
         lost=sum(Path(_file_name(number)).stem not in seen for number in range(pairs)),

@@ -57,6 +57,7 @@ def options(
         "weights": "random:0",
         "metrics": ("EN", "SSIM_a"),
         "shard_size": SHARD_SIZE,
+        "collection": "pairs",
         "workers": 1,
     }
     return RunOptions(
@@ -132,7 +133,7 @@ def test_transient_faults_do_not_change_the_results_of_a_run(
     assert (result.rows, result.failed) == (PAIRS, 0)
     assert placeless(read_rows(out, s3.storage_options), f"{bucket}/in") == undisturbed
     assert keys_at(out, s3) == [
-        "manifest.parquet", "run.json", *SHARDS, "summary.csv", "summary.json",
+        "manifest.parquet", "preview.png", "run.json", *SHARDS, "summary.csv", "summary.json",
     ]  # fmt: skip
 
 
@@ -184,7 +185,7 @@ def test_a_shard_that_cannot_be_written_ends_the_run_and_a_later_one_finishes_it
     assert SHARDS[2] not in left
     assert placeless(read_rows(out, s3_seaweed.storage_options), f"{bucket}/in") == undisturbed
     assert keys_at(out, s3_seaweed) == [
-        "manifest.parquet", "run.json", *SHARDS, "summary.csv", "summary.json",
+        "manifest.parquet", "preview.png", "run.json", *SHARDS, "summary.csv", "summary.json",
     ]  # fmt: skip
 
 
