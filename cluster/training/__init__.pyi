@@ -9,4 +9,4 @@ from .record import TrainingJob as TrainingJob
 from .record import TrainingRecord as TrainingRecord
 from .samples import IMAGES_KEY as IMAGES_KEY
 from .samples import write_images as write_images
-from .worker import TrainingProgress as TrainingProgress
+from .supervisor import TrainingProgress as TrainingProgress

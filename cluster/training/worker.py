@@ -7,7 +7,6 @@ import pickle
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from cluster.session import installed_software
 from cluster.training.checkpoints import Checkpoint, find_checkpoint, write_checkpoint
 from cluster.training.record import TrainingJob
 from cluster.training.samples import Share, read_batches
+from cluster.training.supervisor import TrainingProgress, TrainingState
 from fusion_core.errors import IrfuseError, RunFailedError
 from fusion_core.training import Trainer
 
@@ -29,70 +29,37 @@ _REPORT_EVERY = 10
 """Number of steps between reports of the losses."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingProgress:
-    """The progress of a training at one moment."""
-
-    step: int
-    """Steps done."""
-    steps: int
-    """Total number of steps."""
-    losses: dict[str, float]
-    """Mean losses of the last steps; empty before the first step."""
-
-
-class TrainingMonitor:
-    """An actor that stores the progress of the workers, and the error that stopped them."""
-
-    def __init__(self, steps: int) -> None:
-        self._progress = TrainingProgress(0, steps, {})
-        self._started = False
-        self._error: IrfuseError | None = None
-
-    def report(self, progress: TrainingProgress) -> None:
-        """Store the latest progress."""
-        self._progress, self._started = progress, True
-
-    def fail(self, error: IrfuseError) -> None:
-        """Store an error that a retry would not avoid."""
-        self._error = self._error or error
-
-    def state(self) -> tuple[TrainingProgress, bool, IrfuseError | None]:
-        """Return the latest progress, whether a worker has started, and the error."""
-        return self._progress, self._started, self._error
-
-
 def train_on_worker(config: dict[str, Any]) -> None:
     """Train until the last step.
 
     Ray Train calls this function on each worker, and again if a worker was lost.
 
     Args:
-        config: `job`, a reference to a pickled `TrainingJob`, and `monitor`, a handle of a
-            `TrainingMonitor`.
+        config: `job`, a reference to a pickled `TrainingJob`, and `supervisor`, a handle of a
+            `TrainingSupervisor`.
     """
-    monitor = config["monitor"]
-    _, _, error = ray.get(monitor.state.remote())
-    if error is not None:
-        raise error
+    supervisor = config["supervisor"]
+    state: TrainingState = ray.get(supervisor.state.remote())
+    if state.error is not None:
+        raise state.error
     try:
         job: TrainingJob = pickle.loads(ray.get(config["job"]))
         job.software.check_node(socket.gethostname(), installed_software())
-        _WorkerLoop(job, monitor).run()
+        _WorkerLoop(job, supervisor).run()
     except IrfuseError as error:
-        ray.get(monitor.fail.remote(error))
+        ray.get(supervisor.fail.remote(error))
         raise
 
 
 class _WorkerLoop:
     """The state of the training loop of one worker."""
 
-    def __init__(self, job: TrainingJob, monitor: ActorHandle[Any]) -> None:
+    def __init__(self, job: TrainingJob, supervisor: ActorHandle[Any]) -> None:
         import ray.train
         import ray.train.torch
 
         context = ray.train.get_context()
-        self._job, self._monitor = job, monitor
+        self._job, self._supervisor = job, supervisor
         self._parameters = job.record.parameters
         self._rank, self._world = context.get_world_rank(), context.get_world_size()
         self._device = ray.train.torch.get_device()
@@ -164,7 +131,7 @@ class _WorkerLoop:
             latest = self._curves[-1].mean(axis=0) if self._curves and self._step else ()
             losses = {name: float(loss) for name, loss in zip(_FIGURES, latest, strict=False)}
             progress = TrainingProgress(self._step, self._job.record.steps, losses)
-            self._monitor.report.remote(progress)
+            self._supervisor.report.remote(progress)
 
     def _save(self) -> None:
         checkpoint = Checkpoint(

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from safetensors.numpy import load_file
 from support.cli import call_cli, start_cli
 from support.environment import without_home
 from support.processes import wait_until
+from support.ray_processes import job_workers
 from support.s3 import S3Server
 
 import fusion_core
@@ -33,6 +36,7 @@ from fusion_core.errors import (
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
 from jobs.options import TrainOptions
+from jobs.progress import SilentProgress
 from jobs.train import train
 
 STEPS = 24
@@ -113,6 +117,51 @@ def test_curves_have_a_row_a_step_and_fall(trained: Path) -> None:
     picture = Image.open(io.BytesIO((trained / "curves.png").read_bytes()))
     assert picture.size == (1200, 360)
     assert len(picture.convert("RGB").getcolors(1_000_000) or []) > 10
+
+
+class Stop(Exception):
+    """What ends a training from outside."""
+
+
+class StoppingProgress(SilentProgress):
+    """Ends a training once it has begun."""
+
+    def steps(self, done: int, total: int, text: str) -> None:
+        self.node = supervisor_node()
+        if done:
+            raise Stop
+
+
+def supervisor_node() -> str | None:
+    """Return the node of the supervisor of this process's trainings."""
+    from ray._private import state
+
+    nodes = [
+        actor["Address"]["NodeID"]
+        for actor in state.actors().values()
+        if "TrainingSupervisor" in actor["ActorClassName"] and actor["State"] == "ALIVE"
+    ]
+    return nodes[-1] if nodes else None
+
+
+def test_a_training_that_is_ended_in_a_callers_ray_leaves_no_workers(
+    images: Path, ray_address: str, tmp_path: Path
+) -> None:
+    import ray
+
+    ray.init(address=ray_address, logging_level=logging.ERROR, log_to_driver=False)
+    try:
+        progress = StoppingProgress()
+        with pytest.raises(Stop):
+            train(options(images, tmp_path, iterations=1_000_000), progress)
+        assert progress.node == ray.get_runtime_context().get_node_id()
+        wait_until(
+            lambda: not job_workers(ray_address, os.getpid(), "Train"),
+            timeout=60,
+            what="the end of the workers",
+        )
+    finally:
+        ray.shutdown()
 
 
 def test_a_user_without_a_home_gets_the_remedy(
