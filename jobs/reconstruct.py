@@ -10,20 +10,19 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from cluster.collections import is_image
 from cluster.storage import Store, read_gray
 from cluster.training import ReconstructionRecord, ReconstructionTable, Row
 from fusion_core.choices import ResidualConvolutions
 from fusion_core.errors import (
     ImageDecodeError,
     InvalidValueError,
-    NotFoundError,
     StorageError,
 )
 from fusion_core.methods import get_method, require_weights
 from fusion_core.metrics import RECONSTRUCTION_METRICS
 from fusion_core.networks import Weights
 from fusion_core.training import Reconstruction, load_autoencoder, reconstruct_image
+from jobs.image_folders import list_images
 from jobs.options import ReconstructOptions
 from jobs.progress import Progress, SilentProgress
 from jobs.weights import find_stored_weights
@@ -91,9 +90,7 @@ def reconstruct(
     convolutions: ResidualConvolutions = getattr(parameters, "convolutions", "shared")
     network = load_autoencoder(method, weights, convolutions, options.device)
     store = options.store(options.images)
-    keys = [entry.key for entry in store.entries() if is_image(entry.key)]
-    if not keys:
-        raise NotFoundError(f"There are no images in {store.url}")
+    keys = [entry.key for entry in list_images(store, progress)]
     record = ReconstructionRecord(
         method=method,
         weights_sha256=weights.sha256,

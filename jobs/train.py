@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.collections import is_image
 from cluster.session import installed_software, ray_session
 from cluster.storage import Store, claim_location, find_record, redact, split_query
 from cluster.training import (
@@ -21,8 +20,9 @@ from cluster.training import (
     publish_training,
     write_images,
 )
-from fusion_core.errors import InvalidValueError, IrfuseError, NotFoundError, StorageError
+from fusion_core.errors import InvalidValueError, IrfuseError, StorageError
 from fusion_core.training import PAPER, TrainingParameters
+from jobs.image_folders import list_images
 from jobs.options import TrainOptions
 from jobs.progress import Progress, SilentProgress, note_changed_code
 
@@ -157,16 +157,7 @@ def _list_images(options: TrainOptions, progress: Progress) -> tuple[list[str], 
     if name:
         data = store.read(name)
         return [name], hashlib.sha256(data).hexdigest()
-    listing = store.listing()
-    if listing.skipped:
-        first, reason = next(iter(listing.skipped.items()))
-        progress.note(f"Not used: {len(listing.skipped)} names such as {first} ({reason})")
-    entries = [entry for entry in listing.entries if is_image(entry.key)]
-    if not entries:
-        raise NotFoundError(
-            f"There are no images in {store.url}; expected files such as .jpg or .png in this "
-            "folder or its subfolders"
-        )
+    entries = list_images(store, progress)
     digest = hashlib.sha256()
     for entry in entries:
         digest.update(f"{entry.key}\0{entry.size}\n".encode())

@@ -11,6 +11,7 @@ from .fused_images import require_fused as require_fused
 from .late_matches import match_late as match_late
 from .layouts import Discovery as Discovery
 from .layouts import Layout as Layout
+from .listing import list_files as list_files
 from .manifest_reader import FrozenManifest as FrozenManifest
 from .manifest_reader import PairRow as PairRow
 from .names import is_image as is_image

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cluster.collections.frozen_manifest import ROW_GROUP_ROWS
 from cluster.collections.layouts import Discovery, Layout, find_by_patterns, find_pairs
-from cluster.collections.names import why_ignore_folder
+from cluster.collections.listing import list_files
 from cluster.collections.repetitions import Repetition, find_repetitions
 from cluster.storage import Listing, Store
 from fusion_core.errors import ManifestError
@@ -68,7 +68,7 @@ def discover(store: Store, pairing: Pairing | None = None) -> Collection:
             image.
         StorageError: The folder cannot be listed.
     """
-    listing = store.listing(dispensable=lambda folder: why_ignore_folder(f"{folder}/") is not None)
+    listing = list_files(store)
     if not listing.entries and not listing.skipped:
         raise ManifestError(f"{store.url} does not exist or is empty; check the path or URL")
     discovery = _find(store, listing, pairing or Pairing())

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, NoReturn
 import pyarrow as pa
 
 from cluster.collections.frozen_manifest import FUSED_COLUMN, REFERENCE_COLUMN
+from cluster.collections.listing import list_files
 from cluster.collections.names import FORMAT_RANK, has_image_extension, is_image
 from cluster.storage import Store
 from fusion_core.errors import ManifestError
@@ -71,7 +72,7 @@ class FusedImages:
         self._store = store
         self._kind = kind
         self._column = _COLUMNS[kind]
-        keys = [entry.key for entry in store.entries() if has_image_extension(entry.key)]
+        keys = [entry.key for entry in list_files(store).entries if has_image_extension(entry.key)]
         if not keys:
             raise ManifestError(f"{store.url} contains no images; check the path or URL")
         self._formats: defaultdict[str, list[str]] = defaultdict(list)

@@ -1,4 +1,5 @@
 from .images import read_gray as read_gray
+from .listing import Entry as Entry
 from .listing import Listing as Listing
 from .locations import LOCAL_PROTOCOLS as LOCAL_PROTOCOLS
 from .locations import REMOTE_PROTOCOLS as REMOTE_PROTOCOLS
