@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -50,11 +51,50 @@ def find_device(device: torch.device | str) -> torch.device:
     return torch.device(device)
 
 
+class _FullPrecision:
+    """Switches TF32 off while it has users, and restores the user's settings after the last one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before = ("none", "none")
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._before = _exchange_precisions("ieee", "ieee")
+            self._users += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                _exchange_precisions(*self._before)
+
+
+def _exchange_precisions(convolutions: str, products: str) -> tuple[str, str]:
+    conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    matmul: Any = torch.backends.cuda.matmul
+    before = conv.fp32_precision, matmul.fp32_precision
+    conv.fp32_precision, matmul.fp32_precision = convolutions, products
+    return before
+
+
+_FULL_PRECISION = _FullPrecision()
+
+
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Keep cuDNN from computing float32 convolutions with ten bits of mantissa (TF32)."""
+    """Keep a GPU from computing with ten bits of mantissa (TF32) in float32 convolutions.
+
+    Products of matrices, which some convolutions become, are included. The settings of PyTorch are
+    global: the user's own are restored when the last thread has left.
+    """
     if device.type != "cuda":
         yield
         return
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    _FULL_PRECISION.begin()
+    try:
         yield
+    finally:
+        _FULL_PRECISION.end()
