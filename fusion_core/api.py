@@ -25,6 +25,7 @@ from fusion_core.methods import (
 )
 from fusion_core.metrics import score_images, select_channels, select_metrics
 from fusion_core.parameters import MethodParameters
+from fusion_core.threads import one_thread
 
 
 def fuse(
@@ -122,7 +123,8 @@ def score(
     groups = [[to_eight_bit(image)] for image in images]
     first, second, third = groups[:3]
     ideal = groups[3] if known else None
-    return score_images(first, second, third, names, device, channels, ideal)[0].values
+    with one_thread():
+        return score_images(first, second, third, names, device, channels, ideal)[0].values
 
 
 @dataclass(frozen=True, slots=True)
