@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+_QUOTED = re.compile(r"""(?<!\w)b?(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e…]+")
+_ROW = re.compile(r"(, got \d+): .*", re.DOTALL)  # of a CSV file
+_LONGEST_REASON = 200
+
 
 class IrfuseError(Exception):
     """Base class of the exceptions of irfuse.
@@ -48,3 +55,23 @@ class RunConflictError(IrfuseError):
 
 class RunFailedError(IrfuseError):
     """A run cannot continue: workers die or cannot be placed, or too many pairs fail."""
+
+
+def reason_without_content(error: BaseException) -> str:
+    """Return the message of a library without the parts of a file that it quotes.
+
+    Messages are kept in rows and logs, and a file that is not what it seems may contain anything,
+    also secrets.
+
+    >>> reason_without_content(ValueError("invalid literal for int() with base 10: b'secret'"))
+    'invalid literal for int() with base 10: …'
+    >>> reason_without_content(ValueError(b"Token too long in file header: secret"))
+    'Token too long in file header'
+    """
+    message = error.args[0] if error.args else ""
+    if isinstance(message, bytes):  # Pillow builds such a message from what it has read
+        text = message.partition(b":")[0].decode("ascii", "replace")
+    else:
+        text = _QUOTED.sub("…", _ROW.sub(r"\1", str(error)))
+    text = " ".join(_UNPRINTABLE.sub(" ", text).split())
+    return text[:_LONGEST_REASON] or type(error).__name__

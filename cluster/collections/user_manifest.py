@@ -28,7 +28,7 @@ from cluster.storage import (
     redact,
     split_query,
 )
-from fusion_core.errors import ManifestError, StorageError
+from fusion_core.errors import ManifestError, StorageError, reason_without_content
 
 REQUIRED_COLUMNS = ("ir_uri", "vis_uri")
 _SUBSET_ALIAS = "group"
@@ -100,7 +100,8 @@ def _read_csv(store: Store, name: str) -> Iterator[pa.RecordBatch]:
                 ),
             )
         except (pa.ArrowException, csv.Error) as error:
-            raise ManifestError(f"{store.uri(name)} is not a CSV manifest: {error}") from None
+            reason = reason_without_content(error)
+            raise ManifestError(f"{store.uri(name)} is not a CSV manifest: {reason}") from None
 
 
 def _read_parquet(store: Store, name: str) -> Iterator[pa.RecordBatch]:
@@ -122,7 +123,8 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
         raise ManifestError(f"{store.uri(name)} has column names that are not UTF-8") from None
     repeated = [column for column, count in Counter(names).items() if count > 1]
     if repeated:
-        raise ManifestError(f"{store.uri(name)} has more than one column {repeated[0]!r}")
+        which = repr(repeated[0]) if repeated[0].isidentifier() else "of one name"
+        raise ManifestError(f"{store.uri(name)} has more than one column {which}")
     missing = [column for column in REQUIRED_COLUMNS if column not in names]
     if missing:
         raise ManifestError(

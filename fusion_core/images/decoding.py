@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fusion_core.choices import DEFAULT_MAX_PIXELS
-from fusion_core.errors import ImageDecodeError, InvalidValueError
+from fusion_core.errors import ImageDecodeError, InvalidValueError, reason_without_content
 from fusion_core.images.bands import select_bands
 from fusion_core.images.effort import check_effort, without_comments
 from fusion_core.images.limits import (
@@ -21,6 +21,7 @@ from fusion_core.images.limits import (
     check_pixel_count,
     check_tiles,
 )
+from fusion_core.images.refusals import describe_unreadable
 from fusion_core.images.tiff import TIFF_SIGNATURES, decode_tiff, tiff_size
 
 READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
@@ -131,7 +132,7 @@ def _decode(data: bytes, max_pixels: int, bands: str | None = None) -> Pixels:
         raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
     except DECODER_ERRORS as error:
         raise ImageDecodeError(
-            f"The image is damaged or truncated: {str(error) or type(error).__name__}"
+            f"The image is damaged or truncated: {reason_without_content(error)}"
         ) from None
 
 
@@ -158,7 +159,7 @@ def _open(data: bytes) -> Image.Image | None:
     except UnidentifiedImageError:
         if data.startswith(TIFF_SIGNATURES):
             return None
-        raise ImageDecodeError(describe_unreadable(data)) from None
+        raise ImageDecodeError(describe_unreadable(data, READABLE_FORMATS)) from None
 
 
 def _needs_tifffile(image: Image.Image) -> bool:
@@ -209,14 +210,3 @@ def _pillow_pixels(image: Image.Image) -> Pixels:
 def _is_deep_png(data: bytes) -> bool:
     """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8."""
     return data.startswith(_PNG_SIGNATURE) and data[24] == 16 and data[25] in _PNG_MANY_CHANNELS
-
-
-def describe_unreadable(data: bytes) -> str:
-    """Return a sentence about a file that is not an image."""
-    head = data[:512].lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "The file is HTML or XML, not an image (a web page saved in its place?)"
-    return (
-        f"The file is not an image in a known format ({', '.join(READABLE_FORMATS)}); "
-        f"it starts with {data[:12]!r}"
-    )

@@ -8,9 +8,10 @@ from typing import BinaryIO
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from fusion_core.errors import ImageDecodeError
-from fusion_core.images.decoding import DECODER_ERRORS, READABLE_FORMATS, describe_unreadable
+from fusion_core.errors import ImageDecodeError, reason_without_content
+from fusion_core.images.decoding import DECODER_ERRORS, READABLE_FORMATS
 from fusion_core.images.limits import check_pixel_count
+from fusion_core.images.refusals import describe_unreadable
 from fusion_core.images.tiff import TIFF_SIGNATURES
 
 _HEAD_BYTES = 512
@@ -77,12 +78,12 @@ def read_header(file: BinaryIO) -> ImageHeader:
     except ImageDecodeError:
         raise
     except UnidentifiedImageError:
-        raise ImageDecodeError(describe_unreadable(head)) from None
+        raise ImageDecodeError(describe_unreadable(head, READABLE_FORMATS)) from None
     except Image.DecompressionBombError as error:
         raise ImageDecodeError(f"The image is too large to be decoded safely: {error}") from None
     except DECODER_ERRORS as error:
         raise ImageDecodeError(
-            f"The header of the image is damaged: {str(error) or type(error).__name__}"
+            f"The header of the image is damaged: {reason_without_content(error)}"
         ) from None
 
 

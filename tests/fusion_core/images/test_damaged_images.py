@@ -136,10 +136,8 @@ NO_IMAGES = {
 
 
 @pytest.mark.parametrize("name", NO_IMAGES)
-def test_file_of_no_known_format_is_refused_with_its_first_bytes(name: str) -> None:
-    message = refusal(NO_IMAGES[name])
-    assert "not an image in a known format (PNG, JPEG, " in message
-    assert message.endswith(f"it starts with {NO_IMAGES[name][:12]!r}")
+def test_file_of_no_known_format_is_refused(name: str) -> None:
+    assert "not an image in a known format (PNG, JPEG, " in refusal(NO_IMAGES[name])
 
 
 @pytest.mark.parametrize("name", FILES)
