@@ -1,6 +1,6 @@
 """What irfuse uses of Ray that is not part of its public interface.
 
-`tests/cluster/session/test_ray_internals.py` checks that the installed version of Ray has it.
+`tests/test_private_interfaces.py` checks that the installed version of Ray has it.
 """
 
 from __future__ import annotations
