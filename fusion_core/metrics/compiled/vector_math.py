@@ -40,6 +40,36 @@ def _from_bits(context: Any, x: Any) -> Any:  # noqa: ANN401
     return types.float64(types.int64), generate
 
 
+@intrinsic
+def _exponent_single(context: Any, x: Any) -> Any:  # noqa: ANN401
+    """Return the exponent of a float32 whose mantissa is from sqrt(1/2) to sqrt(2), as float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        exponent, _ = _split_single(builder, arguments[0])
+        return builder.sitofp(exponent, ir.FloatType())
+
+    return types.float32(types.float32), generate
+
+
+@intrinsic
+def _mantissa_single(context: Any, x: Any) -> Any:  # noqa: ANN401
+    """Return the mantissa of a float32, from sqrt(1/2) to sqrt(2)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        exponent, bits = _split_single(builder, arguments[0])
+        shift = ir.Constant(ir.IntType(32), _EXPONENT_SHIFT_SINGLE)
+        return builder.bitcast(builder.sub(bits, builder.shl(exponent, shift)), ir.FloatType())
+
+    return types.float32(types.float32), generate
+
+
+def _split_single(builder: Any, x: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    """Compute exponent and bits with integers of 32 bits, which numba would widen."""
+    bits = builder.bitcast(x, ir.IntType(32))
+    above = builder.sub(bits, ir.Constant(ir.IntType(32), _SQRT_HALF_BITS_SINGLE))
+    return builder.ashr(above, ir.Constant(ir.IntType(32), _EXPONENT_SHIFT_SINGLE)), bits
+
+
 def _fit(function: Callable[[Any], Any], end: float, degree: int) -> tuple[float, ...]:
     """Interpolate on 0..end at Chebyshev points: coefficients, the highest power first."""
     fitted = Chebyshev.interpolate(function, degree, domain=[0.0, end])
@@ -59,12 +89,18 @@ def _arctan_of_root(z: Any) -> Any:  # noqa: ANN401
 
 _LOG2 = _fit(_log2_of_ratio, (3.0 - 2.0 * math.sqrt(2.0)) ** 2, 7)
 """log2((1 + s) / (1 - s)) / s in powers of s**2, for mantissas from sqrt(1/2) to sqrt(2)."""
+_LOG2_SINGLE = tuple(
+    np.float32(c) for c in _fit(_log2_of_ratio, (3.0 - 2.0 * math.sqrt(2.0)) ** 2, 3)
+)
+"""The same, as precise as float32 is."""
 _ARCTAN = _fit(_arctan_of_root, (math.sqrt(2.0) - 1.0) ** 2, 12)
 """arctan(t) / t in powers of t**2, for t up to tan(pi / 8)."""
 _EXP = tuple(1.0 / math.factorial(power) for power in range(12, -1, -1))
 
 _SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 _EXPONENT_SHIFT, _EXPONENT_BIAS = 52, 1023
+_SQRT_HALF_BITS_SINGLE, _EXPONENT_SHIFT_SINGLE = 0x3F3504F3, 23
+_ONE_SINGLE = np.float32(1.0)
 _LOG2_E = 1.0 / math.log(2.0)
 _LN2_HIGH = math.ldexp(math.floor(math.ldexp(math.log(2.0), 32)), -32)
 """log 2 truncated to 32 bits, so that its integer multiples are exact."""
@@ -85,6 +121,18 @@ def log2(x: float) -> float:
     for coefficient in _LOG2[1:]:
         p = p * z + coefficient
     return float(exponent) + s * p
+
+
+@inlined
+def log2_single(x: np.float32) -> np.float32:
+    """Logarithm to base 2 of a positive normal float32."""
+    mantissa: np.float32 = _mantissa_single(x)
+    s = (mantissa - _ONE_SINGLE) / (mantissa + _ONE_SINGLE)
+    z = s * s
+    p = _LOG2_SINGLE[0]
+    for coefficient in _LOG2_SINGLE[1:]:
+        p = p * z + coefficient
+    return _exponent_single(x) + s * p
 
 
 @inlined

@@ -6,9 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +16,8 @@ from fusion_core.metrics.feature_mi.distributions import describe_windows, windo
 from fusion_core.metrics.feature_mi.features import cosine_transform, edge_map, meyer_transform
 
 _PATTERNS = 512
+_ROWS = 16
+"""Rows of the table of patterns that are computed at once."""
 _NOISE = 2.0**-46
 """Differences within a window up to this value count as zero; the maps' range is 1.
 
@@ -116,7 +116,7 @@ def score_fmi_pixel(batch: ScoredBatch) -> Tensor:
     if dispatch.use_kernels(edges):
         from fusion_core.metrics.feature_mi.fmi_kernels import pattern_mean
 
-        return dispatch.each_pair(pattern_mean, edges, _compiled_pattern_table())
+        return dispatch.each_pair(pattern_mean, edges, _pattern_table(edges.device).numpy())
     table = _pattern_table(edges.device).flatten()
     a, b, f = _window_codes(edges.long())
     first, second = table.take(a * _PATTERNS + f), table.take(b * _PATTERNS + f)
@@ -199,19 +199,15 @@ def _window_codes(edges: Tensor) -> Tensor:
     return columns[0] | columns[1] | columns[2]
 
 
-@functools.lru_cache(maxsize=1)
-def _compiled_pattern_table() -> NDArray[np.float64]:
-    from fusion_core.metrics.feature_mi.fmi_kernels import pattern_table
-
-    return pattern_table()
-
-
 @functools.lru_cache(maxsize=8)
 def _pattern_table(device: torch.device) -> Tensor:
     """FMI of all pairs of binary windows: `(512, 512)` float64."""
     codes = torch.arange(_PATTERNS, device=device)
     bits = (codes >> torch.arange(9, device=device).unsqueeze(1)) & 1
     patterns = bits.to(torch.float64)
-    sources = describe_windows(patterns.repeat_interleave(_PATTERNS, dim=1))
-    fused = describe_windows(patterns.repeat(1, _PATTERNS))
-    return window_information(sources, fused).view(_PATTERNS, _PATTERNS).fill_diagonal_(1.0)
+    fused = describe_windows(patterns.repeat(1, _ROWS))
+    rows = [
+        window_information(describe_windows(some.repeat_interleave(_PATTERNS, dim=1)), fused)
+        for some in patterns.split(_ROWS, dim=1)
+    ]
+    return torch.cat(rows).view(_PATTERNS, _PATTERNS).fill_diagonal_(1.0)

@@ -1,4 +1,4 @@
-"""Feature mutual information over all windows of feature maps, and of all binary windows."""
+"""Feature mutual information over all windows of feature maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from fusion_core.metrics.compiled.compiling import compiled_fast
 from fusion_core.metrics.feature_mi.distributions_kernels import (
     BLOCK,
     FUSED,
-    PDF,
     SIZE,
     SOURCE,
     compare,
@@ -17,8 +16,7 @@ from fusion_core.metrics.feature_mi.distributions_kernels import (
 )
 
 Doubles = NDArray[np.float64]
-
-_PATTERNS = 512
+Singles = NDArray[np.float32]
 
 
 @compiled_fast
@@ -30,39 +28,20 @@ def feature_mutual_information(maps: Doubles, noise: float) -> float:
         noise: Differences up to this value count as zero.
     """
     height, width = maps.shape[1] - 2, maps.shape[2] - 2
-    block, values = np.zeros(SIZE), np.empty(BLOCK)
+    windows = np.zeros(9 * BLOCK)
+    block, values = np.zeros(SIZE, np.float32), np.empty(BLOCK, np.float32)
     total = 0.0
     for y in range(height):
         for x in range(0, width, BLOCK):
             count = min(BLOCK, width - x)
-            _load_windows(maps[2], y, x, count, block[FUSED:])
-            describe(block[FUSED:], noise)
+            _load_windows(maps[2], y, x, count, windows)
+            describe(windows, noise, block[FUSED:])
             for n in range(2):
-                _load_windows(maps[n], y, x, count, block[SOURCE:])
-                describe(block[SOURCE:], noise)
+                _load_windows(maps[n], y, x, count, windows)
+                describe(windows, noise, block[SOURCE:])
                 compare(block, values)
                 total += _sum_values(maps[n], maps[2], y, x, count, noise, values)
     return float(total / (2 * height * width))
-
-
-@compiled_fast
-def pattern_table() -> Doubles:
-    """FMI of all pairs of binary windows: `(512, 512)`, indices with the first pixel lowest."""
-    table = np.empty((_PATTERNS, _PATTERNS))
-    block, values = np.zeros(SIZE), np.empty(BLOCK)
-    for f in range(_PATTERNS):
-        for n in range(BLOCK):
-            _load_pattern(f, n, block[FUSED:])
-        describe(block[FUSED:], 0.0)
-        for first in range(0, _PATTERNS, BLOCK):
-            for n in range(BLOCK):
-                _load_pattern(first + n, n, block[SOURCE:])
-            describe(block[SOURCE:], 0.0)
-            compare(block, values)
-            for n in range(BLOCK):
-                table[first + n, f] = values[n]
-        table[f, f] = 1.0
-    return table
 
 
 @compiled_fast
@@ -94,25 +73,19 @@ def _next_pattern(pattern: int, edges: NDArray[np.uint8], y: int, x: int) -> int
 
 
 @compiled_fast
-def _load_windows(feature: Doubles, y: int, x: int, count: int, part: Doubles) -> None:
+def _load_windows(feature: Doubles, y: int, x: int, count: int, windows: Doubles) -> None:
     """Copy windows, column by column; what lies beyond `count` is left as it is and is not used."""
     for column in range(3):
         for row in range(3):
             source = feature[y + row, x + column : x + column + count]
-            target = part[PDF + (3 * column + row) * BLOCK :]
+            target = windows[(3 * column + row) * BLOCK :]
             for n in range(count):
                 target[n] = source[n]
 
 
 @compiled_fast
-def _load_pattern(pattern: int, n: int, part: Doubles) -> None:
-    for k in range(9):
-        part[PDF + k * BLOCK + n] = float((pattern >> k) & 1)
-
-
-@compiled_fast
 def _sum_values(
-    a: Doubles, f: Doubles, y: int, x: int, count: int, noise: float, values: Doubles
+    a: Doubles, f: Doubles, y: int, x: int, count: int, noise: float, values: Singles
 ) -> float:
     """Sum the values, 1 for identical windows."""
     total = 0.0

@@ -34,6 +34,11 @@ def log2_each(x: Doubles, _: Doubles, out: Doubles) -> None:
         out[n] = vector_math.log2(x[n])
 
 
+def log2_single_each(x: Any, _: Any, out: Any) -> None:
+    for n in range(x.size):
+        out[n] = vector_math.log2_single(x[n])
+
+
 def exp_each(x: Doubles, _: Doubles, out: Doubles) -> None:
     for n in range(x.size):
         out[n] = vector_math.exp(x[n])
@@ -134,6 +139,19 @@ def test_log2_at_the_ends_of_its_mantissas(loops: Loops) -> None:
 def test_log2_of_the_smallest_and_largest_normal_numbers(loops: Loops) -> None:
     x = np.array([SMALLEST, np.nextafter(SMALLEST, 1.0), np.nextafter(LARGEST, 1.0), LARGEST])
     assert_log2(loops, x)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_log2_single_is_as_precise_as_float32(mode: str) -> None:
+    loop = njit(error_model="numpy", fastmath=MODES[mode])(log2_single_each)
+    generator = np.random.default_rng(9)
+    drawn = np.ldexp(generator.uniform(1.0, 2.0, 100_000), generator.integers(-126, 128, 100_000))
+    near_one = 1.0 + generator.uniform(-0.01, 0.01, 10_000)
+    x = np.concatenate([drawn, near_one, np.exp2(np.arange(-126.0, 128.0))]).astype(np.float32)
+    out = np.empty_like(x)
+    loop(x, x, out)
+    expected = np.log2(x.astype(np.float64))
+    np.testing.assert_allclose(out, expected, rtol=3e-7, atol=1e-12)
 
 
 def test_exp_over_its_whole_range(loops: Loops) -> None:
