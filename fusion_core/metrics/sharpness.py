@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.edges.neighbours import neighbours
+from fusion_core.metrics.edges.neighbours import gradients
 
 
 def spatial_frequency(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -148,7 +148,6 @@ def _sum_gradients(batch: ScoredBatch) -> Tensor:
 
 
 def _mean_sobel(batch: ScoredBatch, border: str) -> Tensor:
-    p = neighbours(functional.pad(batch.levels[2:], (1, 1, 1, 1), mode=border).squeeze(0))
-    x = (p[0][2] - p[0][0]) + 2.0 * (p[1][2] - p[1][0]) + (p[2][2] - p[2][0])
-    y = (p[2][0] - p[0][0]) + 2.0 * (p[2][1] - p[0][1]) + (p[2][2] - p[0][2])
-    return x.square_().addcmul_(y, y).sqrt_().mean(dim=(1, 2))
+    padded = functional.pad(batch.levels[2:], (1, 1, 1, 1), mode=border).squeeze(0)
+    across, down = gradients(padded, middle=2.0)
+    return across.square_().addcmul_(down, down).sqrt_().mean(dim=(1, 2))

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.edges.neighbours import neighbours
+from fusion_core.metrics.edges.neighbours import gradients
 from fusion_core.metrics.filters.frequency import (
     filter_spectra,
     radial_frequencies,
@@ -62,10 +62,8 @@ def score_chen_varshney(batch: ScoredBatch) -> Tensor:
 
 def _fifth_powers(planes: Tensor) -> Tensor:
     """Compute the fifth powers of the Sobel gradient of `(2, B, H, W)`."""
-    p = neighbours(functional.pad(planes, (1, 1, 1, 1)))
-    x = (p[0][2] + 2.0 * p[1][2] + p[2][2]) - (p[0][0] + 2.0 * p[1][0] + p[2][0])
-    y = (p[2][0] + 2.0 * p[2][1] + p[2][2]) - (p[0][0] + 2.0 * p[0][1] + p[0][2])
-    squares = x.mul_(x).addcmul_(y, y)
+    across, down = gradients(functional.pad(planes, (1, 1, 1, 1)), middle=2.0)
+    squares = across.square_().addcmul_(down, down)
     return squares.sqrt().mul_(squares).mul_(squares)
 
 

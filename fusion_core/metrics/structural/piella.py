@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.edges.neighbours import neighbours
+from fusion_core.metrics.edges.neighbours import gradients
 from fusion_core.metrics.filters.windows import gaussian_taps, row_bands, window_moments
 
 _WINDOW = 11
@@ -118,10 +118,8 @@ def _score_gray(batch: ScoredBatch) -> tuple[Tensor, Tensor]:
 
 
 def _score_edges(batch: ScoredBatch) -> tuple[Tensor, Tensor]:
-    p = neighbours(functional.pad(batch.levels, (1, 1, 1, 1)))
-    x = (p[0][0] + p[1][0] + p[2][0]) - (p[0][2] + p[1][2] + p[2][2])
-    y = (p[0][0] + p[0][1] + p[0][2]) - (p[2][0] + p[2][1] + p[2][2])
-    return _quality(batch, (x * x + y * y).sqrt_())
+    across, down = gradients(functional.pad(batch.levels, (1, 1, 1, 1)), middle=1.0)
+    return _quality(batch, across.square_().addcmul_(down, down).sqrt_())
 
 
 def _quality(batch: ScoredBatch, planes: Tensor) -> tuple[Tensor, Tensor]:
