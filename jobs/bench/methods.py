@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from fusion_core.choices import Precision
 from fusion_core.errors import InvalidValueError
-from fusion_core.methods import METHODS, FuseBatch, ImageNetWeights, build_method, get_method
+from fusion_core.methods import (
+    METHODS,
+    FuseBatch,
+    ImageNetWeights,
+    build_method,
+    find_weights,
+    get_method,
+)
 from fusion_core.networks import FeatureExtractor, Weights
 from fusion_core.parameters import MethodParameters, NetworkParameters
 from jobs.bench.matrix_product import MatrixRate, measure_matrix_product
@@ -140,6 +148,13 @@ def _sources(height: int, width: int, batch: int) -> Tensor:
     return torch.from_numpy(np.stack(pairs, axis=1)).unsqueeze(2).float()
 
 
+def _weights(method: str, parameters: MethodParameters) -> Weights | None:
+    """Return random weights of a network, and those that irfuse includes of other methods."""
+    if get_method(method).has_network:
+        return _WEIGHTS
+    return find_weights(method, parameters, None, lambda source: Path(source).read_bytes())
+
+
 def _measure(
     method: str,
     given: Mapping[str, Any],
@@ -149,8 +164,7 @@ def _measure(
     longest_s: float,
     rate: MatrixRate | None,
 ) -> MethodTiming:
-    weights = None if rate is None else _WEIGHTS
-    fuse_batch = build_method(method, parameters, weights, sources.device)
+    fuse_batch = build_method(method, parameters, _weights(method, parameters), sources.device)
     part = _affordable_part(fuse_batch, sources, longest_s)
     actions: list[Callable[[], object]] = [lambda: fuse_batch(part)]
     if (backbone := _backbone(method, parameters, part)) is not None:
