@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+
+from jobs.console.printing import print_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -12,6 +17,10 @@ if TYPE_CHECKING:
     from jobs.bench.methods_report import MethodsReport, MethodTiming
     from jobs.bench.metrics import MetricsReport
     from jobs.bench.training import TrainingReport
+
+_METHOD_WIDTH = 24
+_PART = "*"
+"""Mark of a number that was measured with less than it is about."""
 
 
 def print_metrics_report(console: Console, report: MetricsReport) -> None:
@@ -46,55 +55,65 @@ def print_metrics_report(console: Console, report: MetricsReport) -> None:
 
 
 def print_methods_report(console: Console, report: MethodsReport) -> None:
-    """Print the time of each method, with its backbone and a matrix product for comparison."""
-    title = (
-        f"{report.machine}; {report.width}x{report.height}, batches of {report.batch}, median of "
-        f"{report.repeats}"
+    """Print the time of each method, with its network and a matrix product for comparison."""
+    print_lines(
+        console,
+        f"{report.machine}; {report.width}x{report.height}, batches of {report.batch}",
+        f"ms per megapixel, median of {report.repeats}",
     )
-    table = Table(title=title, title_justify="left")
-    table.add_column("method", overflow="fold")
-    for column in (
-        "precision", "ms/Mpx", "fastest", "slowest", "backbone", "around it", "Gflop/s",
-        "of matmul", "pairs/s",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
-    for timing in report.timings:
-        backbone, around = timing.backbone_ms_per_megapixel, timing.around_backbone
-        parameters = " ".join(f"{name}={value}" for name, value in timing.parameters.items())
-        digits = 0 if timing.ms_per_megapixel >= 10 else 2
-        table.add_row(
-            f"{timing.method} {parameters}".strip(),
-            timing.precision or "–",
-            f"{timing.ms_per_megapixel:.{digits}f}" + _measured_part(report, timing),
-            f"{timing.fastest:.{digits}f}",
-            f"{timing.slowest:.{digits}f}",
-            "–" if backbone is None else f"{backbone:.0f}",
-            "–" if around is None else f"{around:.2f}x",
-            "–" if timing.gigaflops is None else f"{timing.gigaflops:.0f}",
-            _matmul_share(timing),
-            f"{timing.pairs_per_second:.2f}",
-        )
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
+    table.add_column("method", overflow="fold", min_width=_METHOD_WIDTH, max_width=_METHOD_WIDTH)
+    table.add_column("prec")
+    for column in ("median", "spread", "pairs/s", "network", "rest", "matmul"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, group in groupby(report.timings, key=_describe_variant):
+        cells = [_timing_cells(timing, report) for timing in group]
+        for label, row in zip_longest(name, cells):
+            table.add_row(label or "", *(row or ()))
     console.print(table)
-    console.print(
-        "Backbone: the forward pass of the ImageNet network alone in ms/Mpx; around it: the rest "
-        "of the time as a multiple of that. Of matmul: the network's Gflop/s as a share of those "
-        "of a large matrix product, measured in the same run. A size in brackets means that a "
-        "part of the images or a matrix product of that size was measured to limit the time.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    print_lines(console, *_legend(report))
 
 
-def _measured_part(report: MethodsReport, timing: MethodTiming) -> str:
-    whole = (timing.width, timing.height) == (report.width, report.height)
-    return "" if whole else f" ({timing.width}x{timing.height})"
+def _describe_variant(timing: MethodTiming) -> list[str]:
+    """Return the method, and each parameter for a line of its own."""
+    return [timing.method, *(f"  {name}={value}" for name, value in timing.parameters.items())]
 
 
-def _matmul_share(timing: MethodTiming) -> str:
-    product, share = timing.matrix_product, timing.matmul_share
-    if product is None or share is None:
-        return "–"
-    return f"{share:.0%}" + (f" ({product.side}x{product.side})" if product.reduced else "")
+def _timing_cells(timing: MethodTiming, report: MethodsReport) -> list[str]:
+    median, backbone = timing.ms_per_megapixel, timing.backbone_ms_per_megapixel
+    part = _PART if _is_part(timing, report) else ""
+    product = _PART if _is_reduced(timing) else ""
+    return [
+        timing.precision or "–",
+        f"{median:.{0 if median >= 10 else 2}f}{part}",
+        f"{(timing.slowest - timing.fastest) / median:.0%}",
+        f"{timing.pairs_per_second:.2f}",
+        "–" if backbone is None else f"{backbone:.0f}",
+        "–" if timing.around_backbone is None else f"{timing.around_backbone:.2f}x",
+        "–" if timing.matmul_share is None else f"{timing.matmul_share:.0%}{product}",
+    ]
+
+
+def _is_part(timing: MethodTiming, report: MethodsReport) -> bool:
+    return (timing.width, timing.height) != (report.width, report.height)
+
+
+def _is_reduced(timing: MethodTiming) -> bool:
+    return timing.matrix_product is not None and timing.matrix_product.reduced
+
+
+def _legend(report: MethodsReport) -> Iterator[str]:
+    yield "spread: slowest less fastest, over the median; network: forward pass of the"
+    yield "ImageNet network alone; rest: all else as a multiple of that; matmul: rate of"
+    yield "the convolutions over that of a large matrix product. --json has all numbers."
+    parts = [f"{t.width}x{t.height}" for t in report.timings if _is_part(t, report)]
+    sides = [t.matrix_product.side for t in report.timings if t.matrix_product and _is_reduced(t)]
+    if parts:
+        sizes = ", ".join(dict.fromkeys(parts))
+        yield f"{_PART} with a part of the images, to limit the time: {sizes}"
+    if sides:
+        products = ", ".join(f"{side}x{side}" for side in dict.fromkeys(sides))
+        yield f"{_PART} with a smaller matrix product, to limit the time: {products}"
 
 
 def print_training_report(console: Console, report: TrainingReport) -> None:

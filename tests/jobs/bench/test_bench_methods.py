@@ -33,6 +33,12 @@ def report() -> MethodsReport:
     return bench_methods(variants=variants, **TINY)
 
 
+EMPTY_REPORT: dict[str, Any] = {
+    "machine": "a machine", "versions": {}, "width": 24, "height": 16, "batch": 1, "repeats": 1,
+    "timings": [], "peak_memory_mb": 0.0,
+}  # fmt: skip
+
+
 def timing(**values: Any) -> MethodTiming:
     """A timing with values that are easy to calculate with."""
     usual: dict[str, Any] = {
@@ -44,12 +50,11 @@ def timing(**values: Any) -> MethodTiming:
     return MethodTiming(**{**usual, **values})
 
 
-def rows(report: MethodsReport) -> list[list[str]]:
-    """Return the cells of the printed table."""
+def lines_of(report: MethodsReport) -> list[str]:
+    """Return the printed lines on a terminal of 80 columns."""
     output = io.StringIO()
-    print_methods_report(Console(file=output, width=170), report)
-    lines = [line for line in output.getvalue().splitlines() if line.endswith("│")]
-    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+    print_methods_report(Console(file=output, width=80), report)
+    return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
 def test_every_method_is_measured_by_default_with_parameters_that_it_has() -> None:
@@ -66,6 +71,11 @@ def test_every_network_is_measured_in_each_precision(report: MethodsReport) -> N
         ("resnet_zca", "fp32"),
         ("resnet_zca", "bf16"),
     ]
+
+
+def test_a_method_without_a_network_is_measured_with_the_weights_that_it_includes() -> None:
+    [found] = bench_methods(variants=[("convsr", {})], **TINY).timings
+    assert (found.method, found.precision, found.gigaflops) == ("convsr", None, None)
 
 
 def test_each_measurement_is_announced() -> None:
@@ -118,8 +128,8 @@ def test_what_takes_too_long_is_measured_by_a_part_and_the_table_says_so() -> No
     whole = bench_methods(variants=DENSEFUSE, precisions=["fp32"], **{**sizes, "longest_s": 60.0})
     found = [(report.timings[0].width, report.timings[0].height) for report in (part, whole)]
     assert found == [(32, 32), (70, 40)]
-    assert rows(part)[0][2].endswith(" (32x32)")
-    assert "(" not in rows(whole)[0][2]
+    assert "* with a part of the images, to limit the time: 32x32" in lines_of(part)
+    assert not any("a part of" in line for line in lines_of(whole))
 
 
 def test_the_number_of_threads_is_restored() -> None:
@@ -189,19 +199,47 @@ def test_the_fastest_of_several_products_counts() -> None:
 # What is printed
 
 
-def test_the_table_has_a_line_for_each_measurement(report: MethodsReport) -> None:
-    table = rows(report)
-    assert [cells[0] for cells in table] == [
-        *["densefuse"] * 2,
-        *["resnet_zca layer=conv2 norm=nuclear"] * 2,
+def test_the_table_fits_eighty_columns_whatever_is_measured() -> None:
+    timings = [
+        timing(
+            method=name, parameters=dict(parameters), precision=precision, width=12,
+            ms_per_megapixel=987654.3, fastest=876543.2, slowest=1087654.3,
+            pairs_per_second=1234.56, backbone_ms_per_megapixel=345678.9,
+            matrix_product=MatrixRate(gigaflops=40.0, side=64),
+        )
+        for name, parameters in default_variants()
+        for precision in ("fp32", "bf16")
+    ]  # fmt: skip
+    lines = lines_of(MethodsReport(**{**EMPTY_REPORT, "timings": timings}))
+    assert lines[2].split() == [
+        "method", "prec", "median", "spread", "pairs/s", "network", "rest", "matmul",
+    ]  # fmt: skip
+    numbers = ["987654*", "21%", "1234.56", "345679", "1.86x", "25%*"]
+    found = [line.split()[-6:] for line in lines if "987654" in line]
+    assert found == [numbers] * len(timings)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_method_is_named_once_with_a_line_for_each_parameter(report: MethodsReport) -> None:
+    table = lines_of(report)[4:9]
+    assert [line[:22].rstrip() for line in table] == [
+        "densefuse", "", "resnet_zca", "  layer=conv2", "  norm=nuclear",
+    ]  # fmt: skip
+    assert [line.split()[-7] for line in (*table[:1], *table[2:4])] == ["fp32", "fp32", "bf16"]
+    assert [line.count("–") for line in table] == [2, 2, 0, 0, 0]
+
+
+def test_the_report_says_where_a_part_or_a_smaller_matrix_product_was_measured() -> None:
+    small = MatrixRate(gigaflops=40.0, side=64)
+    part = timing(method="cbf", precision=None, gigaflops=None, matrix_product=None, width=12)
+    timings = [timing(), timing(method="densefuse", matrix_product=small), part]
+    lines = lines_of(MethodsReport(**{**EMPTY_REPORT, "timings": timings}))
+    assert [line for line in lines if line.startswith("*")] == [
+        "* with a part of the images, to limit the time: 12x16",
+        "* with a smaller matrix product, to limit the time: 64x64",
     ]
-    assert [cells[5:7].count("–") for cells in table] == [2, 2, 0, 0]
-
-
-def test_the_table_says_where_a_matrix_product_was_smaller(report: MethodsReport) -> None:
-    assert all(cells[8].endswith("% (64x64)") for cells in rows(report))
-    intended = report.model_copy(update={"timings": [timing()]})
-    assert rows(intended)[0][8] == "25%"
+    marked = [line.split()[0] for line in lines[4:7] if "*" in line]
+    assert marked == ["densefuse", "cbf"]
 
 
 def run_command(*arguments: str) -> None:
@@ -222,10 +260,10 @@ def test_the_command_prints_a_report_as_json(capsys: pytest.CaptureFixture[str])
 def test_the_command_prints_the_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     run_command("--method", "densefuse")
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if line.startswith("│ densefuse")]) == 1
+    assert len([line for line in lines if line.startswith("densefuse  ")]) == 1
 
 
 def test_parameters_without_a_method_are_refused() -> None:
