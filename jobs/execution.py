@@ -249,8 +249,7 @@ def _find_remaining(
 def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: Progress) -> None:
     options = job.options
     cluster = options.cluster()
-    progress.message("Starting Ray and the workers")
-    with ray_session(cluster):
+    with ray_session(cluster, progress.message):
         # Imported here because a finished run does not need Ray, whose import takes seconds.
         from cluster.runs import run_shards
 

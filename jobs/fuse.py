@@ -19,7 +19,7 @@ from fusion_core.images import (
     to_one_size,
 )
 from fusion_core.methods import build_method, check_registered, fuse_images, get_method
-from fusion_core.metrics import select_metrics
+from fusion_core.metrics import announced_compilation, select_metrics
 from fusion_core.networks import find_device
 from jobs.options import FuseOptions
 from jobs.progress import Progress, SilentProgress
@@ -84,8 +84,9 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     _write(options, out, name, encode(fused))
     scores = None
     if scored:
-        progress.message("Scoring; the metrics are compiled once per machine")
-        scores = score(ir, vis, fused, metrics=options.metrics, device=device)
+        progress.message("Scoring")
+        with announced_compilation(progress.message):
+            scores = score(ir, vis, fused, metrics=options.metrics, device=device)
     return FusedPair(
         output=out.uri(name),
         method=options.method,

@@ -178,14 +178,13 @@ def _compute(
 ) -> Checkpoint:
     cluster = options.cluster()
     start = f"from step {first_step}" if first_step else "from the start"
-    progress.message(f"Training {record.steps} steps {start}; images: {record.image_count}")
-    progress.message("Starting Ray and the workers")
-    with ray_session(cluster):
+    progress.note(f"Training {record.steps} steps {start}; images: {record.image_count}")
+    with ray_session(cluster, progress.message):
         from cluster.training import run_training
 
         images, _ = _locate_images(options)
         job = TrainingJob(record, out, images, options.checkpoint_every, installed_software())
-        run_training(job, cluster, lambda state: _show(progress, state))
+        run_training(job, cluster, lambda state: _show(progress, state), progress.message)
     found = find_checkpoint(out, record.fingerprint)
     if found is None or found.step < record.steps:
         raise StorageError(

@@ -4,7 +4,6 @@ from .damage import Damage as Damage
 from .damage import DamagedRunError as DamagedRunError
 from .damage import DamagedShardError as DamagedShardError
 from .damage import describe_damages as describe_damages
-from .driver import Snapshot as Snapshot
 from .driver import run_shards as run_shards
 from .gallery import Gallery as Gallery
 from .gallery import PairView as PairView
@@ -26,6 +25,7 @@ from .shard_file import encode_shard as encode_shard
 from .shard_file import open_shard as open_shard
 from .shard_file import read_facts as read_facts
 from .shards import ShardContent as ShardContent
+from .snapshot import Snapshot as Snapshot
 from .stages import PairStages as PairStages
 from .worker import ShardReport as ShardReport
 from .worker import ShardTask as ShardTask

@@ -18,6 +18,7 @@ from cluster.runs.stages import Records
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
 from cluster.session import Software, actor_class, count_memory_kills, installed_software
+from fusion_core.metrics import announced_compilation
 from fusion_core.networks import Weights
 
 
@@ -36,6 +37,8 @@ class WorkerInfo:
 class WorkerProgress:
     """What a worker has completed since its start."""
 
+    activity: str
+    """What it does until it is ready."""
     steps: int
     pairs: int
     memory_kills: int | None
@@ -62,6 +65,7 @@ class FusionWorker:
 
     def __init__(self) -> None:
         self._processor: ShardProcessor | None = None
+        self._activity = ""
         self._pairs = Counter("irfuse_pairs", "Pairs with a committed row", tag_keys=("status",))
 
     def start(self, config: WorkerConfig, weights: Weights | None) -> WorkerInfo:
@@ -72,7 +76,10 @@ class FusionWorker:
         """
         torch.set_num_threads(1)
         torch.backends.cudnn.allow_tf32 = False  # TF32 has less than single precision
-        self._processor = ShardProcessor(replace(config, weights=weights))
+        scores_only = config.record.origin.reads_fused
+        self._activity = "Loading the metrics" if scores_only else "Loading the method"
+        with announced_compilation(self._begin):
+            self._processor = ShardProcessor(replace(config, weights=weights))
         node_id = ray.get_runtime_context().get_node_id()
         return WorkerInfo(installed_software(), socket.gethostname(), node_id, count_memory_kills())
 
@@ -109,7 +116,10 @@ class FusionWorker:
     def progress(self) -> WorkerProgress:
         """Return the number of steps and of pairs completed since the start."""
         steps, pairs = self._processor.progress if self._processor else (0, 0)
-        return WorkerProgress(steps, pairs, count_memory_kills())
+        return WorkerProgress(self._activity, steps, pairs, count_memory_kills())
+
+    def _begin(self, activity: str) -> None:
+        self._activity = activity
 
     @property
     def _loaded(self) -> ShardProcessor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -20,6 +20,7 @@ from cluster.runs.config import WorkerConfig
 from cluster.runs.deaths import Cause, Death, explain_death
 from cluster.runs.isolation import IsolatedShard
 from cluster.runs.pool import PoolWorker, ShardJob, WorkerPool
+from cluster.runs.snapshot import Snapshot
 from cluster.runs.worker import ShardReport, ShardTask
 from cluster.session import ClusterOptions, check_connection
 from cluster.storage import redact_text
@@ -28,24 +29,6 @@ from fusion_core.errors import IrfuseError, RunFailedError
 _SHARDS_PER_WORKER = 2
 _POLL_S = 0.5
 _PROBE_EVERY_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The progress of a run at one moment."""
-
-    rows: int
-    """Pairs computed by this call, committed or not."""
-    failed: int
-    """Failed rows among the committed rows."""
-    workers: int
-    """Workers that are ready."""
-    waiting: int
-    """Workers that are starting or waiting for resources."""
-    deaths: int
-    """Number of workers that have died."""
-    withheld: int = 0
-    """Number of workers that are not started because the memory of their nodes ran out."""
 
 
 def run_shards(
@@ -122,6 +105,7 @@ class _ShardLoop:
             workers=ready,
             waiting=len(workers) - ready,
             deaths=self.pool.deaths,
+            activity=self.pool.describe_starting(),
             withheld=self.pool.limits.withheld,
         )
 
@@ -211,10 +195,10 @@ class _ShardLoop:
 
     def _watch(self) -> None:
         now = time.monotonic()
-        for worker in self.pool.ready():
-            if not worker.jobs:
+        for worker in self.pool.workers[:]:
+            if not worker.jobs and not worker.starting:
                 continue
-            if now - worker.last_progress_at > self._pair_timeout_s:
+            if worker.jobs and now - worker.last_progress_at > self._pair_timeout_s:
                 self._died(worker, f"no progress for {self._pair_timeout_s:.0f} s")
             elif worker.probe is None and now - worker.probed_at > _PROBE_EVERY_S:
                 worker.probe = worker.handle.progress.remote()

@@ -18,7 +18,9 @@ from cluster.runs.node_limits import NodeLimits
 from cluster.runs.worker import ShardTask
 from cluster.session import (
     WORKER_ENVIRONMENT,
+    ActivityReport,
     ClusterOptions,
+    Starting,
     alive_nodes,
     describe_resources,
     installed_software,
@@ -41,6 +43,9 @@ class PoolWorker:
     handle: ActorHandle[Any]
     starting: ObjectRef[Any] | None
     last_progress_at: float
+    """Time of the last progress, or at which the worker was requested."""
+    activity: str = ""
+    """What the worker does until it is ready."""
     avoids: frozenset[str] = frozenset()
     """Nodes on which the worker may not be placed."""
     info: WorkerInfo | None = None
@@ -74,7 +79,7 @@ class PoolWorker:
 
     def note_progress(self, progress: WorkerProgress) -> None:
         """Process the reply to a progress probe."""
-        self.pairs = progress.pairs
+        self.activity, self.pairs = progress.activity, progress.pairs
         self.probe = None
         if progress.steps != self.steps:
             self.steps = progress.steps
@@ -98,6 +103,7 @@ class WorkerPool:
         self._target = 0
         self._options = options
         self._use_gpu = use_gpu(options.device)
+        self._activities = ActivityReport(use_gpu=self._use_gpu)
         self._config = config.on_device("cuda" if self._use_gpu else "cpu")
         self._software = installed_software()
         self._weights = ray.put(config.weights)
@@ -108,6 +114,13 @@ class WorkerPool:
     def ready(self) -> list[PoolWorker]:
         """Return the workers that have loaded the method."""
         return [worker for worker in self.workers if worker.info]
+
+    def describe_starting(self) -> str:
+        """Return what workers that are not ready are doing; empty if all are ready."""
+        starting = [w for w in self.workers if not w.info]
+        return self._activities.describe(
+            [Starting(w.last_progress_at, w.activity) for w in starting]
+        )
 
     def neighbours(self, worker: PoolWorker) -> list[PoolWorker]:
         """Return the other workers on the worker's node, and those that may be starting there."""
@@ -181,7 +194,7 @@ class WorkerPool:
             **resources,
         ).remote()
         starting = handle.start.remote(self._config, self._weights)
-        self.workers.append(PoolWorker(handle, starting, time.monotonic(), avoids))
+        self.workers.append(PoolWorker(handle, starting, time.monotonic(), avoids=avoids))
 
     def started(self, worker: PoolWorker, info: WorkerInfo) -> None:
         """Record that a worker is ready.

@@ -7,8 +7,11 @@ from .remote import actor_class as actor_class
 from .remote import remote_function as remote_function
 from .resources import alive_nodes as alive_nodes
 from .resources import describe_resources as describe_resources
+from .resources import free_and_total as free_and_total
 from .resources import use_gpu as use_gpu
 from .resources import worker_places as worker_places
 from .software import Software as Software
 from .software import installed_software as installed_software
+from .starting import ActivityReport as ActivityReport
+from .starting import Starting as Starting
 from .watch import check_connection as check_connection

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +50,17 @@ def usable_cpus() -> int:
 
 
 @contextmanager
-def ray_session(options: ClusterOptions) -> Iterator[str]:
+def ray_session(
+    options: ClusterOptions, notify: Callable[[str], None] = lambda message: None
+) -> Iterator[str]:
     """Connect to a cluster, or start Ray on this machine, for the duration of the block.
 
     If the calling program has initialised Ray already, that session is used and left running.
     Yields the address, for further drivers.
+
+    Args:
+        options: The cluster to use.
+        notify: Called with a message when something begins that takes seconds.
 
     Raises:
         RunFailedError: The cluster does not answer, or the program is connected to another one.
@@ -75,9 +81,11 @@ def ray_session(options: ClusterOptions) -> Iterator[str]:
     address = options.address or os.environ.get("RAY_ADDRESS") or "local"
     with ExitStack() as session:
         if address == "local":
+            notify("Starting Ray")
             folder = session.enter_context(local_environment())
             settings = _local_settings(options, folder)
         else:
+            notify(f"Connecting to Ray at {address}")
             check_address(address)
             settings = {}
         session.callback(ray.shutdown)
@@ -87,6 +95,7 @@ def ray_session(options: ClusterOptions) -> Iterator[str]:
             raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
         session.enter_context(watched(own=address == "local"))
         yield ray.get_runtime_context().gcs_address
+        notify("Stopping Ray" if address == "local" else "Disconnecting from Ray")
 
 
 def _local_settings(options: ClusterOptions, folder: Path) -> dict[str, Any]:

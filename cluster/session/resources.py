@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import ray
 
 from cluster.session.watch import ask_ray
@@ -25,10 +27,14 @@ def alive_nodes() -> set[str]:
     return {node["NodeID"] for node in ask_ray(ray.nodes) if node["Alive"]}
 
 
+def free_and_total(kind: Literal["CPU", "GPU"]) -> tuple[int, int]:
+    """Return how many CPUs or GPUs of the cluster are free, and how many there are."""
+    total, free = ask_ray(ray.cluster_resources), ask_ray(ray.available_resources)
+    return int(free.get(kind, 0)), int(total.get(kind, 0))
+
+
 def describe_resources() -> str:
     """Return a description of the free resources, for messages."""
-    total, free = ask_ray(ray.cluster_resources), ask_ray(ray.available_resources)
-    return ", ".join(
-        f"{free.get(kind, 0):.0f} of {total.get(kind, 0):.0f} {kind}s free"
-        for kind in ("CPU", "GPU")
-    )
+    kinds: tuple[Literal["CPU", "GPU"], ...] = ("CPU", "GPU")
+    found = {kind: free_and_total(kind) for kind in kinds}
+    return ", ".join(f"{free} of {total} {kind}s free" for kind, (free, total) in found.items())

@@ -19,7 +19,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.session import (
+    ActivityReport,
     ClusterOptions,
+    Starting,
     actor_class,
     check_connection,
     describe_resources,
@@ -40,7 +42,10 @@ _SUPERVISOR = actor_class(
 
 
 def run_training(
-    job: TrainingJob, options: ClusterOptions, on_progress: Callable[[TrainingProgress], None]
+    job: TrainingJob,
+    options: ClusterOptions,
+    on_progress: Callable[[TrainingProgress], None],
+    on_waiting: Callable[[str], None] = lambda message: None,
 ) -> None:
     """Train on the connected cluster until the checkpoint of the last step is written.
 
@@ -49,7 +54,8 @@ def run_training(
     Args:
         job: The training.
         options: The cluster and the resources to use.
-        on_progress: Called about twice per second.
+        on_progress: Called about twice per second once the training has started.
+        on_waiting: Called about twice per second until then, with what it waits for.
 
     Raises:
         RunFailedError: Workers cannot be placed or keep dying, or training diverges.
@@ -57,35 +63,39 @@ def run_training(
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     supervisor = _SUPERVISOR.options(scheduling_strategy=here).remote(job.record.steps)
+    on_gpu, workers = use_gpu(options.device), options.workers or 1
+    report, since = ActivityReport(use_gpu=on_gpu), time.monotonic()
+
+    def show(state: TrainingState) -> None:
+        if state.started:
+            on_progress(state.progress)
+            return
+        on_waiting(report.describe([Starting(since, "")] * workers))
+        if time.monotonic() - since > options.start_timeout_s:
+            raise RunFailedError(
+                f"No worker could be placed within {options.start_timeout_s:.0f} s; "
+                f"{describe_resources()}"
+            )
+
     try:
         with tempfile.TemporaryDirectory(prefix="irfuse-train-") as scratch:
-            training = supervisor.train.remote(
-                pickle.dumps(job), options.workers or 1, use_gpu(options.device), scratch
-            )
-            _follow(supervisor, training, options.start_timeout_s, on_progress)
+            training = supervisor.train.remote(pickle.dumps(job), workers, on_gpu, scratch)
+            _follow(supervisor, training, show)
     finally:
         ray.kill(supervisor)
 
 
 def _follow(
-    supervisor: ActorHandle[Any],
-    training: ObjectRef[Any],
-    start_timeout_s: float,
-    on_progress: Callable[[TrainingProgress], None],
+    supervisor: ActorHandle[Any], training: ObjectRef[Any], show: Callable[[TrainingState], None]
 ) -> None:
-    """Report the progress of a training until it has ended."""
-    deadline = time.monotonic() + start_timeout_s
+    """Show the state of a training until it has ended."""
     ended = False
     while not ended:
         ended = bool(ray.wait([training], timeout=_POLL_S)[0])
         state = _state_of(supervisor)
         if state.error is not None:
             raise state.error
-        on_progress(state.progress)
-        if not state.started and not ended and time.monotonic() > deadline:
-            raise RunFailedError(
-                f"No worker could be placed within {start_timeout_s:.0f} s; {describe_resources()}"
-            )
+        show(state)
     _get(training)
 
 

@@ -1,4 +1,5 @@
 from .base import ScoredBatch as ScoredBatch
+from .compiled.announcing import announced_compilation as announced_compilation
 from .filters.windows import gaussian_taps as gaussian_taps
 from .metric import Metric as Metric
 from .presets import PRESETS as PRESETS

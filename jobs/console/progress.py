@@ -65,41 +65,74 @@ def _counts(snapshot: Snapshot, rate: float) -> str:
     return ", ".join(parts)
 
 
+class _Activity:
+    """What is being done now, and since when."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._since: float | None = None
+
+    def begin(self, text: str, *, timed: bool = True) -> bool:
+        """Set the activity, and return whether it is another one than before."""
+        if text == self.text:
+            return False
+        self.text, self._since = text, time.monotonic() if timed else None
+        return True
+
+    def with_time(self) -> str:
+        """Return the activity with the seconds that it has taken, from the first one."""
+        elapsed = int(time.monotonic() - self._since) if self._since is not None else 0
+        return f"{self.text} ({elapsed} s)" if elapsed else self.text
+
+
 class PlainProgress:
-    """Prints a line every ten seconds, for logs."""
+    """Prints a line for each activity, and every ten seconds, for logs."""
 
     def __init__(self) -> None:
         self._todo = 0
         self._pace = _Pace()
+        self._activity = _Activity()
         self._printed_at = time.monotonic()
 
     def message(self, text: str) -> None:
-        """Print a line."""
-        print(printable(text), file=sys.stderr, flush=True)
+        """Print a line; for the activity of the last message every ten seconds, with its time."""
+        check_interrupts()
+        if self._activity.begin(text):
+            self._print(text)
+        else:
+            self._print_sometimes(self._activity.with_time())
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.message(text)
+        self._print(text)
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Print the plan."""
         self._todo = todo
-        self.message(_plan_text(rows, todo, finished, shards))
+        self._print(_plan_text(rows, todo, finished, shards))
 
     def update(self, snapshot: Snapshot) -> None:
-        """Print the counts if ten seconds have passed since the last line."""
+        """Print the counts every ten seconds, and until workers are ready what they do."""
         check_interrupts()
         rate = self._pace.rate(snapshot.rows)
-        if time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
-            self._printed_at = time.monotonic()
-            self.message(f"{snapshot.rows}/{self._todo} pairs, {_counts(snapshot, rate)}")
+        if snapshot.activity and not snapshot.workers:
+            self.message(snapshot.activity)
+        else:
+            self._print_sometimes(f"{snapshot.rows}/{self._todo} pairs, {_counts(snapshot, rate)}")
 
     def steps(self, done: int, total: int, text: str) -> None:
-        """Print the step if ten seconds have passed since the last line."""
+        """Print the step every ten seconds."""
         check_interrupts()
+        self._print_sometimes(f"{done}/{total} steps{', ' if text else ''}{text}")
+
+    def _print_sometimes(self, text: str) -> None:
+        """Print a line if ten seconds have passed since the last one."""
         if time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
-            self._printed_at = time.monotonic()
-            self.message(f"{done}/{total} steps{', ' if text else ''}{text}")
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._printed_at = time.monotonic()
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class _OneLine(ProgressColumn):
@@ -111,8 +144,16 @@ class _OneLine(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the text."""
         done = "" if task.total is None else f" {task.completed:.0f}/{task.total:.0f}"
-        counts = task.fields["counts"]
-        return Text(f"{task.description}{done}{', ' if counts else ''}{counts}")
+        counts, activity = task.fields["counts"], task.fields["activity"].with_time()
+        return Text(f"{activity}{done}{', ' if counts else ''}{counts}")
+
+
+class _ActivityColumn(ProgressColumn):
+    """The activity, with its time."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        return Text(task.fields["activity"].with_time())
 
 
 def _columns(width: int) -> list[ProgressColumn]:
@@ -120,7 +161,7 @@ def _columns(width: int) -> list[ProgressColumn]:
     if width < _NARROWEST_BAR:
         return [_OneLine()]
     return [
-        TextColumn("{task.description}", markup=False),
+        _ActivityColumn(),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[counts]}", markup=False),
@@ -134,12 +175,15 @@ class BarProgress:
     def __init__(self, console: Console) -> None:
         self._bar = RichBar(*_columns(console.width), console=console, transient=True)
         self._console = console
-        self._task = self._bar.add_task("starting", total=None, counts="")
+        self._activity = _Activity()
+        self._activity.begin("starting")
+        self._task = self._bar.add_task("", total=None, counts="", activity=self._activity)
         self._pace = _Pace()
 
     def message(self, text: str) -> None:
-        """Show the message in front of the bar."""
-        self._bar.update(self._task, description=printable(text))
+        """Show the activity in front of the bar, with its time."""
+        check_interrupts()
+        self._activity.begin(printable(text))
 
     def note(self, text: str) -> None:
         """Print the note above the bar."""
@@ -154,14 +198,18 @@ class BarProgress:
         """Update the counts."""
         check_interrupts()
         if snapshot.workers:
-            self._bar.update(self._task, description="pairs")
+            self._activity.begin("pairs", timed=False)
+        elif snapshot.activity:
+            self.message(snapshot.activity)
+            return
         rate = self._pace.rate(snapshot.rows)
         self._bar.update(self._task, completed=snapshot.rows, counts=_counts(snapshot, rate))
 
     def steps(self, done: int, total: int, text: str) -> None:
         """Update the step."""
         check_interrupts()
-        self._bar.update(self._task, description="steps", completed=done, total=total, counts=text)
+        self._activity.begin("steps", timed=False)
+        self._bar.update(self._task, completed=done, total=total, counts=text)
 
     @contextmanager
     def shown(self) -> Iterator[Self]:

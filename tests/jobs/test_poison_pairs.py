@@ -18,7 +18,7 @@ from support.collections import (
 from support.environment import POISON
 
 import irfuse
-from cluster.runs.driver import Snapshot
+from cluster.runs.snapshot import Snapshot
 from cluster.storage.store import Store
 from jobs.progress import SilentProgress
 

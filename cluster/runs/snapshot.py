@@ -1,0 +1,25 @@
+"""The progress of a run at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The progress of a run at one moment."""
+
+    rows: int
+    """Pairs computed by this call, committed or not."""
+    failed: int
+    """Failed rows among the committed rows."""
+    workers: int
+    """Workers that are ready."""
+    waiting: int
+    """Workers that are starting or waiting for resources."""
+    deaths: int
+    """Number of workers that have died."""
+    activity: str = ""
+    """What workers that are not ready are doing; empty if all are ready."""
+    withheld: int = 0
+    """Number of workers that are not started because the memory of their nodes ran out."""

@@ -1,0 +1,64 @@
+"""What workers are doing that are not ready yet."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cluster.session.resources import free_and_total
+
+_SILENT_S = 4.0
+"""Seconds after which the resources of the cluster are named."""
+_RESOURCES_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """A worker that is not ready yet."""
+
+    since: float
+    """Time at which it was requested."""
+    activity: str
+    """What it is doing by its own account; empty until its process answers."""
+
+
+class ActivityReport:
+    """Describes what workers are doing that are not ready yet.
+
+    Args:
+        use_gpu: Whether each worker requires a GPU.
+    """
+
+    def __init__(self, *, use_gpu: bool) -> None:
+        self._use_gpu = use_gpu
+        self._asked_at = -_RESOURCES_EVERY_S
+        self._resources = ""
+
+    def describe(self, workers: Sequence[Starting]) -> str:
+        """Return a description, or an empty string if all workers are ready."""
+        if not workers:
+            return ""
+        activities = Counter(worker.activity for worker in workers if worker.activity)
+        if activities:
+            activity, count = activities.most_common(1)[0]
+            return f"{activity} on {_workers(count)}"
+        now = time.monotonic()
+        if now - min(worker.since for worker in workers) < _SILENT_S:
+            return f"Starting {_workers(len(workers))}"
+        if now - self._asked_at >= _RESOURCES_EVERY_S:
+            self._asked_at, self._resources = now, self._find_resources()
+        return self._resources or f"Starting {_workers(len(workers))}"
+
+    def _find_resources(self) -> str:
+        """Return what the workers may be waiting for, or an empty string."""
+        kind = "GPU" if self._use_gpu else "CPU"
+        free, total = free_and_total("GPU" if self._use_gpu else "CPU")
+        if not total:
+            return f"Waiting for a {kind} (the cluster has none)"
+        return f"Starting workers ({free} of {total} {kind}s are free)" if not free else ""
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"

@@ -1,0 +1,42 @@
+"""Announcement of the compilation of kernels, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_KEPT = "Compiling metrics, once per machine"
+_NOT_KEPT = (
+    "Compiling metrics; they cannot be kept for other processes, because no folder for them can be "
+    "written: NUMBA_CACHE_DIR sets one"
+)
+
+
+@contextmanager
+def announced_compilation(announce: Callable[[str], None]) -> Iterator[None]:
+    """Call a function with a message once if a metric is compiled in the block.
+
+    Metrics are compiled when they are computed for the first time on a machine, and otherwise
+    loaded from disk.
+
+    Args:
+        announce: The function.
+    """
+    from numba.core import event
+    from numba.core.caching import NullCache
+
+    class Listener(event.Listener):
+        announced = False
+
+        def on_start(self, event: Any) -> None:  # noqa: ANN401
+            if not self.announced:
+                self.announced = True
+                kept = not isinstance(event.data["dispatcher"]._cache, NullCache)
+                announce(_KEPT if kept else _NOT_KEPT)
+
+        def on_end(self, event: Any) -> None:  # noqa: ANN401
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
