@@ -110,6 +110,17 @@ def keeps_kernels() -> object:
     return dispatcher._cache.load_overload, dispatcher._cache.save_overload
 
 
+def announces_compilation() -> object:
+    from numba import njit
+    from numba.core import event
+
+    dispatcher = njit(lambda: None)
+    with event.install_recorder("numba:compile") as recorder:
+        dispatcher()
+    assert recorder.buffer[0][1].data["dispatcher"] is dispatcher
+    return True
+
+
 INTERNALS = "cluster/session/ray_internals.py"
 INTERFACES = [
     Interface(
@@ -178,6 +189,12 @@ INTERFACES = [
         "fusion_core/metrics/compiled/compiling.py, to keep kernels on disk",
         keeps_kernels,
         ("_cache",),
+    ),
+    Interface(
+        "numba", "the event numba:compile",
+        "fusion_core/metrics/compiled/announcing.py, to announce compilation",
+        announces_compilation,
+        ("numba.core", "_cache"),
     ),
     Interface(
         "numba", "numba.config.CACHE_DIR",
