@@ -1,0 +1,93 @@
+"""Options of the jobs that read runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Self
+
+from cyclopts import Parameter
+from pydantic import Field, model_validator
+
+from jobs.options.common import (
+    Flag,
+    Json,
+    LocationOptions,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+class StatusOptions(LocationOptions):
+    """Report the progress of the run at OUT and the reasons of failed pairs."""
+
+    out: str
+    """Output location of the run."""
+    failures: int = Field(default=10, ge=0)
+    """Number of failed pairs to show with their reasons."""
+    json_output: Json = False
+    """Print JSON instead of the table."""
+
+
+class VerifyOptions(LocationOptions):
+    """Read every shard of the run at OUT whole, and compare it with what was committed.
+
+    Ends with status 1 if shards are damaged.
+    """
+
+    out: str
+    """Output location of the run."""
+    json_output: Json = False
+    """Print JSON instead of the table."""
+
+
+class ShowOptions(LocationOptions):
+    """Draw pairs of the run at OUT as a picture: infrared, visible and fused image, with scores.
+
+    Shows the given pairs, those with the best or the worst scores, or failed pairs with their
+    reasons; by default pairs from all parts of the collection.
+    """
+
+    out: str
+    """Output location of the run."""
+    pairs: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Pairs to show: pair ids, or their last parts."""
+    best: str | None = None
+    """Metric: show the pairs with the best scores."""
+    worst: str | None = None
+    """Metric: show the pairs with the worst scores."""
+    failed: Annotated[bool, Parameter(negative=())] = False
+    """Show failed pairs with their reasons."""
+    count: int = Field(default=6, ge=1, le=100)
+    """Number of pairs of each kind."""
+    output: Annotated[str | None, Parameter(name=("--output", "-o"))] = None
+    """Picture to write, ending in .png; OUT/sheet.png by default. An existing one is replaced."""
+
+
+class SummarizeOptions(LocationOptions):
+    """Compute the statistics of the runs at OUTS from their shards again, and compare the runs.
+
+    Writes summary.json and summary.csv next to the shards. Prints the means of all metrics, a line
+    per run, and marks the best and the second best among runs of the same pairs.
+    """
+
+    outs: tuple[str, ...] = Field(min_length=1)
+    """Output locations of one or more runs."""
+    full: Flag = False
+    """Print a table of all statistics for each run and subset: mean and its 95 % interval, standard
+    deviation, quartiles, minimum and maximum."""
+    json_output: Json = False
+    """Print all statistics as JSON, one record per run, subset and metric."""
+    csv_output: Annotated[Flag, Parameter(name="--csv")] = False
+    """Print all statistics as CSV, one line per run, subset and metric."""
+    markdown: Flag = False
+    """Print the comparison as Markdown."""
+    latex: Flag = False
+    """Print the comparison as LaTeX, for booktabs."""
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        forms = ("full", "json_output", "csv_output", "markdown", "latex")
+        chosen = [f"--{form.removesuffix('_output')}" for form in forms if getattr(self, form)]
+        if len(chosen) > 1:
+            raise ValueError(f"Expected one of {' and '.join(chosen)}, but got both")
+        return self

@@ -1,0 +1,143 @@
+"""Options of the jobs that fuse and score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from pydantic import Field
+
+from fusion_core.choices import (
+    Device,
+    ScoreColour,
+    SixteenBit,
+)
+from jobs.options.common import (
+    RAY,
+    ImageOptions,
+    Json,
+    KeyValues,
+    LocationOptions,
+    Names,
+    RayOptions,
+    SourceOptions,
+)
+
+if TYPE_CHECKING:
+    from cluster.session import ClusterOptions
+
+
+class JobOptions(SourceOptions, ImageOptions, RayOptions):
+    """Common options of fusing and scoring."""
+
+    out: Annotated[str, Parameter(name=("--out", "-o"))]
+    """Output location of the run: a folder or s3://bucket/prefix."""
+    collection: str | None = Field(default=None, min_length=1)
+    """Name of the collection in rows and tables; by default that of the source folder or manifest,
+    without its extension."""
+    metrics: Names | None = None
+    """Names of the metrics to compute and of presets such as `vifb`, separated by commas; the
+    preset `default` by default. `irfuse metrics` lists them."""
+    score_colour: ScoreColour = "luma"
+    """What metrics of colour images are computed of: their luma, each channel (the mean of the
+    values counts), or what the program of each preset computes them of."""
+    shard_size: int | None = Field(default=None, ge=1, le=100_000)
+    """Pairs per shard; 64 by default, and fewer for small collections."""
+    max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Largest accepted share of failed pairs; a run with more failed pairs stops with an error."""
+    retry_failed: bool = False
+    """Compute the failed rows of finished shards again."""
+    verify: bool = False
+    """Read finished shards whole, images included, and compute damaged ones again."""
+    pair_timeout: Annotated[float, Parameter(group=RAY)] = Field(default=300.0, gt=0)
+    """Seconds without progress after which a worker is considered hung and replaced."""
+
+    def cluster(self) -> ClusterOptions:
+        """Return the cluster and the resources to use."""
+        return replace(super().cluster(), pair_timeout_s=self.pair_timeout)
+
+
+class FuseOptions(ImageOptions):
+    """Fuse one pair, the infrared image IR and the visible image VIS, without Ray.
+
+    `irfuse run` fuses whole collections.
+    """
+
+    ir: str
+    """Infrared image (path or URL)."""
+    vis: str
+    """Visible image of the same size."""
+    output: Annotated[str, Parameter(name=("--output", "-o"))]
+    """Fused image to write, ending in .png or .tif."""
+    method: str = "densefuse"
+    """Fusion method; `irfuse methods` lists them."""
+    params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
+    """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods NAME` describes
+    them."""
+    weights: str | Path | None = None
+    """Weight file (path or URL), the name of torchvision weights, or random:SEED for untrained
+    weights; by default those that the method uses in `irfuse run`."""
+    device: Device = "auto"
+    """Device to compute on; `auto` uses a GPU if there is one."""
+    show_scores: Annotated[bool, Parameter(negative=())] = False
+    """Score the fused image and print the scores."""
+    metrics: Names | None = None
+    """Names of the metrics or presets to print, separated by commas; implies --show-scores."""
+    overwrite: Annotated[bool, Parameter(negative=())] = False
+    """Replace the fused image if it exists."""
+    json_output: Json = False
+    """Print JSON instead of text."""
+
+
+class RunOptions(JobOptions):
+    """Fuse and score every pair of SOURCE with a method.
+
+    Writes one row per pair to OUT/shards and the statistics to OUT/summary.json. Run the same
+    command again to resume after any interruption.
+    """
+
+    method: str = "densefuse"
+    """Fusion method; `irfuse methods` lists them."""
+    params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
+    """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods` lists them."""
+    weights: str | Path | None = None
+    """Weight file (path or URL), the name of torchvision weights for methods with ImageNet networks
+    (IMAGENET1K_V1 by default), or random:SEED for untrained weights. By default autoencoders use
+    the weights that are included in irfuse."""
+    name: str | None = Field(default=None, min_length=1)
+    """Name of the run in rows and tables; by default the method and the parameters that differ from
+    their defaults. A run with random weights is marked [untrained]."""
+    keep_images: bool = True
+    """Keep the fused images in the shards; otherwise only the scores are kept."""
+
+
+class ScoreOptions(JobOptions):
+    """Score existing fused images against the pairs of SOURCE.
+
+    Writes the same rows and statistics as `irfuse run`, and resumes in the same way.
+    """
+
+    fused: str | None = None
+    """Folder of the fused images, which are matched to the pairs by pair_id or file name. By
+    default their locations are taken from the column fused_uri of the manifest."""
+    reference: str | None = None
+    """Folder of reference images, which show what the fused images should be and are matched in the
+    same way. The fused images are compared with them in addition: SSIM_ref, PSNR_ref, MSE_ref and
+    VIF_ref."""
+    name: str = Field(min_length=1)
+    """Name of the method that created the images, for rows and tables."""
+    sixteen_bit: SixteenBit = "percentile"
+    """Range of 16-bit and floating-point images that is mapped to 8 bits: their 1st to 99th
+    percentile, or all."""
+
+
+class DemoOptions(LocationOptions):
+    """Fuse a small synthetic collection with DenseFuse.
+
+    Writes the collection to FOLDER/source and the run to FOLDER/run.
+    """
+
+    folder: str = "irfuse-demo"
+    """Folder for the synthetic collection and the run."""
