@@ -104,8 +104,11 @@ def _check(source: Source, options: PairsOptions, rows: int, progress: Progress)
     progress.message("Reading the headers of the images")
     return check_pairs(
         source.read(),
-        Reader(options.storage_options),
+        Reader(options.storage_options, max_pixels=options.max_pixels),
         lambda done: progress.steps(done, rows, ""),
+        bands=options.bands,
+        resize=options.resize,
+        max_pixels=options.max_pixels,
     )
 
 

@@ -1,8 +1,9 @@
-"""A check of a collection by the headers of its images, before anything is fused."""
+"""A check of the images of a collection before anything is fused, by their headers if possible."""
 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,11 +13,14 @@ from typing import Literal, NamedTuple
 import pyarrow as pa
 
 from cluster.storage import Reader
+from fusion_core.choices import DEFAULT_MAX_PIXELS, Resize
 from fusion_core.errors import ImageDecodeError, IrfuseError
-from fusion_core.images import ImageHeader, read_header
+from fusion_core.images import ALL_BANDS, Bands, ImageHeader, decode_pair, read_header
 
 _READERS = 32
 _AHEAD = 4 * _READERS
+_DECODERS = 4
+"""Pairs that are decoded at the same time."""
 _MOST_PROBLEMS = 100
 _FOUR_CHANNELS = 4
 
@@ -38,7 +42,7 @@ class CollectionCheck:
 
     pairs: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
-    """Number of pairs per size, such as `640x480`, without those whose images differ in size."""
+    """Number of pairs per size, such as `640x480`."""
     infrared: Counter[str] = field(default_factory=Counter)
     """Number of infrared images per bit depth and colour, such as `8-bit gray`."""
     visible: Counter[str] = field(default_factory=Counter)
@@ -60,16 +64,26 @@ def check_pairs(
     batches: Iterable[pa.RecordBatch],
     reader: Reader,
     on_pair: Callable[[int], None] = lambda done: None,
+    *,
+    bands: Bands = ALL_BANDS,
+    resize: Resize = "off",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> CollectionCheck:
     """Read the headers of all images of a manifest, many at the same time.
+
+    Images whose headers do not suffice, or of which bands are selected, are read and decoded as a
+    run does.
 
     Args:
         batches: The manifest.
         reader: Reads the images.
         on_pair: Called with the number of pairs that are done.
+        bands: Bands to select.
+        resize: Whether images of different sizes are brought to one size.
+        max_pixels: Largest accepted image.
     """
-    check = CollectionCheck()
-    for headers in _in_parallel(batches, reader):
+    check, rules = CollectionCheck(), _Rules(reader, bands, resize, max_pixels)
+    for headers in _in_parallel(batches, rules):
         check.pairs += 1
         for header, kinds in ((headers.ir, check.infrared), (headers.vis, check.visible)):
             if header is not None:
@@ -78,19 +92,32 @@ def check_pairs(
             check.bad[headers.problem.kind] += 1
             if len(check.problems) < _MOST_PROBLEMS:
                 check.problems.append(headers.problem)
-        elif headers.ir is not None:
-            check.sizes[headers.ir.size] += 1
+        elif headers.ir is not None and headers.vis is not None:
+            check.sizes[_size(headers.ir, headers.vis)] += 1
         on_pair(check.pairs)
     return check
 
 
-def _in_parallel(batches: Iterable[pa.RecordBatch], reader: Reader) -> Iterator[_Headers]:
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What decides whether a pair can be fused."""
+
+    reader: Reader
+    bands: Bands
+    resize: Resize
+    max_pixels: int
+    decoding: threading.Semaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(_DECODERS)
+    )
+
+
+def _in_parallel(batches: Iterable[pa.RecordBatch], rules: _Rules) -> Iterator[_Headers]:
     """Yield the headers of each pair in order, with a bounded number of pairs ahead."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="irfuse-check") as pool:
         pending: deque[Future[_Headers]] = deque()
         try:
             for row in itertools.chain.from_iterable(map(_rows, batches)):
-                pending.append(pool.submit(_read_pair, reader, *row))
+                pending.append(pool.submit(_read_pair, rules, *row))
                 if len(pending) == _AHEAD:
                     yield pending.popleft().result()
             while pending:
@@ -104,31 +131,44 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[str, str, str]]:
     return zip(*columns, strict=True)
 
 
-def _read_pair(reader: Reader, pair_id: str, ir_uri: str, vis_uri: str) -> _Headers:
+def _read_pair(rules: _Rules, pair_id: str, ir_uri: str, vis_uri: str) -> _Headers:
     found: dict[str, ImageHeader] = {}
     try:
         for name, uri in (("infrared", ir_uri), ("visible", vis_uri)):
-            found[name] = _read(reader, name, uri)
-        if ir_uri == vis_uri:
-            _require_both(found["infrared"])
+            found[name] = _read(rules, name, uri)
+        ir, vis = found["infrared"], found["visible"]
+        if ir.size != vis.size and rules.resize == "off":
+            reason = f"infrared {ir.size}, visible {vis.size}"
+            return _Headers(pair_id, ir, vis, Problem(pair_id, "of different sizes", reason))
+        if rules.bands != ALL_BANDS or not (ir.sufficient and vis.sufficient):
+            _decode(rules, ir_uri, vis_uri)
+        elif ir_uri == vis_uri:
+            _require_both(ir)
     except IrfuseError as error:
         problem = Problem(pair_id, "unreadable", str(error))
         return _Headers(pair_id, found.get("infrared"), found.get("visible"), problem)
-    ir, vis = found["infrared"], found["visible"]
-    if ir.size == vis.size:
-        return _Headers(pair_id, ir, vis, None)
-    reason = f"infrared {ir.size}, visible {vis.size}"
-    return _Headers(pair_id, ir, vis, Problem(pair_id, "of different sizes", reason))
+    return _Headers(pair_id, ir, vis, None)
 
 
-def _read(reader: Reader, name: str, uri: str) -> ImageHeader:
+def _read(rules: _Rules, name: str, uri: str) -> ImageHeader:
     if not uri:
         raise ImageDecodeError(f"the manifest has no {name} image for this pair")
-    with reader.open(uri) as file:
+    with rules.reader.open(uri) as file:
         try:
-            return read_header(file)
+            return read_header(file, max_pixels=rules.max_pixels)
         except ImageDecodeError as error:
             raise ImageDecodeError(f"{name} image: {error}") from None
+
+
+def _decode(rules: _Rules, ir_uri: str, vis_uri: str) -> None:
+    with rules.decoding:
+        ir = rules.reader.read(ir_uri)
+        vis = None if ir_uri == vis_uri else rules.reader.read(vis_uri)
+        decode_pair(ir, vis, rules.bands, max_pixels=rules.max_pixels)
+
+
+def _size(ir: ImageHeader, vis: ImageHeader) -> str:
+    return ir.size if ir.size == vis.size else f"infrared {ir.size} and visible {vis.size}"
 
 
 def _require_both(header: ImageHeader) -> None:

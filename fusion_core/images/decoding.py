@@ -30,7 +30,8 @@ DECODER_ERRORS = (
     TypeError, AttributeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 """Errors that the decoders raise on damaged files."""
-_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _SAMPLE_FORMAT = 258, 277, 339  # TIFF tags
+_SIGNED = 2
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
@@ -163,12 +164,13 @@ def _open(data: bytes) -> Image.Image | None:
 
 
 def _needs_tifffile(image: Image.Image) -> bool:
-    """Whether Pillow would reduce a TIFF to 8 bits or to 3 channels."""
+    """Whether Pillow would reduce a TIFF to 8 bits or to 3 channels, or ignore the signs."""
     if image.format != "TIFF" or image.mode == "CMYK":
         return False
     tags = image.tag_v2  # type: ignore[attr-defined]
     bits, samples = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLES_PER_PIXEL, 1)
-    return bool(max(bits) > 8 or samples > 3)
+    signed = _SIGNED in tags.get(_SAMPLE_FORMAT, ())
+    return bool(max(bits) > 8 or samples > 3 or signed)
 
 
 def _has_pages(image: Image.Image) -> bool:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
+from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import ImageDecodeError, reason_without_content
 from fusion_core.images.decoding import DECODER_ERRORS, READABLE_FORMATS
 from fusion_core.images.limits import check_pixel_count
 from fusion_core.images.refusals import describe_unreadable
-from fusion_core.images.tiff import TIFF_SIGNATURES
+from fusion_core.images.tiff import COMPRESSIONS, MOST_CHANNELS, TIFF_SIGNATURES
 
 _HEAD_BYTES = 512
 _PNG_DEPTH_AT = 24
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_MOST_INTEGER_BYTES = 4
 _PALETTE = 3  # a TIFF photometric interpretation
+_ENDINGS = {"PNG": b"\0\0\0\0IEND\xae\x42\x60\x82", "JPEG": b"\xff\xd9"}
+"""Last bytes of complete files."""
+_LENGTH_AT = {"BMP": (2, 0), "WEBP": (4, 8)}
+"""Where the header states the length of the file in four bytes, and what that length leaves out."""
 _MODES = {"1": (1, 1), "P": (8, 3), "CMYK": (8, 3), "I;16": (16, 1), "I": (16, 1)}
 """Bits and channels of Pillow's modes, where they are not 8 bits for each of its bands."""
 _COLOURS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "four channels"}
@@ -35,6 +42,10 @@ class ImageHeader:
     """Number of channels; 3 for a palette."""
     floating: bool = False
     """Whether the values are floating-point."""
+    sufficient: bool = True
+    """Whether the header and the end of the file suffice to know that the image can be read, unless
+    its pixels are damaged. It is False for files that may be cut off, and for kinds of files of
+    which only decoding shows whether they are supported."""
 
     @property
     def size(self) -> str:
@@ -49,14 +60,16 @@ class ImageHeader:
         return f"{self.bits}-bit{' float' if self.floating else ''}{comma} {colour}"
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
-    """Read the header of an image file.
+def read_header(file: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageHeader:
+    """Read the header of an image file, and the last bytes.
 
     Args:
         file: The file, of which only the parts that are needed are read.
+        max_pixels: Largest accepted width x height.
 
     Raises:
-        ImageDecodeError: The file is not a readable image, or its header is damaged.
+        ImageDecodeError: The file is not a readable image, its header is damaged, or the image is
+            too large.
 
     >>> import io, numpy as np
     >>> from fusion_core.images.encoding import encode_png
@@ -72,8 +85,8 @@ def read_header(file: BinaryIO) -> ImageHeader:
             header = _tiff_header(file)
         else:
             with Image.open(file, formats=READABLE_FORMATS) as image:
-                header = _header(image, head)
-        check_pixel_count(header.width, header.height, header.width * header.height)
+                header = _header(image, head, file)
+        check_pixel_count(header.width, header.height, max_pixels)
         return header
     except ImageDecodeError:
         raise
@@ -87,12 +100,25 @@ def read_header(file: BinaryIO) -> ImageHeader:
         ) from None
 
 
-def _header(image: Image.Image, head: bytes) -> ImageHeader:
+def _header(image: Image.Image, head: bytes, file: BinaryIO) -> ImageHeader:
     if image.format == "PNG":
         bits, channels = head[_PNG_DEPTH_AT], _PNG_CHANNELS[head[_PNG_DEPTH_AT + 1]]
     else:
         bits, channels = _MODES.get(image.mode, (8, len(image.getbands())))
-    return ImageHeader(image.width, image.height, bits, channels)
+    complete = _is_complete(str(image.format), head, file)
+    return ImageHeader(image.width, image.height, bits, channels, sufficient=complete)
+
+
+def _is_complete(name: str, head: bytes, file: BinaryIO) -> bool:
+    """Whether a file surely ends where its format says; formats without an end are not complete."""
+    size = file.seek(0, io.SEEK_END)
+    if name in _ENDINGS:
+        file.seek(max(0, size - len(_ENDINGS[name])))
+        return file.read() == _ENDINGS[name]
+    if name in _LENGTH_AT:
+        start, rest = _LENGTH_AT[name]
+        return int.from_bytes(head[start : start + 4], "little") + rest <= size
+    return False
 
 
 def _tiff_header(file: BinaryIO) -> ImageHeader:
@@ -105,4 +131,19 @@ def _tiff_header(file: BinaryIO) -> ImageHeader:
             bits=int(page.bitspersample),
             channels=3 if palette else int(page.samplesperpixel),
             floating=page.dtype is not None and page.dtype.kind == "f",
+            sufficient=_has_pixels(page, file),
         )
+
+
+def _has_pixels(page: Any, file: BinaryIO) -> bool:  # noqa: ANN401
+    """Whether a page of integers is of a kind that can be read, and all of it is in the file."""
+    parts = zip(page.dataoffsets, page.databytecounts, strict=False)
+    end = max((start + count for start, count in parts), default=0)
+    return bool(
+        page.dtype is not None
+        and page.dtype.kind in "biu"
+        and page.dtype.itemsize <= _MOST_INTEGER_BYTES
+        and page.samplesperpixel <= MOST_CHANNELS
+        and page.compression in COMPRESSIONS
+        and 0 < end <= file.seek(0, io.SEEK_END)
+    )

@@ -16,14 +16,22 @@ from fusion_core.images.limits import Pixels, check_depth, check_pixel_count, ch
 
 TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
-_MOST_CHANNELS = 4
+MOST_CHANNELS = 4
+"""Channels of a file of which no band has to be selected."""
 _MIN_IS_WHITE = 0
 _PAGE_NAME, _GDAL_METADATA = 285, 42112
 _DESCRIPTION = re.compile(r'<Item name="DESCRIPTION" sample="(\d{1,6})"[^>]*>([^<]*)</Item>')
 _MOST_NAMED_PAGES = 256
+_FLOATS: dict[Any, Any] = {
+    np.dtype(np.int8): np.float32,
+    np.dtype(np.int16): np.float32,
+    np.dtype(np.int32): np.float64,
+    np.dtype(np.uint32): np.float64,
+}
+"""Floating-point types that hold all values of other integers, whose range is unknown, too."""
 _BYTES_PER_PIXEL = 16
 """Size of a page with four channels of 32 bits, relative to `max_pixels`."""
-_COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
+COMPRESSIONS = (1, 5, 8, 32773, 32946, 34925, 50000)
 """None, LZW, deflate, PackBits, deflate, LZMA and Zstandard, whose decoded size is limited by the
 tags. The other compressions contain an embedded image of any size."""
 
@@ -39,6 +47,7 @@ def decode_tiff(data: bytes, max_pixels: int, bands: str | None = None) -> Pixel
 
     Returns:
         `(H, W)` or `(H, W, C)`, uint8, uint16 or floating-point; all channels without `bands`.
+        Signed integers and those of 32 bits become floating-point values.
 
     Raises:
         ImageDecodeError: The image is too large, or not supported, or a band does not exist.
@@ -55,7 +64,7 @@ def decode_tiff(data: bytes, max_pixels: int, bands: str | None = None) -> Pixel
 
 
 def _require_few_channels(page: Any) -> None:  # noqa: ANN401
-    if page.samplesperpixel > _MOST_CHANNELS:
+    if page.samplesperpixel > MOST_CHANNELS:
         names = [f"{number} {name}" for number, name in enumerate(_band_names(page), 1) if name]
         called = f" ({', '.join(names)})" if names else ""
         raise ImageDecodeError(
@@ -78,14 +87,15 @@ def _read_page(page: Any, max_pixels: int) -> Pixels:  # noqa: ANN401
     width, height, samples = page.imagewidth, page.imagelength, page.samplesperpixel
     check_pixel_count(width, height, max_pixels)
     check_tiles(page.tilewidth, page.tilelength, max_pixels)
-    check_depth(page.dtype)
+    if page.dtype not in _FLOATS:
+        check_depth(page.dtype)
     size = width * height * samples * page.dtype.itemsize
     if size > max_pixels * _BYTES_PER_PIXEL:
         raise ImageDecodeError(
             f"The image has {samples} bands of {width}x{height} with {page.dtype}, over the limit "
             f"of {max_pixels * _BYTES_PER_PIXEL} bytes; increase --max-pixels to accept it"
         )
-    if page.compression not in _COMPRESSIONS:
+    if page.compression not in COMPRESSIONS:
         raise ImageDecodeError(
             "Expected a TIFF without compression or with LZW, deflate, PackBits, LZMA or "
             f"Zstandard, but got compression {int(page.compression)}"
@@ -101,7 +111,7 @@ def _read_page(page: Any, max_pixels: int) -> Pixels:  # noqa: ANN401
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.shape[:2] != (height, width):
         raise ImageDecodeError("The image is damaged: its size is not that of its pixels")
-    return pixels
+    return pixels.astype(_FLOATS.get(pixels.dtype.newbyteorder("="), pixels.dtype), copy=False)
 
 
 def _top(pixels: Pixels) -> int:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import BaseModel, ConfigDict
 
-from jobs.options.common import (
-    Json,
-)
-
-if TYPE_CHECKING:
-    pass
+from jobs.options.common import Json
 
 
 class _CatalogueOptions(BaseModel):

@@ -8,12 +8,7 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from cluster.collections import Layout
-from fusion_core.choices import (
-    DEFAULT_MAX_PIXELS,
-    LARGEST_MAX_PIXELS,
-    Device,
-    Resize,
-)
+from fusion_core.choices import DEFAULT_MAX_PIXELS, LARGEST_MAX_PIXELS, Device, Resize
 from jobs.key_values import parse_bands, parse_key_values, parse_typed_key_values
 
 if TYPE_CHECKING:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated, Self
 
 from cyclopts import Parameter
 from pydantic import Field, model_validator
 
-from jobs.options.common import (
-    Flag,
-    Json,
-    LocationOptions,
-)
-
-if TYPE_CHECKING:
-    pass
+from jobs.options.common import Flag, Json, LocationOptions
 
 
 class StatusOptions(LocationOptions):

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from pydantic import Field
 
-from fusion_core.choices import (
-    Device,
-    ScoreColour,
-    SixteenBit,
-)
+from fusion_core.choices import Device, ScoreColour, SixteenBit
 from jobs.options.common import (
     RAY,
     ImageOptions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 from pydantic import Field
@@ -18,16 +18,7 @@ from fusion_core.choices import (
     Precision,
     ResidualConvolutions,
 )
-from jobs.options.common import (
-    RAY,
-    Json,
-    KeyValues,
-    LocationOptions,
-    RayOptions,
-)
-
-if TYPE_CHECKING:
-    pass
+from jobs.options.common import RAY, Json, KeyValues, LocationOptions, RayOptions
 
 
 class TrainOptions(RayOptions):

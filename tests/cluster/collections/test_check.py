@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cluster.collections.discovery import discover
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.reader import Reader
 from cluster.storage.store import Store
+from fusion_core.images import Bands
 from fusion_core.images.encoding import encode_png
 
 
@@ -66,7 +68,37 @@ def test_one_file_of_both_images_needs_four_channels(tmp_path: Path) -> None:
     found = check_pairs(read_user_manifest(store, "list.csv"), Reader())
     assert found.visible == {"8-bit, four channels": 1, "8-bit RGB": 1, "8-bit, 9 bands": 1}
     assert "Expected 4 channels" in reasons(found)["b"]
-    assert reasons(found).keys() == {"b", "d"}
+    assert "select a band with --band" in reasons(found)["c"]
+    assert reasons(found).keys() == {"b", "c", "d"}
+    batches = read_user_manifest(store, "list.csv")
+    selected = check_pairs(batches, Reader(), bands=Bands(ir="9", vis="1,2,3"))
+    assert "There is no band '9': the image has 4" in reasons(selected)["a"]
+    assert reasons(selected).keys() == {"a", "b", "d"}
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000"])
+def test_files_that_are_cut_off_are_found_and_files_with_more_than_an_image_are_not(
+    tmp_path: Path, file_format: str
+) -> None:
+    store = write_pairs(tmp_path, 3)
+    whole = pillow_file(noise(48, 64), file_format)
+    for number, data in enumerate((whole, whole + b"and more", whole[: len(whole) * 2 // 3])):
+        store.write(f"ir/{number:04}.png", data)
+        store.write(f"vis/{number:04}.png", whole)
+    found = check(store)
+    assert found.sizes.total() == 2
+    assert re.match("infrared image: The .*image is damaged", reasons(found)["0002"])
+
+
+def test_sizes_are_judged_as_a_run_with_the_same_options_does(tmp_path: Path) -> None:
+    store = write_pairs(tmp_path, 1)
+    store.write("ir/0000.png", encode_png(noise(10, 20)))
+    batches = list(discover(store).batches())
+    assert check_pairs(batches, Reader()).bad == {"of different sizes": 1}
+    resized = check_pairs(batches, Reader(), resize="smaller", max_pixels=64 * 48)
+    assert resized.sizes == {"infrared 20x10 and visible 64x48": 1}
+    small = check_pairs(batches, Reader(), resize="smaller", max_pixels=64 * 48 - 1)
+    assert "increase --max-pixels" in reasons(small)["0000"]
 
 
 def test_a_fifo_is_not_opened(tmp_path: Path) -> None:

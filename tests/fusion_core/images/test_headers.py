@@ -76,8 +76,34 @@ class Counting(io.BytesIO):
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "JPEG", "PPM"])
 def test_pixels_are_not_read(file_format: str) -> None:
     file = Counting(pillow_file(noise(600, 800, 3), file_format))
-    assert read_header(file) == ImageHeader(800, 600, 8, 3)
+    assert read_header(file) == ImageHeader(800, 600, 8, 3, sufficient=file_format != "PPM")
     assert file.count < 5000
+
+
+DECODED = ("JPEG 2000", "deep JPEG 2000", "PPM", "PGM in text", "deep PGM", "float TIFF",
+           "double TIFF", "bands")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_header_suffices_for_common_files_that_are_whole(name: str) -> None:
+    data = KINDS[name][0]
+    assert read_header(io.BytesIO(data)).sufficient == (name not in DECODED)
+    if name != "WebP":  # whose header cannot be read without the rest
+        beginning = data[: len(data) * 9 // 10]
+        assert not read_header(io.BytesIO(beginning)).sufficient
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.uint64])
+def test_a_header_suffices_for_integers_that_can_be_read(dtype: type) -> None:
+    header = read_header(io.BytesIO(tiff_file(GRAY.astype(dtype))))
+    assert header.sufficient == (dtype != np.uint64)
+
+
+def test_images_over_the_limit_are_refused() -> None:
+    data = pillow_file(GRAY, "PNG")
+    assert read_header(io.BytesIO(data), max_pixels=221).size == "17x13"
+    with pytest.raises(ImageDecodeError, match="17x13, over the limit of 220 pixels"):
+        read_header(io.BytesIO(data), max_pixels=220)
 
 
 @pytest.mark.parametrize(

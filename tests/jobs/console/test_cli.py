@@ -147,6 +147,11 @@ def test_pairs_checks_headers_and_ends_with_status_1_if_pairs_cannot_be_fused(
         "2 of 3 pairs cannot be fused as they are (1 of different sizes, 1 unreadable)"
         in bad.stderr
     )
+    resized = call_cli("pairs", tmp_path / "in", "--check", "--resize", "smaller")
+    assert "1 of 3 pairs cannot be fused as they are (1 unreadable)" in resized.stderr
+    unused = call_cli("pairs", tmp_path / "in", "--resize", "smaller", "--band", "ir=1")
+    assert unused.returncode == 2
+    assert "Expected --check together with --band and --resize" in unused.stderr
 
 
 def test_pairs_shows_a_manifest_too(tmp_path: Path) -> None:
