@@ -1,4 +1,5 @@
 from .base import ScoredBatch as ScoredBatch
+from .base import Sources as Sources
 from .compiled.announcing import announced_compilation as announced_compilation
 from .filters.windows import gaussian_taps as gaussian_taps
 from .metric import Metric as Metric
@@ -12,5 +13,6 @@ from .registry import list_metrics as list_metrics
 from .scoring import Scores as Scores
 from .scoring import prepare_metrics as prepare_metrics
 from .scoring import score_batch as score_batch
+from .scoring import score_fused_images as score_fused_images
 from .scoring import score_images as score_images
 from .structural.reconstruction import RECONSTRUCTION_METRICS as RECONSTRUCTION_METRICS

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusion_core.choices import Channels
 from fusion_core.images import luma
-from fusion_core.metrics.base import ScoredBatch
+from fusion_core.metrics.base import ScoredBatch, Sources
 
 Planes: TypeAlias = NDArray[np.uint8]
 Images: TypeAlias = tuple[Planes, ...]
@@ -70,12 +70,59 @@ def _parts(
             yield [n for n in everything if kinds[n] == kind], colour, kind
 
 
+def score_fused_of_pair(
+    ir: Planes,
+    vis: Planes,
+    fused: Sequence[Planes],
+    metrics: Sequence[str],
+    channels: Mapping[str, Channels],
+    score: ScoreBatch,
+    device: torch.device | str,
+) -> Tensor:
+    """Compute metrics of several fused images of one pair, whose sources are analysed once.
+
+    Args:
+        ir: Infrared image.
+        vis: Visible image.
+        fused: Fused images.
+        metrics: Names of metrics.
+        channels: As for `score_groups`.
+        score: Computes metrics of a batch: `(M, B)`.
+        device: Device to compute on.
+
+    Returns:
+        `(M, B)` float64 on the CPU, NaN where a metric is undefined.
+    """
+    values = torch.empty(len(metrics), len(fused), dtype=torch.float64)
+    kinds = [channels.get(name, "luma") for name in metrics]
+    for rows, members, kind in _parts([(ir, vis, image) for image in fused], kinds):
+        names = [metrics[n] for n in rows]
+        planes = zip(_planes(ir, kind), _planes(vis, kind), strict=True)
+        sources = [Sources(*(_to_device(image, device) for image in pair)) for pair in planes]
+        # A GPU is busier with all images at once, and a CPU needs less memory for one at a time.
+        size = 1 if torch.device(device).type == "cpu" else len(members)
+        for first in range(0, len(members), size):
+            some = members[first : first + size]
+            stack = np.stack([_planes(fused[n], kind) for n in some])
+            batches = (
+                ScoredBatch(kept, _to_device(stack[:, c : c + 1], device))
+                for c, kept in enumerate(sources)
+            )
+            found = [score(batch, names).cpu() for batch in batches]
+            values[np.ix_(rows, some)] = torch.stack(found).mean(dim=0)
+    return values
+
+
 def _stack(groups: Sequence[Images], kind: Channels, device: torch.device | str) -> ScoredBatch:
-    stacks = (
-        np.concatenate([_planes(image, kind) for image in images])
+    ir, vis, *others = (
+        _to_device(np.concatenate([_planes(image, kind) for image in images])[:, None], device)
         for images in zip(*groups, strict=True)
     )
-    return ScoredBatch(*(torch.from_numpy(stack).unsqueeze(1).to(device) for stack in stacks))
+    return ScoredBatch(Sources(ir, vis), *others)
+
+
+def _to_device(stack: Planes, device: torch.device | str) -> Tensor:
+    return torch.from_numpy(stack).to(device)
 
 
 def _planes(image: Planes, kind: Channels) -> Planes:

@@ -14,7 +14,7 @@ from torch import Tensor
 from fusion_core.choices import Channels
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import ScoredBatch
-from fusion_core.metrics.channels import score_groups
+from fusion_core.metrics.channels import score_fused_of_pair, score_groups
 from fusion_core.metrics.registry import METRICS
 
 _PREPARED_SIZE = 161
@@ -88,6 +88,39 @@ def score_images(
     ]
     values = score_groups(groups, metrics, channels or {}, score_batch, device)
     return [_to_scores(dict(zip(metrics, pair, strict=True))) for pair in values.T.tolist()]
+
+
+def score_fused_images(
+    ir: NDArray[np.uint8],
+    vis: NDArray[np.uint8],
+    fused: Sequence[NDArray[np.uint8]],
+    metrics: Sequence[str],
+    device: torch.device | str = "cpu",
+    channels: Mapping[str, Channels] | None = None,
+) -> list[Scores]:
+    """Score several fused images of one pair, such as those of the methods of a study.
+
+    What depends on the sources alone is computed once; the scores are those of `score_images`.
+
+    Args:
+        ir: Infrared image `(H, W)` or `(H, W, 3)`.
+        vis: Visible image, likewise.
+        fused: Fused images, likewise.
+        metrics: Names in `METRICS` of metrics that need no reference image.
+        device: Device to compute on.
+        channels: As for `score_images`.
+
+    Returns:
+        One `Scores` per fused image, in order.
+
+    Raises:
+        InvalidValueError: The images differ in size.
+    """
+    sizes = {image.shape[:2] for image in (ir, vis, *fused)}
+    if len(sizes) != 1:
+        raise InvalidValueError(f"Expected images of one size, but got sizes {sorted(sizes)}")
+    values = score_fused_of_pair(ir, vis, fused, metrics, channels or {}, score_batch, device)
+    return [_to_scores(dict(zip(metrics, image, strict=True))) for image in values.T.tolist()]
 
 
 def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from fusion_core.errors import InvalidValueError, IrfuseError
-from fusion_core.metrics import ScoredBatch, score_batch, select_metrics
+from fusion_core.metrics import ScoredBatch, Sources, score_batch, select_metrics
 from jobs.bench.measuring import (
     Report,
     check_setting,
@@ -141,14 +141,14 @@ def _measure(
     triples: Sequence[Sequence[NDArray[np.uint8]]], names: Sequence[str], repeats: int, device: str
 ) -> list[float]:
     """Return the seconds of each repeat of computing the metrics together."""
-    stacks = [
+    ir, vis, fused = (
         torch.from_numpy(np.stack(images)).unsqueeze(1).to(device)
         for images in zip(*triples, strict=True)
-    ]
+    )
 
     @torch.inference_mode()
     def compute() -> None:
-        score_batch(ScoredBatch(*stacks), names).cpu()  # waits for a GPU
+        score_batch(ScoredBatch(Sources(ir, vis), fused), names).cpu()  # waits for a GPU
 
     return time_repeats(compute, repeats, _WARM_UPS)
 

@@ -15,16 +15,25 @@ def use_kernels(images: Tensor) -> bool:
     return images.device.type == "cpu"
 
 
-def each_pair(kernel: Callable[..., Any], planes: Tensor, *arguments: Any) -> Tensor:  # noqa: ANN401
+def each_pair(
+    kernel: Callable[..., Any],
+    sources: Tensor,
+    fused: Tensor,
+    *arguments: Any,  # noqa: ANN401
+) -> Tensor:
     """Call a kernel with A, B and F of each pair.
 
     Args:
-        kernel: Takes `(3, H, W)` and the arguments, and returns a number or a tuple of numbers.
-        planes: `(3, B, H, W)` on the CPU.
+        kernel: Takes A, B and F as `(H, W)` each and the arguments, and returns a number or a tuple
+            of numbers.
+        sources: `(2, B, H, W)` on the CPU, or `(2, 1, H, W)` if all fused images share one pair.
+        fused: `(B, H, W)`.
         *arguments: Further arguments of the kernel.
 
     Returns:
         `(B,)` or `(B, N)` float64.
     """
-    pairs = (np.ascontiguousarray(pair) for pair in planes.transpose(0, 1).numpy())
-    return torch.tensor([kernel(pair, *arguments) for pair in pairs], dtype=torch.float64)
+    a, b, f = (np.ascontiguousarray(planes.numpy()) for planes in (*sources, fused))
+    last = len(a) - 1
+    pairs = ((a[min(n, last)], b[min(n, last)], f[n]) for n in range(len(f)))
+    return torch.tensor([kernel(*pair, *arguments) for pair in pairs], dtype=torch.float64)

@@ -22,18 +22,20 @@ _LARGEST_RATIO = 40.0
 
 
 @compiled
-def qabf_sums(images: Doubles) -> tuple[float, float]:
+def qabf_sums(a: Doubles, b: Doubles, f: Doubles) -> tuple[float, float]:
     """Numerator and denominator of Qabf.
 
     Args:
-        images: A, B and F with a border of zeros: `(3, H + 2, W + 2)`.
+        a: A with a border of zeros: `(H + 2, W + 2)`.
+        b: B, likewise.
+        f: F, likewise.
     """
-    height, width = images.shape[1] - 2, images.shape[2] - 2
+    height, width = f.shape[0] - 2, f.shape[1] - 2
     strength, angle = np.empty((3, width)), np.empty((3, width))
     kept, weights = np.empty(width), np.empty(width)
     numerator, denominator = 0.0, 0.0
     for y in range(height):
-        _fill_row(images, y, _qabf_gradient, strength, angle)
+        _fill_row((a, b, f), y, _qabf_gradient, strength, angle)
         kept[:] = 0.0
         weights[:] = 0.0
         for n in range(2):
@@ -44,18 +46,20 @@ def qabf_sums(images: Doubles) -> tuple[float, float]:
 
 
 @compiled
-def nabf_sum(images: Doubles) -> float:
+def nabf_sum(a: Doubles, b: Doubles, f: Doubles) -> float:
     """Sum of `(1 - Q_AF) + (1 - Q_BF)` over the artefacts.
 
     Args:
-        images: A, B and F with a mirrored border: `(3, H + 2, W + 2)`.
+        a: A with a mirrored border: `(H + 2, W + 2)`.
+        b: B, likewise.
+        f: F, likewise.
     """
-    height, width = images.shape[1] - 2, images.shape[2] - 2
+    height, width = f.shape[0] - 2, f.shape[1] - 2
     strength, angle = np.empty((3, width)), np.empty((3, width))
     added = np.empty(width)
     total = 0.0
     for y in range(height):
-        _fill_row(images, y, _nabf_gradient, strength, angle)
+        _fill_row((a, b, f), y, _nabf_gradient, strength, angle)
         added[:] = 0.0
         for n in range(2):
             _add_nabf(n, strength, angle, added)
@@ -65,11 +69,16 @@ def nabf_sum(images: Doubles) -> float:
 
 @inlined
 def _fill_row(
-    images: Doubles, y: int, gradient: Callable[..., None], strength: Doubles, angle: Doubles
+    images: tuple[Doubles, ...],
+    y: int,
+    gradient: Callable[..., None],
+    strength: Doubles,
+    angle: Doubles,
 ) -> None:
     """Compute the gradients of A, B and F in one row."""
     for n in range(3):
-        gradient(images[n, y], images[n, y + 1], images[n, y + 2], strength[n], angle[n])
+        image = images[n]
+        gradient(image[y], image[y + 1], image[y + 2], strength[n], angle[n])
 
 
 @compiled

@@ -57,7 +57,7 @@ def score_nabf(batch: ScoredBatch) -> Tensor:
     if dispatch.use_kernels(padded):
         from fusion_core.metrics.edges.kernels import nabf_sum
 
-        total = dispatch.each_pair(nabf_sum, padded)
+        total = dispatch.each_pair(nabf_sum, padded[:2], padded[2])
     else:
         strength, angle = _gradients(padded)
         artefact = (strength[2] > strength[0]) & (strength[2] > strength[1])

@@ -67,7 +67,7 @@ def _qabf(images: Tensor) -> Tensor:
     if dispatch.use_kernels(padded):
         from fusion_core.metrics.edges.kernels import qabf_sums
 
-        sums = dispatch.each_pair(qabf_sums, padded)
+        sums = dispatch.each_pair(qabf_sums, padded[:2], padded[2])
         return sums[:, 0] / sums[:, 1]
     strength, angle = _gradients(padded)
     quality = [_quality(strength[n], angle[n], strength[2], angle[2]) for n in range(2)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.feature_mi.distributions import describe_windows, window_information
 from fusion_core.metrics.feature_mi.features import cosine_transform, edge_map, meyer_transform
@@ -112,38 +112,39 @@ def score_fmi_pixel(batch: ScoredBatch) -> Tensor:
     """Compute FMI_pixel of a batch, `(B,)`."""
     if _too_small(batch):
         return batch.undefined()
-    edges = edge_map(batch.unit.flatten(0, 1)).unflatten(0, batch.gray.shape[:2])
-    if dispatch.use_kernels(edges):
+    sources, fused = batch.sources.cached(_edges), batch.fused.cached(_edges)
+    table = _pattern_table(fused.device)
+    if dispatch.use_kernels(fused):
         from fusion_core.metrics.feature_mi.fmi_kernels import pattern_mean
 
-        return dispatch.each_pair(pattern_mean, edges, _pattern_table(edges.device).numpy())
-    table = _pattern_table(edges.device).flatten()
-    a, b, f = _window_codes(edges.long())
+        return dispatch.each_pair(pattern_mean, sources, fused, table.numpy())
+    table = table.flatten()
+    (a, b), f = _window_codes(sources.long()), _window_codes(fused.long())
     first, second = table.take(a * _PATTERNS + f), table.take(b * _PATTERNS + f)
     return 0.5 * (first.mean(dim=(1, 2)) + second.mean(dim=(1, 2)))
 
 
 def score_fmi_dct(batch: ScoredBatch) -> Tensor:
     """Compute FMI_dct of a batch, `(B,)`."""
-    return batch.undefined() if _too_small(batch) else _fmi(batch, _cosine_map)
+    return batch.undefined() if _too_small(batch) else _fmi(batch, cosine_features)
 
 
 def score_fmi_wavelet(batch: ScoredBatch) -> Tensor:
     """Compute FMI_w of a batch, `(B,)`."""
-    return batch.undefined() if _too_small(batch) else _fmi(batch, _wavelet_map)
+    return batch.undefined() if _too_small(batch) else _fmi(batch, wavelet_features)
 
 
 def _too_small(batch: ScoredBatch) -> bool:
     return min(batch.height, batch.width) < 3
 
 
-def _fmi(batch: ScoredBatch, transform: Callable[[Tensor], Tensor]) -> Tensor:
-    maps = transform(batch.unit.flatten(0, 1)).unflatten(0, batch.gray.shape[:2])
-    if dispatch.use_kernels(maps):
+def _fmi(batch: ScoredBatch, features: Callable[[GrayImages], Tensor]) -> Tensor:
+    sources, fused = batch.sources.cached(features), batch.fused.cached(features)
+    if dispatch.use_kernels(fused):
         from fusion_core.metrics.feature_mi.fmi_kernels import feature_mutual_information
 
-        return dispatch.each_pair(feature_mutual_information, maps, _NOISE)
-    return _mean_information(maps)
+        return dispatch.each_pair(feature_mutual_information, sources, fused, _NOISE)
+    return _mean_information(torch.cat((sources.expand(2, *fused.shape), fused.unsqueeze(0))))
 
 
 def _mean_information(maps: Tensor) -> Tensor:
@@ -174,14 +175,28 @@ def _identical(first: Tensor, second: Tensor) -> Tensor:
     return functional.max_pool2d(difference, 3, stride=1).squeeze(1) <= _NOISE
 
 
-def _cosine_map(images: Tensor) -> Tensor:
-    """DCT, scaled so that the first coefficient of a white image is 1."""
-    height, width = images.shape[1:]
-    return cosine_transform(images).div_(math.sqrt(height * width))
+def _edges(images: GrayImages) -> Tensor:
+    """Edge maps: `(…, H, W)` uint8."""
+    return _of_stack(edge_map, images)
 
 
-def _wavelet_map(images: Tensor) -> Tensor:
-    """Meyer transform, scaled to 0..1 by its own range; ones if flat."""
+def cosine_features(images: GrayImages) -> Tensor:
+    """DCT, scaled so that the first coefficient of a white image is 1: `(…, H, W)`."""
+    return _of_stack(cosine_transform, images).div_(math.sqrt(images.height * images.width))
+
+
+def wavelet_features(images: GrayImages) -> Tensor:
+    """Meyer transform, scaled to 0..1 by its own range; ones if flat: `(…, H', W')`."""
+    return _of_stack(_scaled_meyer_transform, images)
+
+
+def _of_stack(transform: Callable[[Tensor], Tensor], images: GrayImages) -> Tensor:
+    """Transform images that are stacked along one dimension, `(N, H, W)`."""
+    transformed = transform(images.unit.flatten(0, -3))
+    return transformed.view(*images.gray.shape[:-2], *transformed.shape[1:])
+
+
+def _scaled_meyer_transform(images: Tensor) -> Tensor:
     coefficients = meyer_transform(images)
     low, high = coefficients.flatten(1).aminmax(dim=1)
     span = high - low

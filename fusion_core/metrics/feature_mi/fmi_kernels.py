@@ -17,56 +17,61 @@ from fusion_core.metrics.feature_mi.distributions_kernels import (
 
 Doubles = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Levels = NDArray[np.uint8]
 
 
 @compiled_fast
-def feature_mutual_information(maps: Doubles, noise: float) -> float:
+def feature_mutual_information(a: Doubles, b: Doubles, f: Doubles, noise: float) -> float:
     """Mean FMI of F with A and F with B over all 3x3 windows.
 
     Args:
-        maps: Feature maps of A, B and F: `(3, H, W)`.
+        a: Feature map of A: `(H, W)`.
+        b: Of B, likewise.
+        f: Of F, likewise.
         noise: Differences up to this value count as zero.
     """
-    height, width = maps.shape[1] - 2, maps.shape[2] - 2
+    sources, (height, width) = (a, b), (f.shape[0] - 2, f.shape[1] - 2)
     windows = np.zeros(9 * BLOCK)
     block, values = np.zeros(SIZE, np.float32), np.empty(BLOCK, np.float32)
     total = 0.0
     for y in range(height):
         for x in range(0, width, BLOCK):
             count = min(BLOCK, width - x)
-            _load_windows(maps[2], y, x, count, windows)
+            _load_windows(f, y, x, count, windows)
             describe(windows, noise, block[FUSED:])
             for n in range(2):
-                _load_windows(maps[n], y, x, count, windows)
+                _load_windows(sources[n], y, x, count, windows)
                 describe(windows, noise, block[SOURCE:])
                 compare(block, values)
-                total += _sum_values(maps[n], maps[2], y, x, count, noise, values)
+                total += _sum_values(sources[n], f, y, x, count, noise, values)
     return float(total / (2 * height * width))
 
 
 @compiled_fast
-def pattern_mean(edges: NDArray[np.uint8], table: Doubles) -> float:
+def pattern_mean(a: Levels, b: Levels, f: Levels, table: Doubles) -> float:
     """Mean of the table over all windows of F with A and F with B.
 
     Args:
-        edges: Maps of 0 and 1, A, B and F: `(3, H, W)`.
+        a: Edge map of A, 0 and 1: `(H, W)`.
+        b: Of B, likewise.
+        f: Of F, likewise.
         table: `(512, 512)`, by the source's pattern and F's.
     """
-    height, width = edges.shape[1] - 2, edges.shape[2] - 2
+    height, width = f.shape[0] - 2, f.shape[1] - 2
     total = 0.0
     for y in range(height):
-        a, b, f = 0, 0, 0
+        of_a, of_b, of_f = 0, 0, 0
         for x in range(width + 2):
-            a = _next_pattern(a, edges[0], y, x)
-            b = _next_pattern(b, edges[1], y, x)
-            f = _next_pattern(f, edges[2], y, x)
+            of_a = _next_pattern(of_a, a, y, x)
+            of_b = _next_pattern(of_b, b, y, x)
+            of_f = _next_pattern(of_f, f, y, x)
             if x >= 2:
-                total += table[a, f] + table[b, f]
+                total += table[of_a, of_f] + table[of_b, of_f]
     return float(total / (2 * height * width))
 
 
 @compiled_fast
-def _next_pattern(pattern: int, edges: NDArray[np.uint8], y: int, x: int) -> int:
+def _next_pattern(pattern: int, edges: Levels, y: int, x: int) -> int:
     """Move a pattern one column on; its first column is the lowest three bits."""
     column = int(edges[y, x]) | int(edges[y + 1, x]) << 1 | int(edges[y + 2, x]) << 2
     return pattern >> 3 | column << 6

@@ -61,13 +61,12 @@ def cross_entropy(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_entropy(batch: ScoredBatch) -> Tensor:
     """Compute EN of a batch, `(B,)`."""
-    return batch.cached(entropies)[2]
+    return batch.fused.cached(entropies)
 
 
 def score_cross_entropy(batch: ScoredBatch) -> Tensor:
     """Compute CE of a batch, `(B,)`."""
-    shares = batch.cached(level_shares)
-    sources, fused = shares[:2], shares[2]
+    sources, fused = batch.sources.cached(level_shares), batch.fused.cached(level_shares)
     shared = (sources > 0.0) & (fused > 0.0)
     ratio = torch.where(shared, sources / fused, 1.0)
     return (sources * ratio.log2()).sum(dim=2).mean(dim=0)

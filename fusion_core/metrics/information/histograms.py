@@ -7,15 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.base import ScoredBatch
+from fusion_core.metrics.base import GrayImages, ScoredBatch, Sources
 from fusion_core.metrics.compiled import dispatch
 
 LEVELS = 256
 
 
-def level_shares(batch: ScoredBatch) -> Tensor:
-    """Compute the share of each gray level in A, B and F: `(3, B, 256)` float64."""
-    return torch.stack([_shares(images.int(), LEVELS) for images in batch.gray])
+def level_shares(images: GrayImages) -> Tensor:
+    """Compute the share of each gray level: `(…, 256)` float64."""
+    return _shares(images.gray.int(), LEVELS)
 
 
 def joint_shares(batch: ScoredBatch) -> Tensor:
@@ -24,27 +24,31 @@ def joint_shares(batch: ScoredBatch) -> Tensor:
     Returns:
         `(2, B, 256, 256)` float64, F's level last.
     """
-    fused = batch.gray[2].int()
-    joint = [_shares(source.int() * LEVELS + fused, LEVELS * LEVELS) for source in batch.gray[:2]]
-    return torch.stack(joint).view(2, -1, LEVELS, LEVELS)
+    codes = batch.sources.gray.int() * LEVELS + batch.fused.gray.int()
+    return _shares(codes, LEVELS * LEVELS).view(2, -1, LEVELS, LEVELS)
 
 
-def joint_of_sources(batch: ScoredBatch) -> Tensor:
-    """Compute the shares of pairs of gray levels of A and B: `(B, 256, 256)` float64."""
-    a, b, _ = batch.gray
-    return _shares(a.int() * LEVELS + b.int(), LEVELS * LEVELS).view(-1, LEVELS, LEVELS)
+def information_of_sources(sources: Sources) -> Tensor:
+    """Compute the mutual information I(A;B) in bits: `(B,)`."""
+    a, b = sources.gray.int()
+    joint = shannon_entropy(_shares(a * LEVELS + b, LEVELS * LEVELS))
+    return sources.cached(entropies).sum(dim=0) - joint
 
 
-def entropies(batch: ScoredBatch) -> Tensor:
-    """Compute the Shannon entropies of A, B and F in bits: `(3, B)`."""
-    return shannon_entropy(batch.cached(level_shares))
+def entropies(images: GrayImages) -> Tensor:
+    """Compute the Shannon entropy of each image in bits: `(…)`."""
+    return shannon_entropy(images.cached(level_shares))
+
+
+def entropy_sums(batch: ScoredBatch) -> Tensor:
+    """Compute H(A) + H(F) and H(B) + H(F) in bits: `(2, B)`."""
+    return batch.sources.cached(entropies) + batch.fused.cached(entropies)
 
 
 def shared_information(batch: ScoredBatch) -> Tensor:
     """Compute the mutual information I(A;F) and I(B;F) in bits: `(2, B)`."""
-    single = batch.cached(entropies)
     joint = shannon_entropy(batch.cached(joint_shares).flatten(2))
-    return (single[:2] + single[2] - joint).clamp_min_(0.0)  # the sum may end an ulp below
+    return (batch.cached(entropy_sums) - joint).clamp_min_(0.0)  # the sum may end an ulp below
 
 
 def shannon_entropy(shares: Tensor) -> Tensor:
@@ -54,11 +58,11 @@ def shannon_entropy(shares: Tensor) -> Tensor:
 
 
 def _shares(values: Tensor, bins: int) -> Tensor:
-    """Return the share of each integer below `bins` in each image of `(B, H, W)`: `(B, bins)`."""
-    rows = values.flatten(1)
+    """Return the share of each integer below `bins` in each image of `(…, H, W)`: `(…, bins)`."""
+    rows = values.flatten(0, -3).flatten(1)
     if dispatch.use_kernels(values):
         counts = torch.stack([torch.bincount(row, minlength=bins) for row in rows])
     else:  # bincount would make the host wait for the largest value
         counts = torch.zeros(len(rows), bins, dtype=torch.int64, device=values.device)
         counts.scatter_add_(1, rows.long(), torch.ones_like(rows, dtype=torch.int64))
-    return counts.to(torch.float64) / rows.shape[1]
+    return (counts.to(torch.float64) / rows.shape[1]).view(*values.shape[:-2], bins)

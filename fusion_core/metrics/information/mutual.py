@@ -9,6 +9,7 @@ from torch import Tensor
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.information.histograms import (
     entropies,
+    entropy_sums,
     joint_shares,
     shannon_entropy,
     shared_information,
@@ -95,7 +96,7 @@ def score_mutual_information(batch: ScoredBatch) -> Tensor:
 
 def score_mutual_information_as_published(batch: ScoredBatch) -> Tensor:
     """Compute MI_as_published of a batch, `(B,)`."""
-    return 2.0 * batch.cached(entropies)[2]
+    return 2.0 * batch.fused.cached(entropies)
 
 
 def score_mutual_information_in_nats(batch: ScoredBatch) -> Tensor:
@@ -112,16 +113,15 @@ def score_mutual_information_tang(batch: ScoredBatch) -> Tensor:
     joint = batch.cached(joint_shares).clone()
     joint[..., -2, :] += joint[..., -1, :]
     joint[..., -2] += joint[..., -1]
-    single = batch.cached(entropies)
-    return (single[:2] + single[2] - shannon_entropy(joint[..., :-1, :-1].flatten(2))).sum(dim=0)
+    entropy = shannon_entropy(joint[..., :-1, :-1].flatten(2))
+    return (batch.cached(entropy_sums) - entropy).sum(dim=0)
 
 
 def score_normalized_mutual_information(batch: ScoredBatch) -> Tensor:
     """Compute NMI of a batch, `(B,)`."""
-    single = batch.cached(entropies)
-    return 2.0 * (batch.cached(shared_information) / (single[:2] + single[2])).sum(dim=0)
+    return 2.0 * (batch.cached(shared_information) / batch.cached(entropy_sums)).sum(dim=0)
 
 
 def score_normalized_mutual_information_zoo(batch: ScoredBatch) -> Tensor:
     """Compute NMI of a batch, `(B,)`, with the entropies of the sources alone."""
-    return 2.0 * score_mutual_information(batch) / batch.cached(entropies)[:2].sum(dim=0)
+    return 2.0 * score_mutual_information(batch) / batch.sources.cached(entropies).sum(dim=0)

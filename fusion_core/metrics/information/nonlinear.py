@@ -8,12 +8,7 @@ import torch
 from torch import Tensor
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.information.histograms import (
-    entropies,
-    joint_of_sources,
-    shannon_entropy,
-    shared_information,
-)
+from fusion_core.metrics.information.histograms import information_of_sources, shared_information
 
 _BITS = 8.0
 """Entropy of 256 levels that are equally frequent."""
@@ -47,10 +42,10 @@ def nonlinear_correlation_information_entropy(ir: Image, vis: Image, fused: Imag
 
 def score_nonlinear_correlation(batch: ScoredBatch) -> Tensor:
     """Compute Qncie of a batch, `(B,)`."""
-    a, b, _ = batch.cached(entropies)
     with_fused = batch.cached(shared_information)
-    between = a + b - shannon_entropy(batch.cached(joint_of_sources).flatten(1))
-    matrix = torch.eye(3, dtype=a.dtype, device=a.device).repeat(len(a), 1, 1)
+    between = batch.sources.cached(information_of_sources)
+    matrix = torch.eye(3, dtype=between.dtype, device=between.device)
+    matrix = matrix.repeat(with_fused.shape[1], 1, 1)
     for (row, column), bits in zip(((0, 2), (1, 2), (0, 1)), (*with_fused, between), strict=True):
         matrix[:, row, column] = matrix[:, column, row] = bits / _BITS
     shares: Tensor = (torch.linalg.eigvalsh(matrix) / 3.0).clamp_min_(0.0)

@@ -38,8 +38,8 @@ def tsallis_information(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_tsallis_information(batch: ScoredBatch) -> Tensor:
     """Compute TE of a batch, `(B,)`."""
-    shares = batch.cached(level_shares)
-    return _divergence(batch, shares[:2].unsqueeze(3), shares[2].unsqueeze(1))
+    of_sources, of_fused = batch.sources.cached(level_shares), batch.fused.cached(level_shares)
+    return _divergence(batch, of_sources.unsqueeze(3), of_fused.unsqueeze(1))
 
 
 def score_tsallis_information_mefb(batch: ScoredBatch) -> Tensor:
@@ -47,7 +47,8 @@ def score_tsallis_information_mefb(batch: ScoredBatch) -> Tensor:
 
     Each level of X is then compared with the same level of F, after both are stretched to 0..255.
     """
-    shares = batch.cached(level_shares)
+    sources, fused = batch.sources.cached(level_shares), batch.fused.cached(level_shares)
+    shares = torch.cat((sources.expand(2, *fused.shape), fused.unsqueeze(0)))
     stretched = _stretched_levels(shares)
     placed = torch.zeros_like(shares).scatter_add_(2, stretched, shares)
     of_fused = placed[2].expand_as(placed[:2]).gather(2, stretched[:2])

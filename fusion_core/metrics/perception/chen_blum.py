@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
 from fusion_core.metrics.filters.frequency import (
     filter_spectra,
     radial_frequencies,
@@ -54,20 +54,20 @@ def chen_blum(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_chen_blum(batch: ScoredBatch) -> Tensor:
     """Compute Qcb of a batch, `(B,)`."""
-    r = radial_frequencies(batch) / 15.0
-    sensitivity = torch.exp(-((r / 15.387) ** 2)) - 0.7622 * torch.exp(-((r / 1.3456) ** 2))
-    seen = filter_spectra(batch, batch.cached(stretched_spectra), sensitivity)
-    a, b, f = _masked_contrast(seen)
+    (a, b), f = batch.sources.cached(_masked_contrast), batch.fused.cached(_masked_contrast)
     kept_a = torch.minimum(a, f).div_(torch.maximum(a, f))
     kept_b = torch.minimum(b, f).div_(torch.maximum(b, f))
-    squares = a.mul_(a), b.mul_(b)
+    squares = a * a, b * b
     kept = kept_a.mul_(squares[0]).addcmul_(kept_b, squares[1]).div_(squares[0].add_(squares[1]))
     return kept.mean(dim=(1, 2))
 
 
-def _masked_contrast(planes: Tensor) -> Tensor:
-    """Compute the response P to the local contrast of `(3, B, H, W)`."""
-    padded = functional.pad(planes, (_RADIUS,) * 4)
+def _masked_contrast(images: GrayImages) -> Tensor:
+    """Compute the response P to the local contrast as it is seen: `(…, H, W)`."""
+    r = radial_frequencies(images) / 15.0
+    sensitivity = torch.exp(-((r / 15.387) ** 2)) - 0.7622 * torch.exp(-((r / 1.3456) ** 2))
+    seen = filter_spectra(images, images.cached(stretched_spectra), sensitivity)
+    padded = functional.pad(seen, (_RADIUS,) * 4)
     centre, surround = (
         window_sums(padded, _unnormalised_taps(sigma)) for sigma in (_SIGMA_CENTRE, _SIGMA_SURROUND)
     )

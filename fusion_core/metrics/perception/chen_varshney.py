@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.base import Image, ScoredBatch, Sources, evaluate
 from fusion_core.metrics.edges.neighbours import gradients
 from fusion_core.metrics.filters.frequency import (
     filter_spectra,
@@ -52,19 +52,20 @@ def score_chen_varshney(batch: ScoredBatch) -> Tensor:
     """Compute Qcv of a batch, `(B,)`."""
     r = radial_frequencies(batch) * (0.144 / 4.0)
     sensitivity = 2.6 * (0.0192 + r) * torch.exp(-(r**1.1))
-    a, b, f = batch.cached(stretched_spectra)
-    seen = filter_spectra(batch, torch.stack((a - f, b - f)), sensitivity)
+    differences = batch.sources.cached(stretched_spectra) - batch.fused.cached(stretched_spectra)
+    seen = filter_spectra(batch, differences, sensitivity)
     difference = _sum_blocks(seen.mul_(seen)).div_(_BLOCK * _BLOCK)
-    saliency = _sum_blocks(_fifth_powers(batch.cached(stretched_levels)[:2]))
+    saliency = batch.sources.cached(_saliency)
     total: Tensor = (saliency * difference).sum(dim=(0, 2, 3))
     return total / saliency.sum(dim=(0, 2, 3))
 
 
-def _fifth_powers(planes: Tensor) -> Tensor:
-    """Compute the fifth powers of the Sobel gradient of `(2, B, H, W)`."""
+def _saliency(sources: Sources) -> Tensor:
+    """Sum the fifth powers of the Sobel gradients of A and B in each block: `(2, B, …)`."""
+    planes = sources.cached(stretched_levels)
     across, down = gradients(functional.pad(planes, (1, 1, 1, 1)), middle=2.0)
     squares = across.square_().addcmul_(down, down)
-    return squares.sqrt().mul_(squares).mul_(squares)
+    return _sum_blocks(squares.sqrt().mul_(squares).mul_(squares))
 
 
 def _sum_blocks(planes: Tensor) -> Tensor:

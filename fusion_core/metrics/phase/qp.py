@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, Sources, evaluate
 from fusion_core.metrics.filters.windows import gaussian_taps, window_sums
-from fusion_core.metrics.phase.congruency import find_features
+from fusion_core.metrics.phase.congruency import Features, find_features
 
 _THRESHOLD = 0.1
 """Phase congruency of a feature."""
@@ -52,27 +54,44 @@ def score_phase_congruency(batch: ScoredBatch) -> Tensor:
     """Compute Qp of a batch, `(B,)`."""
     if min(batch.height, batch.width) < 2:
         return batch.undefined()
-    features = find_features(batch.levels.flatten(0, 1))
-    congruency = features.congruency.unflatten(0, batch.gray.shape[:2])
-    stronger = congruency[0] > congruency[1]
-    masks = torch.stack(
-        (
-            congruency[0] > _THRESHOLD,
-            congruency[1] > _THRESHOLD,
-            torch.maximum(congruency[0], congruency[1]) > _THRESHOLD,
-        )
-    )
+    sources, fused = batch.sources.cached(_source_features), batch.fused.cached(_features)
     quality = torch.ones_like(batch.undefined())
-    for maps in features:
-        a, b, f = maps.unflatten(0, batch.gray.shape[:2])
-        sources = torch.stack((a, b, torch.where(stronger, a, b))).mul_(masks)
-        kept = _correlate(sources, f).mul_(masks).amax(dim=0)
-        quality *= kept.sum(dim=(1, 2)) / masks[2].sum(dim=(1, 2))
+    for of_sources, of_fused in zip(sources.maps, fused, strict=True):
+        kept = _correlate(of_sources, of_fused).mul_(sources.masks).amax(dim=0)
+        quality *= kept.sum(dim=(1, 2)) / sources.masks[2].sum(dim=(1, 2))
     return quality
+
+
+class _SourceFeatures(NamedTuple):
+    """Features of A, of B, and of the one with the larger phase congruency at each pixel."""
+
+    masks: Tensor
+    """Whether a pixel is a feature: `(3, B, H, W)`."""
+    maps: list[Tensor]
+    """The maps of `Features`, zero at other pixels: `(3, B, H, W)` each."""
+
+
+def _features(images: GrayImages) -> Features:
+    """Compute phase congruency and its moments: `(…, H, W)` each."""
+    found = find_features(images.levels.flatten(0, -3))
+    return Features(*(maps.view(images.gray.shape) for maps in found))
+
+
+def _source_features(sources: Sources) -> _SourceFeatures:
+    features = _features(sources)
+    a, b = features.congruency
+    masks = torch.stack((a, b, torch.maximum(a, b))) > _THRESHOLD
+    stronger = a > b
+    maps = [
+        torch.stack((of_a, of_b, torch.where(stronger, of_a, of_b))).mul_(masks)
+        for of_a, of_b in features
+    ]
+    return _SourceFeatures(masks, maps)
 
 
 def _correlate(sources: Tensor, fused: Tensor) -> Tensor:
     """Correlate maps `(3, B, H, W)` with that of F in windows around each pixel."""
+    sources = sources.expand(3, *fused.shape)
     maps = functional.pad(torch.cat((sources, fused.unsqueeze(0))), (_RADIUS,) * 4)
     planes = torch.cat((maps, maps * maps, maps[:3] * maps[3]))
     sums = window_sums(planes, gaussian_taps())

@@ -38,21 +38,25 @@ _SINE = tuple(
 
 
 @compiled_fast
-def ssim_means(images: Doubles, taps: Doubles, c1: float, c2: float) -> tuple[float, float]:
+def ssim_means(
+    a: Doubles, b: Doubles, f: Doubles, taps: Doubles, c1: float, c2: float
+) -> tuple[float, float]:
     """Mean SSIM of F with A and of F with B over all windows.
 
     Args:
-        images: A, B and F, padded: `(3, H + 10, W + 10)`.
+        a: A, padded: `(H + 10, W + 10)`.
+        b: B, likewise.
+        f: F, likewise.
         taps: `(11,)`, the window along one axis.
         c1: Added to squares of means.
         c2: Added to variances.
     """
-    height, width = images.shape[1] - _WINDOW + 1, images.shape[2] - _WINDOW + 1
+    height, width = f.shape[0] - _WINDOW + 1, f.shape[1] - _WINDOW + 1
     tile, columns, sums = np.zeros(3 * _PLANE), np.zeros(9 * _STRIDE), np.zeros(9 * _STRIDE)
     total_a, total_b = 0.0, 0.0
     for y0 in range(0, height, _ROWS):
         for x0 in range(0, width, _COLUMNS):
-            _load_tile(images, y0, x0, tile)
+            _load_tile((a, b, f), y0, x0, tile)
             for y in range(min(_ROWS, height - y0)):
                 _sum_columns(tile, y, taps, columns, _GAUSSIAN_SUMS)
                 _sum_rows(columns, taps, sums, _GAUSSIAN_SUMS)
@@ -64,23 +68,27 @@ def ssim_means(images: Doubles, taps: Doubles, c1: float, c2: float) -> tuple[fl
 
 
 @compiled_fast
-def mef_quality(images: Doubles, taps: Doubles, floor: float, cancelled: float, c: float) -> float:
+def mef_quality(
+    a: Doubles, b: Doubles, f: Doubles, taps: Doubles, floor: float, cancelled: float, c: float
+) -> float:
     """Mean similarity of F with the reference block of A and B, one scale.
 
     Args:
-        images: A, B and F in 0..255: `(3, H, W)`, at least 11 x 11.
+        a: A in 0..255: `(H, W)`, at least 11 x 11.
+        b: B, likewise.
+        f: F, likewise.
         taps: `(11,)`, the Gaussian window along one axis.
         floor: Added to the norm of a block.
         cancelled: Share of its terms below which the squared norm of the reference block is 0.
         c: Added to variances.
     """
-    height, width = images.shape[1] - _WINDOW + 1, images.shape[2] - _WINDOW + 1
+    height, width = f.shape[0] - _WINDOW + 1, f.shape[1] - _WINDOW + 1
     tile, columns, sums = np.zeros(3 * _PLANE), np.zeros(9 * _STRIDE), np.zeros(9 * _STRIDE)
     weights, ones = np.zeros(2 * _STRIDE), np.ones(_WINDOW)
     total = 0.0
     for y0 in range(0, height, _ROWS):
         for x0 in range(0, width, _COLUMNS):
-            _load_tile(images, y0, x0, tile)
+            _load_tile((a, b, f), y0, x0, tile)
             for y in range(min(_ROWS, height - y0)):
                 _sum_columns(tile, y, ones, columns, _BOX_SUMS)
                 _sum_rows(columns, ones, sums, _BOX_SUMS)
@@ -94,12 +102,12 @@ def mef_quality(images: Doubles, taps: Doubles, floor: float, cancelled: float, 
 
 
 @compiled_fast
-def _load_tile(images: Doubles, y0: int, x0: int, tile: Doubles) -> None:
-    rows = min(_ROWS + _WINDOW - 1, images.shape[1] - y0)
-    columns = min(_COLUMNS + _WINDOW - 1, images.shape[2] - x0)
+def _load_tile(images: tuple[Doubles, ...], y0: int, x0: int, tile: Doubles) -> None:
+    rows = min(_ROWS + _WINDOW - 1, images[0].shape[0] - y0)
+    columns = min(_COLUMNS + _WINDOW - 1, images[0].shape[1] - x0)
     for n in range(3):
         for y in range(rows):
-            source = images[n, y0 + y, x0 : x0 + columns]
+            source = images[n][y0 + y, x0 : x0 + columns]
             target = tile[n * _PLANE + y * _STRIDE :]
             for x in range(columns):
                 target[x] = source[x]

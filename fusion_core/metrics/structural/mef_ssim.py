@@ -74,7 +74,9 @@ def _mean_quality(planes: Tensor) -> Tensor:
         from fusion_core.metrics.structural.kernels import mef_quality
 
         taps = gaussian_taps().numpy()
-        return dispatch.each_pair(mef_quality, planes, taps, _ENERGY_FLOOR, _CANCELLED, _C)
+        return dispatch.each_pair(
+            mef_quality, planes[:2], planes[2], taps, _ENERGY_FLOOR, _CANCELLED, _C
+        )
     a, b, f = planes
     weight_a, weight_b = _reference_weights(a, b)
     means = gaussian_means(planes)

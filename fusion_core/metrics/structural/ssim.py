@@ -74,7 +74,8 @@ def ssim_in_windows(padded: Tensor, c1: float, c2: float) -> Tensor:
     if dispatch.use_kernels(padded):
         from fusion_core.metrics.structural.kernels import ssim_means
 
-        return dispatch.each_pair(ssim_means, padded, gaussian_taps().numpy(), c1, c2).T
+        taps = gaussian_taps().numpy()
+        return dispatch.each_pair(ssim_means, padded[:2], padded[2], taps, c1, c2).T
     m = window_moments(padded, gaussian_taps())
     maps = [m.similarity(source, c1, c2) for source in range(2)]
     return torch.stack([values.mean(dim=(1, 2)) for values in maps])

@@ -322,7 +322,7 @@ def test_kernels_let_other_threads_run() -> None:
     from fusion_core.metrics.edges.kernels import qabf_sums
 
     images = np.random.default_rng(1).random((3, 502, 502))
-    qabf_sums(images)
+    qabf_sums(*images)
     start, ran = threading.Event(), threading.Event()
 
     def other() -> None:
@@ -334,6 +334,6 @@ def test_kernels_let_other_threads_run() -> None:
         thread.start()
         start.set()
         seen_before = ran.is_set()
-        seen_after = any(qabf_sums(images) and ran.is_set() for _ in range(50))
+        seen_after = any(qabf_sums(*images) and ran.is_set() for _ in range(50))
     thread.join()
     assert (seen_before, seen_after) == (False, True)

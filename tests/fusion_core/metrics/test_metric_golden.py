@@ -22,7 +22,7 @@ from support.reference_data import (
 from support.reference_metrics import REFERENCES
 
 from fusion_core.metrics import METRICS
-from fusion_core.metrics.base import ScoredBatch
+from fusion_core.metrics.base import ScoredBatch, Sources
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.scoring import score_batch
 
@@ -66,7 +66,7 @@ def score_pair(reference: Path, pair: int, code: Code = "kernels") -> Scores:
     images = [torch.from_numpy(stack).unsqueeze(1).to(device) for stack in (ir, vis, fused)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dispatch, "use_kernels", lambda images: code == "kernels")
-        values = score_batch(ScoredBatch(*images), list(METRICS)).tolist()
+        values = score_batch(ScoredBatch(Sources(*images[:2]), images[2]), list(METRICS)).tolist()
     return {
         (method, pair, metric): value
         for metric, row in zip(METRICS, values, strict=True)

@@ -14,7 +14,7 @@ from support.reference_metrics import REFERENCES
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.metrics import METRICS, list_metrics
-from fusion_core.metrics.base import ScoredBatch
+from fusion_core.metrics.base import ScoredBatch, Sources
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.scoring import score_batch
 
@@ -155,6 +155,10 @@ def stack(*triples: Triple) -> list[torch.Tensor]:
     ]
 
 
+def scored(ir: torch.Tensor, vis: torch.Tensor, fused: torch.Tensor) -> ScoredBatch:
+    return ScoredBatch(Sources(ir, vis), fused)
+
+
 def compute(metric: str, *triples: Triple) -> list[float]:
     """Compute a metric of a batch of pairs."""
     values: list[float] = METRICS[metric](*stack(*triples)).tolist()
@@ -163,7 +167,7 @@ def compute(metric: str, *triples: Triple) -> list[float]:
 
 def compute_all(*triples: Triple) -> torch.Tensor:
     """Compute all metrics of a batch of pairs: `(M, B)`."""
-    return score_batch(ScoredBatch(*stack(*triples)), list(METRICS))
+    return score_batch(scored(*stack(*triples)), list(METRICS))
 
 
 @functools.cache
@@ -253,9 +257,7 @@ def test_metrics_leave_their_inputs_alone() -> None:
 def test_metrics_of_a_view_with_strides_equal_those_of_a_copy() -> None:
     images = [torch.from_numpy(image.T)[None, None] for image in random_triple(42, 43)]
     copies = [image.contiguous() for image in images]
-    views, contiguous = (
-        score_batch(ScoredBatch(*stacks), list(METRICS)) for stacks in (images, copies)
-    )
+    views, contiguous = (score_batch(scored(*stacks), list(METRICS)) for stacks in (images, copies))
     assert_equal(views, contiguous, 0.0)
 
 
@@ -280,7 +282,7 @@ def test_what_metrics_share_is_computed_once_per_batch() -> None:
         calls.append(batch)
         return batch.unit.mean().item()
 
-    first, second = (ScoredBatch(*stack(random_triple(4, 5))) for _ in range(2))
+    first, second = (scored(*stack(random_triple(4, 5))) for _ in range(2))
     values = {batch.cached(mean) for batch in (first, first, second, first)}
     assert (calls, len(values)) == ([first, second], 1)
 
@@ -329,14 +331,14 @@ def test_images_that_are_not_uint8_are_refused(position: int) -> None:
     images = [torch.zeros(1, 1, 4, 4, dtype=torch.uint8) for _ in range(3)]
     images[position] = images[position].float()
     with pytest.raises(InvalidValueError, match=r"dtype uint8, but got torch\.float32"):
-        ScoredBatch(*images)
+        scored(*images)
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 4, 4), (1, 3, 4, 4), (1, 1, 1, 4, 4)])
 def test_images_of_another_layout_are_refused(shape: tuple[int, ...]) -> None:
     image = torch.zeros(shape, dtype=torch.uint8)
     with pytest.raises(InvalidValueError, match=r"shape \(H, W\) or \(B, 1, H, W\), but got"):
-        ScoredBatch(image, image, image)
+        scored(image, image, image)
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
@@ -345,14 +347,14 @@ def test_images_of_different_shapes_are_refused(position: int, shape: tuple[int,
     images = [torch.zeros(1, 1, 4, 4, dtype=torch.uint8) for _ in range(3)]
     images[position] = torch.zeros(shape, dtype=torch.uint8)
     with pytest.raises(InvalidValueError, match="of one shape"):
-        ScoredBatch(*images)
+        scored(*images)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (0, 1, 4, 4), (1, 1, 4, 0)])
 def test_empty_images_are_refused(shape: tuple[int, ...]) -> None:
     image = np.zeros(shape, dtype=np.uint8)
     with pytest.raises(InvalidValueError, match="at least one pair of at least one pixel"):
-        ScoredBatch(*(torch.from_numpy(image) for _ in range(3)))
+        scored(*(torch.from_numpy(image) for _ in range(3)))
 
 
 def test_metrics_check_their_images() -> None:
