@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusion_core.choices import ScoreColour
 from fusion_core.errors import InvalidValueError, WeightsError
+from fusion_core.extensions import FoundMethod, find_method
 from fusion_core.files import require_regular_file
 from fusion_core.images import Pixels, to_eight_bit
 from fusion_core.methods import (
@@ -21,7 +22,6 @@ from fusion_core.methods import (
     check_registered,
     find_weights,
     fuse_images,
-    get_method,
 )
 from fusion_core.metrics import score_images, select_channels, select_metrics
 from fusion_core.parameters import MethodParameters
@@ -42,7 +42,8 @@ def fuse(
     Args:
         ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16.
         vis: Visible image of the same height and width, likewise.
-        method: Name of a fusion method; `list_methods()` returns all.
+        method: Name of a fusion method; `list_methods()` returns those of irfuse. One of your own
+            is named by the entry point of an installed package, `MODULE:NAME` or `FILE.py:NAME`.
         weights: Path of a weight file, the name of torchvision's weights such as `IMAGENET1K_V2`
             (for methods on ImageNet networks), or `random:SEED` for untrained weights. By default,
             autoencoders use the weights that irfuse includes, and methods on ImageNet networks use
@@ -66,12 +67,13 @@ def fuse(
     >>> fuse(ir, vis, method="resnet152", weights="random:0", colour="gray").shape
     (24, 32)
     """
-    parsed = get_method(method).parameters.parse(parameters)
-    fuse_batch = _cached_method(method, parsed, _identify(weights), device)
+    found = find_method(method)
+    parsed = found.spec.parameters.parse(parameters)
+    fuse_batch = _cached_method(found, parsed, _identify(weights), device)
     sources = [_as_image(ir, "ir"), _as_image(vis, "vis")]
     check_registered(*sources)
     first, second = (to_eight_bit(image, parsed.sixteen_bit) for image in sources)
-    return fuse_images(fuse_batch, [first], [second], parsed, device)[0]
+    return fuse_images(fuse_batch, [first], [second], parsed, device, found.spec.channels)[0]
 
 
 def score(
@@ -138,10 +140,11 @@ class _WeightsFile:
 
 @functools.lru_cache(maxsize=4)
 def _cached_method(
-    name: str, parameters: MethodParameters, weights: _WeightsFile | None, device: str
+    method: FoundMethod, parameters: MethodParameters, weights: _WeightsFile | None, device: str
 ) -> FuseBatch:
     source = None if weights is None else weights.source
-    return build_method(name, parameters, find_weights(name, parameters, source, _read), device)
+    found = find_weights(method.spec, parameters, source, _read)
+    return build_method(method.spec, parameters, found, device)
 
 
 def _read(source: str) -> bytes:

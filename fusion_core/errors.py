@@ -33,6 +33,14 @@ class WeightsError(IrfuseError):
     """A weight file is missing, damaged, or of another network."""
 
 
+class ExtensionError(InvalidValueError):
+    """A method or metric of the user's own cannot be loaded."""
+
+
+class ContractError(IrfuseError):
+    """A method or metric of the user's own returned something else than it must return."""
+
+
 class StorageError(IrfuseError):
     """A location cannot be read or written."""
 

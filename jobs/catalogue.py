@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from fusion_core.errors import InvalidValueError, WeightsError
+from fusion_core.errors import ExtensionError, InvalidValueError, WeightsError
+from fusion_core.extensions import CodeOrigin, FoundMethod, find_method, list_entry_points
 from fusion_core.methods import METHODS, MethodSpec, default_weights
 from fusion_core.metrics import METRICS, PRESETS, Metric, Preset
 from fusion_core.networks import KnownWeights, list_known_weights
@@ -48,8 +49,20 @@ class ChosenMetrics:
     """The metrics that have a published value, if one was given."""
 
 
-def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[str, MethodSpec]:
-    """Return the requested methods by name.
+@dataclass(frozen=True, slots=True)
+class ListedMethod:
+    """A method, and where it comes from."""
+
+    spec: MethodSpec | None
+    """Its description; None if it cannot be loaded."""
+    origin: CodeOrigin | None = None
+    """Code of a method that is not one of irfuse."""
+    problem: str | None = None
+    """Why it cannot be loaded."""
+
+
+def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[str, ListedMethod]:
+    """Return the requested methods by name: one, or those of irfuse and of installed packages.
 
     Args:
         options: Options of the job.
@@ -57,8 +70,23 @@ def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[s
 
     Raises:
         InvalidValueError: The method is unknown.
+        ExtensionError: A method of the user's own cannot be loaded.
     """
-    return _select("method", options.name, METHODS)
+    if options.name is not None:
+        found = find_method(options.name)
+        return {found.name: _listed(found)}
+    listed = {name: ListedMethod(spec) for name, spec in METHODS.items()}
+    for name in list_entry_points("irfuse.methods"):
+        if name not in METHODS:
+            try:
+                listed[name] = _listed(find_method(name))
+            except ExtensionError as error:
+                listed[name] = ListedMethod(None, problem=str(error))
+    return listed
+
+
+def _listed(found: FoundMethod) -> ListedMethod:
+    return ListedMethod(found.spec, found.extension.origin if found.extension else None)
 
 
 def metrics(options: MetricsOptions, progress: Progress | None = None) -> ChosenMetrics:

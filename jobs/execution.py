@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from cluster.collections import (
@@ -19,6 +19,7 @@ from cluster.runs import (
     Damage,
     DamagedRunError,
     Ledger,
+    Payload,
     RunRecord,
     ShardReport,
     ShardTask,
@@ -30,7 +31,6 @@ from cluster.session import installed_software, ray_session
 from cluster.storage import Store, claim_location, find_record, redact
 from fusion_core.errors import RunFailedError
 from fusion_core.metrics import select_channels, select_metrics
-from fusion_core.networks import Weights
 from jobs.options import JobOptions
 from jobs.preview import Preview, update_preview
 from jobs.progress import Progress, SilentProgress, note_changed_code
@@ -75,7 +75,8 @@ class Job:
     origin: AnyOrigin
     name: str
     """Name of the run, the value of the `run` column."""
-    weights: Weights | None = None
+    payload: Payload = field(default_factory=Payload)
+    """Weights, and code of the user's own, which workers load."""
     complete: Callable[[Callable[[], Batches]], Batches] = lambda read: read()
     """Function that adds the columns to the manifest that the origin requires; it takes a function
     that reads the manifest from the beginning."""
@@ -111,7 +112,7 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
                 job.before_retry(out, progress)
             out.remove_stale_temporaries(SHARDS_PREFIX)
             delete_summary(out)  # it would be out of date
-            _compute(job, WorkerConfig(record, out, job.weights), remaining.tasks, progress)
+            _compute(job, WorkerConfig(record, out, job.payload), remaining.tasks, progress)
             computed += remaining.rows
         try:
             summary = _summarize(out, record, ledger, progress)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from cluster.storage import Reader, Store, redact
 from fusion_core import score
 from fusion_core.errors import InvalidValueError, StorageError
+from fusion_core.extensions import find_method
 from fusion_core.images import (
     Pixels,
     decode_pair,
@@ -18,7 +19,7 @@ from fusion_core.images import (
     to_eight_bit,
     to_one_size,
 )
-from fusion_core.methods import build_method, check_registered, fuse_images, get_method
+from fusion_core.methods import build_method, check_registered, fuse_images
 from fusion_core.metrics import announced_compilation, select_metrics
 from fusion_core.networks import find_device
 from jobs.options import FuseOptions
@@ -66,7 +67,8 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     """
     progress = progress or SilentProgress()
     encode = image_encoder(options.output)
-    parameters = get_method(options.method).parameters.parse(options.params)
+    method = find_method(options.method)
+    parameters = method.spec.parameters.parse(options.params)
     scored = options.show_scores or options.metrics is not None
     select_metrics(options.metrics)  # reports unknown names before the work
     out, name = options.file(options.output)
@@ -74,12 +76,12 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     ir, vis = (to_eight_bit(image, parameters.sixteen_bit) for image in _read_sources(options))
     ir, vis, resized = to_one_size(ir, vis, options.resize)
     check_registered(ir, vis)
-    weights = find_stored_weights(options, parameters, progress)
+    weights = find_stored_weights(method.spec, options, parameters, progress)
     device = str(find_device(options.device))
-    progress.message(f"Fusing with {options.method}")
-    fuse_batch = build_method(options.method, parameters, weights, device)
+    progress.message(f"Fusing with {method.name}")
+    fuse_batch = build_method(method.spec, parameters, weights, device)
     started = time.perf_counter()
-    fused = fuse_images(fuse_batch, [ir], [vis], parameters, device)[0]
+    fused = fuse_images(fuse_batch, [ir], [vis], parameters, device, method.spec.channels)[0]
     seconds = time.perf_counter() - started
     _write(options, out, name, encode(fused))
     scores = None
@@ -89,7 +91,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
             scores = score(ir, vis, fused, metrics=options.metrics, device=device)
     return FusedPair(
         output=out.uri(name),
-        method=options.method,
+        method=method.name,
         trained=None if weights is None else weights.trained,
         width=fused.shape[1],
         height=fused.shape[0],

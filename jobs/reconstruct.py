@@ -85,8 +85,9 @@ def reconstruct(
     if not output.endswith(".parquet"):
         raise InvalidValueError(f"Expected an output that ends in .parquet, but got {output}")
     progress = progress or SilentProgress()
-    parameters = get_method(method).parameters.parse(options.params)
-    weights = require_weights(method, find_stored_weights(options, parameters, progress))
+    spec = get_method(method)
+    parameters = spec.parameters.parse(options.params)
+    weights = require_weights(method, find_stored_weights(spec, options, parameters, progress))
     convolutions: ResidualConvolutions = getattr(parameters, "convolutions", "shared")
     network = load_autoencoder(method, weights, convolutions, options.device)
     store = options.store(options.images)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cluster.runs import MethodOrigin
-from fusion_core.methods import build_method, get_method
+from cluster.runs import MethodOrigin, Payload
+from fusion_core.extensions import find_method
+from fusion_core.methods import build_method
 from fusion_core.parameters import MethodParameters
 from jobs.execution import Job, RunResult, execute
 from jobs.options import RunOptions
@@ -29,21 +30,23 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
         RunFailedError: Workers cannot be placed, or too many pairs fail.
         StorageError: A location cannot be read or written.
     """
-    parameters = get_method(options.method).parameters.parse(options.params)
-    weights = find_stored_weights(options, parameters, progress or SilentProgress())
+    method = find_method(options.method)
+    parameters = method.spec.parameters.parse(options.params)
+    weights = find_stored_weights(method.spec, options, parameters, progress or SilentProgress())
     # Invalid weights are reported before Ray starts.
-    build_method(options.method, parameters, weights)
+    build_method(method.spec, parameters, weights)
     origin = MethodOrigin(
-        method=options.method,
+        method=method.name,
         parameters=parameters.model_dump(),
         weights=None if weights is None else weights.source,
         weights_sha256=None if weights is None else weights.sha256,
         weights_trained=None if weights is None else weights.trained,
+        method_origin=None if method.extension is None else method.extension.origin,
         keep_images=options.keep_images,
     )
     mark = " [untrained]" if origin.trained is False else ""
-    name = f"{options.name or default_name(options.method, parameters)}{mark}"
-    return execute(Job(options, origin, name, weights), progress)
+    name = f"{options.name or default_name(method.name, parameters)}{mark}"
+    return execute(Job(options, origin, name, Payload(weights, method.extension)), progress)
 
 
 def default_name(method: str, parameters: MethodParameters) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.storage import redact
 from fusion_core.errors import NotFoundError, WeightsError
-from fusion_core.methods import find_weights
+from fusion_core.methods import MethodSpec, find_weights
 from fusion_core.networks import Weights
 from fusion_core.parameters import MethodParameters
 from jobs.options import FuseOptions, ReconstructOptions, RunOptions
@@ -12,6 +12,7 @@ from jobs.progress import Progress
 
 
 def find_stored_weights(
+    method: MethodSpec,
     options: RunOptions | FuseOptions | ReconstructOptions,
     parameters: MethodParameters,
     progress: Progress,
@@ -32,4 +33,4 @@ def find_stored_weights(
             raise WeightsError(f"There is no weight file at {shown}") from None
 
     shown = None if source is None else redact(source)
-    return find_weights(options.method, parameters, shown, read, progress.message)
+    return find_weights(method, parameters, shown, read, progress.message)

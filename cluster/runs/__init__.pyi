@@ -12,6 +12,7 @@ from .ledger import Listing as Listing
 from .origins import AnyOrigin as AnyOrigin
 from .origins import FilesOrigin as FilesOrigin
 from .origins import MethodOrigin as MethodOrigin
+from .payload import Payload as Payload
 from .plan import SHARDS_PREFIX as SHARDS_PREFIX
 from .plan import default_shard_size as default_shard_size
 from .plan import shard_key as shard_key

@@ -14,12 +14,13 @@ import torch
 from ray.util.metrics import Counter
 
 from cluster.runs.config import WorkerConfig
+from cluster.runs.payload import Payload
 from cluster.runs.stages import Records
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
 from cluster.session import Software, actor_class, count_memory_kills, installed_software
+from fusion_core.errors import ExtensionError, RunFailedError
 from fusion_core.metrics import announced_compilation
-from fusion_core.networks import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,11 @@ class FusionWorker:
         self._activity = ""
         self._pairs = Counter("irfuse_pairs", "Pairs with a committed row", tag_keys=("status",))
 
-    def start(self, config: WorkerConfig, weights: Weights | None) -> WorkerInfo:
+    def start(self, config: WorkerConfig, payload: Payload) -> WorkerInfo:
         """Load the method.
 
         Raises:
+            RunFailedError: Code of the user's own cannot be loaded on this node.
             IrfuseError: The weights, the parameters or the output location cannot be used.
         """
         torch.set_num_threads(1)
@@ -79,7 +81,13 @@ class FusionWorker:
         scores_only = config.record.origin.reads_fused
         self._activity = "Loading the metrics" if scores_only else "Loading the method"
         with announced_compilation(self._begin):
-            self._processor = ShardProcessor(replace(config, weights=weights))
+            try:
+                self._processor = ShardProcessor(replace(config, payload=payload))
+            except ExtensionError as error:
+                raise RunFailedError(
+                    f"Node {socket.gethostname()}: {error}; every node needs the packages that the "
+                    "method and the metrics import"
+                ) from error
         node_id = ray.get_runtime_context().get_node_id()
         return WorkerInfo(installed_software(), socket.gethostname(), node_id, count_memory_kills())
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from cluster.runs.payload import Payload
 from cluster.runs.record import RunRecord
 from cluster.storage import Store
-from fusion_core.networks import Weights
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class WorkerConfig:
     record: RunRecord
     out: Store
     """Output location of the run; sources are read with the same storage options."""
-    weights: Weights | None = None
+    payload: Payload = field(default_factory=Payload)
     device: Literal["cpu", "cuda"] = "cpu"
 
     def on_device(self, device: Literal["cpu", "cuda"]) -> WorkerConfig:
-        """Return the settings for workers on a device, without the weights, which are sent once."""
-        return replace(self, device=device, weights=None)
+        """Return the settings for workers on a device, without the payload."""
+        return replace(self, device=device, payload=Payload())

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from cluster.collections import PairRow
 from cluster.storage import redact
 from fusion_core.choices import SixteenBit
+from fusion_core.extensions import CodeOrigin
 from fusion_core.images import encode_png
 
 if TYPE_CHECKING:
-    from fusion_core.networks import Weights
+    from cluster.runs.payload import Payload
 
 EightBit = NDArray[np.uint8]
 FusedCell = dict[str, bytes | str | None]
@@ -60,7 +61,7 @@ class Origin(Protocol):
     def added_locations(self) -> tuple[str | None, ...]:
         """Folders of the images that are added to the manifest, if any."""
 
-    def load(self, weights: Weights | None, device: str) -> Fuser | None:
+    def load(self, payload: Payload, device: str) -> Fuser | None:
         """Return a function that fuses pairs on a device, or None if images are not fused."""
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell | None:
@@ -81,6 +82,8 @@ class MethodOrigin(BaseModel):
     """Origin of the weights."""
     weights_sha256: str | None = None
     """SHA-256 of the weights."""
+    method_origin: CodeOrigin | None = None
+    """Code of a method of the user's own; None for a method of irfuse."""
     weights_trained: bool | None = None
     """False for random weights; None for a method without weights."""
     keep_images: bool = True
@@ -117,17 +120,25 @@ class MethodOrigin(BaseModel):
         """No folders, because the manifest contains the sources alone."""
         return (None, None)
 
-    def load(self, weights: Weights | None, device: str) -> Fuser:
+    def load(self, payload: Payload, device: str) -> Fuser:
         """Load the method onto a device.
 
+        Args:
+            payload: Weights, and code of the user's own, as the driver has sent them.
+            device: Device to compute on.
+
         Raises:
+            ExtensionError: The code cannot be loaded on this node.
             IrfuseError: Parameters, weights or device cannot be used on this node.
         """
+        from fusion_core.extensions import load_method
         from fusion_core.methods import build_method, fuse_images, get_method
 
-        parameters = get_method(self.method).parameters.parse(self.parameters)
-        fuse_batch = build_method(self.method, parameters, weights, device)
-        return lambda ir, vis: fuse_images(fuse_batch, ir, vis, parameters, device)
+        own = payload.method
+        spec = get_method(self.method) if own is None else load_method(own, sent=True)
+        parameters = spec.parameters.parse(self.parameters)
+        fuse_batch = build_method(spec, parameters, payload.weights, device)
+        return lambda ir, vis: fuse_images(fuse_batch, ir, vis, parameters, device, spec.channels)
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell | None:
         """Return the image as PNG, or None if images are not kept."""
@@ -174,7 +185,7 @@ class FilesOrigin(BaseModel):
         """Folders of the fused and of the reference images."""
         return (self.fused, self.reference)
 
-    def load(self, weights: Weights | None, device: str) -> None:
+    def load(self, payload: Payload, device: str) -> None:
         """Return None, because images are not fused."""
         return
 

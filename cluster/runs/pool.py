@@ -106,7 +106,7 @@ class WorkerPool:
         self._activities = ActivityReport(use_gpu=self._use_gpu)
         self._config = config.on_device("cuda" if self._use_gpu else "cpu")
         self._software = installed_software()
-        self._weights = ray.put(config.weights)
+        self._payload = ray.put(config.payload)
         self._start_deaths = 0
         self._target_at = -_RESOURCES_EVERY_S
         self._none_ready_since = self._spawn_after = time.monotonic()
@@ -193,7 +193,7 @@ class WorkerPool:
             runtime_env={"env_vars": WORKER_ENVIRONMENT},
             **resources,
         ).remote()
-        starting = handle.start.remote(self._config, self._weights)
+        starting = handle.start.remote(self._config, self._payload)
         self.workers.append(PoolWorker(handle, starting, time.monotonic(), avoids=avoids))
 
     def started(self, worker: PoolWorker, info: WorkerInfo) -> None:

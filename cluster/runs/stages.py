@@ -48,7 +48,7 @@ class PairStages:
         self._compute = threading.Lock()
         self._node = socket.gethostname()
         self.pairs_done = 0
-        self._fuser = self._origin.load(config.weights, config.device)
+        self._fuser = self._origin.load(config.payload, config.device)
         prepare_metrics(config.record.metrics, config.device)
 
     def compute(self, rows: Mapping[int, PairRow], attempts: Mapping[int, int]) -> Records:

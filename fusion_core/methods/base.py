@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fusion_core.networks import Layers
 from fusion_core.papers import Paper
@@ -34,6 +34,8 @@ class FileWeights:
     """Names of the tensors in the file, shown where one is expected."""
     bundled: Callable[[Any], str | None]
     """Maps the parameters to the name of the weights that irfuse includes, None if it has none."""
+    content: str = "autoencoder"
+    """What the weights are of, such as `autoencoder` or `dictionary`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,13 @@ class MethodSpec:
     """The publication that defines the method; None for elementary operations."""
     ms_per_megapixel: int | None = None
     """Milliseconds per megapixel with default parameters, as measured in the README."""
+    channels: Literal[1, 3] = 1
+    """Channels of the images that the method fuses: 1 for gray images; 3 for R, G and B, and then
+    the method itself treats colour."""
     variants: Sequence[Mapping[str, Any]] = ({},)
     """Parameters under which `irfuse bench methods` measures the method by default."""
+    name: str = ""
+    """Name for messages; the registry sets it."""
 
     @property
     def has_network(self) -> bool:

@@ -24,7 +24,7 @@ def network_name(spec: MethodSpec) -> str:
         return "none"
     if isinstance(spec.weights, ImageNetWeights):
         return network_title(spec.weights.layers(spec.parameters()).backbone)
-    return "autoencoder" if spec.has_network else "dictionary"
+    return spec.weights.content
 
 
 def default_weights(spec: MethodSpec) -> KnownWeights | None:

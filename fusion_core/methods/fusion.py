@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ def fuse_images(
     vis: Sequence[EightBit],
     parameters: MethodParameters,
     device: torch.device | str = "cpu",
+    channels: Literal[1, 3] = 1,
 ) -> list[EightBit]:
     """Fuse pairs of the same size with a loaded method.
 
@@ -55,6 +57,8 @@ def fuse_images(
         vis: Visible images, all `(H, W)` or all `(H, W, 3)`.
         parameters: The method's parameters; colour and output range are applied here.
         device: Device on which the method was built.
+        channels: Channels of the images that the method fuses. A method of 3 gets R, G and B, and
+            its result is reduced to luma if the visible images or the requested results are gray.
 
     Returns:
         Fused images `(H, W)`, or `(H, W, 3)` where colour is kept, rounded half up.
@@ -76,16 +80,21 @@ def fuse_images(
         )
     infrared = _planes([colour.luma(image) for image in ir], device)
     keep_colour = vis[0].ndim == 3 and parameters.colour != "gray"
-    if not keep_colour:
+    if channels == 3:
+        sources = [_planes(images, device).expand(-1, 3, -1, -1) for images in (ir, vis)]
+        fused = apply_output_range(fuse_batch(torch.stack(sources)), parameters.output_range)
+        if not keep_colour:
+            fused = colour.rgb_to_ycbcr(fused)[0]
+    elif not keep_colour:
         visible = _planes([colour.luma(image) for image in vis], device)
         fused = _fuse_gray(fuse_batch, infrared, visible, parameters)
     elif parameters.colour == "luma":
         y, cb, cr = colour.rgb_to_ycbcr(_planes(vis, device))
         fused = colour.ycbcr_to_rgb(_fuse_gray(fuse_batch, infrared, y, parameters), cb, cr)
     else:
-        channels = _planes(vis, device).flatten(0, 1).unsqueeze(1)
+        planes = _planes(vis, device).flatten(0, 1).unsqueeze(1)
         repeated = infrared.repeat_interleave(3, dim=0)
-        fused = _fuse_gray(fuse_batch, repeated, channels, parameters).unflatten(0, (-1, 3))
+        fused = _fuse_gray(fuse_batch, repeated, planes, parameters).unflatten(0, (-1, 3))
         fused = fused.squeeze(2)
     rounded = (fused + 0.5).floor().clamp(0, 255).to(torch.uint8).cpu().numpy()
     return [_to_image(planes) for planes in rounded]

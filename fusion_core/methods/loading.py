@@ -12,6 +12,7 @@ from fusion_core.methods.base import (
     FileWeights,
     FuseBatch,
     ImageNetWeights,
+    MethodSpec,
     NoWeights,
 )
 from fusion_core.methods.registry import get_method
@@ -33,7 +34,7 @@ Notify = Callable[[str], None]
 
 
 def find_weights(
-    name: str,
+    method: str | MethodSpec,
     parameters: MethodParameters,
     source: str | None,
     read: ReadFile,
@@ -42,7 +43,7 @@ def find_weights(
     """Find the given weights, or the default weights of a method.
 
     Args:
-        name: Name of the method.
+        method: Name or description of the method.
         parameters: Parameters of the method.
         source: None for the default weights; `random:SEED`; a weight file; or, for a method on an
             ImageNet network, the name of torchvision's weights such as `IMAGENET1K_V2`. The default
@@ -58,9 +59,9 @@ def find_weights(
         WeightsError: The weights are missing, damaged, changed or of another network, or were
             given for a method without weights.
     """
-    kind = get_method(name).weights
+    kind = _describe(method).weights
     if isinstance(kind, NoWeights):
-        _refuse_weights(name, source)
+        _refuse_weights(method, source)
         return None
     if source is not None:
         if not source.strip():
@@ -88,7 +89,7 @@ def _imagenet_weights(
 
 
 def build_method(
-    name: str,
+    method: str | MethodSpec,
     parameters: MethodParameters,
     weights: Weights | None,
     device: torch.device | str = "cpu",
@@ -96,14 +97,14 @@ def build_method(
     """Load a method onto a device.
 
     Args:
-        name: Name of the method.
+        method: Name or description of the method.
         parameters: Parameters of the method.
         weights: Result of `find_weights`.
         device: Device to compute on.
 
     Returns:
-        The function that fuses batches: `(K, B, 1, H, W)` float32 in 0..255 to `(B, 1, H, W)`
-        float32, of no fixed range.
+        The function that fuses batches: `(K, B, C, H, W)` float32 in 0..255 to `(B, C, H, W)`
+        float32, of no fixed range, where C is the number of channels in the description.
 
     Raises:
         InvalidValueError: The method is unknown, or the device does not exist on this machine.
@@ -115,12 +116,12 @@ def build_method(
     >>> fuse_batch(torch.zeros(2, 1, 1, 4, 5)).shape
     torch.Size([1, 1, 4, 5])
     """
-    spec = get_method(name)
+    spec = _describe(method)
     place = find_device(device)
     if isinstance(spec.weights, NoWeights):
-        _refuse_weights(name, weights)
+        _refuse_weights(method, weights)
         return spec.build(parameters, None, place)
-    fuse_batch = spec.build(parameters, require_weights(name, weights), place)
+    fuse_batch = spec.build(parameters, require_weights(method, weights), place)
 
     def fuse(sources: Tensor) -> Tensor:
         with full_precision(place):
@@ -129,7 +130,7 @@ def build_method(
     return fuse
 
 
-def require_weights(name: str, weights: Weights | None) -> Weights:
+def require_weights(method: str | MethodSpec, weights: Weights | None) -> Weights:
     """Return the weights of a method that has a network.
 
     Raises:
@@ -137,19 +138,28 @@ def require_weights(name: str, weights: Weights | None) -> Weights:
     """
     if weights is not None:
         return weights
-    spec = get_method(name)
+    spec = _describe(method)
     kind = spec.weights
-    noun = "trained autoencoder" if spec.has_network else "dictionary"
     file = (
-        f"the {noun} with --weights FILE (safetensors or a PyTorch state dict with {kind.tensors})"
+        f"the trained {kind.content} with --weights FILE (safetensors or a PyTorch state dict with "
+        f"{kind.tensors})"
         if isinstance(kind, FileWeights)
         else "the network with --weights FILE (safetensors or a PyTorch state dict)"
     )
     raise WeightsError(
-        f"{name} needs weights: give {file}, or --weights random:0 for an untrained dry run"
+        f"{_name(method)} needs weights: give {file}, or --weights random:0 for an untrained dry "
+        "run"
     )
 
 
-def _refuse_weights(name: str, weights: object) -> None:
+def _refuse_weights(method: str | MethodSpec, weights: object) -> None:
     if weights is not None:
-        raise WeightsError(f"{name} has no network and takes no weights: leave out --weights")
+        raise WeightsError(f"{_name(method)} takes no weights: leave out --weights")
+
+
+def _describe(method: str | MethodSpec) -> MethodSpec:
+    return get_method(method) if isinstance(method, str) else method
+
+
+def _name(method: str | MethodSpec) -> str:
+    return method if isinstance(method, str) else method.name or method.title

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fusion_core.errors import InvalidValueError
 from fusion_core.methods.base import MethodSpec
 from fusion_core.methods.specs.adf import ADF
@@ -24,7 +26,7 @@ from fusion_core.methods.specs.vgg_multilayer import VGG_MULTILAYER
 from fusion_core.methods.specs.wls import WLS
 from fusion_core.suggestions import unknown_name
 
-METHODS: dict[str, MethodSpec] = {
+_SPECS: dict[str, MethodSpec] = {
     "densefuse": DENSEFUSE,
     "vgg_multilayer": VGG_MULTILAYER,
     "resnet_zca": RESNET_ZCA,
@@ -44,6 +46,7 @@ METHODS: dict[str, MethodSpec] = {
     "convsr": CONVSR,
     "average": AVERAGE,
 }
+METHODS = {name: replace(spec, name=name) for name, spec in _SPECS.items()}
 
 
 def list_methods() -> list[str]:

@@ -15,8 +15,9 @@ from fusion_core.parameters import MethodParameters, NetworkParameters, Paramete
 from jobs.console.layout import print_fields, print_list, print_text
 
 if TYPE_CHECKING:
+    from fusion_core.extensions import CodeOrigin
     from fusion_core.networks import KnownWeights
-    from jobs.catalogue import CheckedWeights
+    from jobs.catalogue import CheckedWeights, ListedMethod
     from jobs.options import MethodsOptions, WeightsOptions
 
 _DIGITS = 12
@@ -26,18 +27,29 @@ _COMMON = (*MethodParameters.model_fields, *NetworkParameters.model_fields, "inp
 
 
 def print_methods(
-    console: Console, methods: Mapping[str, MethodSpec], options: MethodsOptions
+    console: Console, methods: Mapping[str, ListedMethod], options: MethodsOptions
 ) -> None:
     """Print one line per method, or all about one, or JSON."""
     if options.json_output:
-        _print_json({name: _method_json(spec) for name, spec in methods.items()})
+        _print_json({name: _method_json(found) for name, found in methods.items()})
     elif options.name is not None:
-        _describe_method(console, options.name, methods[options.name])
+        ((name, found),) = methods.items()
+        _describe_method(console, name, found)
     else:
-        rows = ((name, *_method_cells(spec)) for name, spec in methods.items())
+        own = {name: found for name, found in methods.items() if found.origin or not found.spec}
+        rows = (
+            (name, *_method_cells(found.spec))
+            for name, found in methods.items()
+            if found.spec and name not in own
+        )
         headings = ("method", "year", "network", "weights", "s/Mpx", "variants", "title")
         print_list(console, headings, rows, right="s/Mpx")
         console.print()
+        if own:
+            print_text(console, "Of installed packages:")
+            others = ((name, *_origin_cells(found)) for name, found in own.items())
+            print_list(console, ("method", "package", "title"), others)
+            console.print()
         print_text(
             console,
             "s/Mpx: seconds per megapixel on one CPU thread. `irfuse methods NAME` describes a "
@@ -72,10 +84,21 @@ def print_weights(
         raise WeightsError("; ".join(problems))
 
 
+def _origin_cells(found: ListedMethod) -> tuple[str, str]:
+    title = found.spec.title if found.spec else f"! {found.problem}"
+    return _package(found.origin) if found.origin else "–", title
+
+
+def _package(origin: CodeOrigin) -> str:
+    if origin.distribution:
+        return f"{origin.distribution} {origin.version}"
+    return f"{origin.kind.replace('_', ' ')}, SHA-256 {origin.sha256[:_DIGITS]}…"
+
+
 def _method_cells(spec: MethodSpec) -> tuple[str, ...]:
     variants = [p.name for p in _own_parameters(spec) if p.type == "choice"]
     return (
-        "–" if spec.paper is None else str(spec.paper.year),
+        str(spec.paper.year) if spec.paper and spec.paper.year else "–",
         network_name(spec),
         _weights_state(spec),
         _seconds(spec),
@@ -104,8 +127,13 @@ def _own_parameters(spec: MethodSpec) -> list[ParameterDescription]:
     return [parameter for parameter in spec.parameters.describe() if parameter.name not in _COMMON]
 
 
-def _describe_method(console: Console, name: str, spec: MethodSpec) -> None:
-    print_fields(console, f"{name}: {spec.title}", _method_fields(spec))
+def _describe_method(console: Console, name: str, found: ListedMethod) -> None:
+    spec = found.spec
+    assert spec is not None  # a method that was requested by name can be loaded
+    lines = _method_fields(spec)
+    if found.origin is not None:
+        lines["from"] = _package(found.origin)
+    print_fields(console, f"{name}: {spec.title}", lines)
     console.print("\nParameters, given as --param NAME=VALUE:\n")
     own = _own_parameters(spec)
     for parameter in (*own, *(p for p in spec.parameters.describe() if p not in own)):
@@ -120,7 +148,9 @@ def _describe_method(console: Console, name: str, spec: MethodSpec) -> None:
 def _method_fields(spec: MethodSpec) -> dict[str, str]:
     lines = {}
     if spec.paper is not None:
-        lines = {"paper": spec.paper.citation, "": spec.paper.link}
+        lines = {"paper": spec.paper.citation}
+        if spec.paper.link not in spec.paper.citation:
+            lines[""] = spec.paper.link
     lines |= {"network": network_name(spec), "weights": _weights_state(spec)}
     if (weights := default_weights(spec)) is not None:
         lines["weights"] += f": {weights.name} ({weights.licence})"
@@ -129,9 +159,14 @@ def _method_fields(spec: MethodSpec) -> dict[str, str]:
     return lines
 
 
-def _method_json(spec: MethodSpec) -> dict[str, Any]:
+def _method_json(found: ListedMethod) -> dict[str, Any]:
+    origin = found.origin.model_dump() if found.origin else {"kind": "built_in"}
+    spec = found.spec
+    if spec is None:
+        return {"problem": found.problem}
     weights = default_weights(spec)
     return {
+        "origin": origin,
         "title": spec.title,
         "paper": None if spec.paper is None else asdict(spec.paper),
         "network": network_name(spec),

@@ -18,7 +18,8 @@ class MethodsOptions(_CatalogueOptions):
     """List the fusion methods, or describe one with its paper, weights and parameters."""
 
     name: str | None = None
-    """Method to describe; all are listed by default."""
+    """Method to describe, also one of your own as FILE.py:NAME or MODULE:NAME; by default those of
+    irfuse and of installed packages are listed."""
 
 
 class MetricsOptions(_CatalogueOptions):

@@ -68,7 +68,8 @@ class FuseOptions(ImageOptions):
     output: Annotated[str, Parameter(name=("--output", "-o"))]
     """Fused image to write, ending in .png or .tif."""
     method: str = "densefuse"
-    """Fusion method; `irfuse methods` lists them."""
+    """Fusion method: a name, which `irfuse methods` lists, or one of your own as FILE.py:NAME or
+    MODULE:NAME."""
     params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
     """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods NAME` describes
     them."""
@@ -95,7 +96,8 @@ class RunOptions(JobOptions):
     """
 
     method: str = "densefuse"
-    """Fusion method; `irfuse methods` lists them."""
+    """Fusion method: a name, which `irfuse methods` lists, or one of your own as FILE.py:NAME or
+    MODULE:NAME."""
     params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
     """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods` lists them."""
     weights: str | Path | None = None

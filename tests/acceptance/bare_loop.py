@@ -53,11 +53,11 @@ def _work_alone(
 ) -> tuple[float, float]:
     """Fuse and score a share of the pairs, and return the start and end times."""
     torch.set_num_threads(1)
-    parameters = get_method(_METHOD).parameters()
-    weights = find_stored_weights(
-        RunOptions(source="", out="", method=_METHOD), parameters, SilentProgress()
-    )
-    fuse_batch = build_method(_METHOD, parameters, weights, device)
+    method = get_method(_METHOD)
+    parameters = method.parameters()
+    options = RunOptions(source="", out="", method=_METHOD)
+    weights = find_stored_weights(method, options, parameters, SilentProgress())
+    fuse_batch = build_method(method, parameters, weights, device)
     metrics = select_metrics()
     prepare_metrics(metrics, device)
     reader, out = Reader(), Store(f"{folder}/bare")

@@ -15,6 +15,7 @@ from cluster.runs import (
     TIMED_STAGES,
     Ledger,
     PairStages,
+    Payload,
     RunRecord,
     WorkerConfig,
     shard_key,
@@ -95,11 +96,10 @@ def _compute_alone(
     source: Store, out: Store, record: RunRecord, pairs: int
 ) -> list[dict[str, Any]]:
     """Return the rows of the first pairs, without the columns that differ between computations."""
-    parameters = get_method(_METHOD).parameters()
-    weights = find_stored_weights(
-        RunOptions(source="", out="", method=_METHOD), parameters, SilentProgress()
-    )
-    config = WorkerConfig(record, out, weights)
+    spec = get_method(_METHOD)
+    options = RunOptions(source="", out="", method=_METHOD)
+    weights = find_stored_weights(spec, options, spec.parameters(), SilentProgress())
+    config = WorkerConfig(record, out, Payload(weights))
     rows = {
         number: PairRow(
             pair_id=str(number),

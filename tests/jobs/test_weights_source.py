@@ -86,9 +86,9 @@ def server_of(body: bytes) -> Iterator[str]:
 
 
 def find(url: str) -> Any:
-    parameters = get_method("densefuse").parameters.parse({})
+    method = get_method("densefuse")
     options = RunOptions(source="x", out="y", weights=url)
-    return find_stored_weights(options, parameters, SilentProgress())
+    return find_stored_weights(method, options, method.parameters(), SilentProgress())
 
 
 def test_weights_at_a_signed_url_are_known_without_their_signature() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from cluster.collections.frozen_manifest import FrozenInfo
 from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import MethodOrigin
+from cluster.runs.payload import Payload
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import ResultRow
 from cluster.runs.shard_file import encode_shard
@@ -51,7 +52,7 @@ def worker_config(
     out: Store, info: FrozenInfo, *, weights: Weights | None = None, **changed: Any
 ) -> WorkerConfig:
     """The settings of a worker of such a run, with random weights by default."""
-    return WorkerConfig(run_record(info, **changed), out, weights or Weights.from_seed(0))
+    return WorkerConfig(run_record(info, **changed), out, Payload(weights or Weights.from_seed(0)))
 
 
 def result_row(pair_id: str = "p", **changed: Any) -> ResultRow:

@@ -32,7 +32,9 @@ CONVSR = MethodSpec(
     ),
     parameters=ConvsrParameters,
     weights=FileWeights(
-        tensors="dictionary of shape (32, 8, 8)", bundled=lambda parameters: "convsr"
+        tensors="dictionary of shape (32, 8, 8)",
+        bundled=lambda parameters: "convsr",
+        content="dictionary",
     ),
     build=Deferred("fusion_core.methods.convsr:build_convsr"),
     ms_per_megapixel=200000,

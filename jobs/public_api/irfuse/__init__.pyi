@@ -1,8 +1,11 @@
 from fusion_core.api import fuse as fuse
 from fusion_core.api import score as score
 from fusion_core.errors import IrfuseError as IrfuseError
+from fusion_core.extensions import method as method
 from fusion_core.methods import list_methods as list_methods
 from fusion_core.metrics import list_metrics as list_metrics
+from fusion_core.networks import load_weights as load_weights
+from fusion_core.parameters import MethodParameters as MethodParameters
 from jobs.execution import RunResult as RunResult
 from jobs.fuse import FusedPair as FusedPair
 from jobs.fuse import fuse_pair as fuse_pair

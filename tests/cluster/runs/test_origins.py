@@ -13,11 +13,11 @@ from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.manifest_reader import PairRow
 from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import AnyOrigin, EightBit, FilesOrigin, FusedCell, Fuser
+from cluster.runs.payload import Payload
 from cluster.runs.record import RunRecord
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core.choices import SixteenBit
-from fusion_core.networks.weights import Weights
 
 ROW = PairRow("p", "i", "v", "s", "https://host/f.png?signature=hush")
 IMAGE = np.zeros((2, 2), dtype=np.uint8)
@@ -35,7 +35,7 @@ class InfraredOrigin(BaseModel):
     reads_reference: bool = False
     added_locations: tuple[None, ...] = ()
 
-    def load(self, weights: Weights | None, device: str) -> Fuser:
+    def load(self, payload: Payload, device: str) -> Fuser:
         return lambda ir, vis: list(ir)
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell:

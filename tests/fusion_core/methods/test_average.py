@@ -28,7 +28,7 @@ def test_one_source_is_refused() -> None:
 
 def test_weights_and_precision_are_refused() -> None:
     image = np.zeros((4, 5), np.uint8)
-    with pytest.raises(WeightsError, match=r"^average has no network and takes no weights"):
+    with pytest.raises(WeightsError, match=r"^average takes no weights"):
         irfuse.fuse(image, image, method="average", weights="random:0")
     with pytest.raises(InvalidValueError, match=r"^Unknown parameter 'precision'"):
         irfuse.fuse(image, image, method="average", precision="bf16")

@@ -68,7 +68,7 @@ def test_a_method_without_weights_has_none_and_fuses(weightless: str) -> None:
 
 @pytest.mark.parametrize("source", ["mine.safetensors", "random:0", "IMAGENET1K_V1", ""])
 def test_weights_of_a_method_without_any_are_refused(weightless: str, source: str) -> None:
-    message = r"^maximum has no network and takes no weights: leave out --weights$"
+    message = r"^maximum takes no weights: leave out --weights$"
     with pytest.raises(WeightsError, match=message):
         find_weights(weightless, MethodParameters(), source, lambda source: b"")
 
