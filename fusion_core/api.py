@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fusion_core.choices import ScoreColour
 from fusion_core.errors import InvalidValueError, WeightsError
-from fusion_core.extensions import FoundMethod, find_method
+from fusion_core.extensions import FoundMethod, choose_metrics, find_method
 from fusion_core.files import require_regular_file
 from fusion_core.images import Pixels, to_eight_bit
 from fusion_core.methods import (
@@ -23,7 +23,7 @@ from fusion_core.methods import (
     find_weights,
     fuse_images,
 )
-from fusion_core.metrics import score_images, select_channels, select_metrics
+from fusion_core.metrics import score_images
 from fusion_core.parameters import MethodParameters
 from fusion_core.threads import one_thread
 
@@ -94,7 +94,8 @@ def score(
         vis: Visible image, likewise.
         fused: Fused image, likewise.
         metrics: Names of the metrics to compute and of presets such as `vifb`; the preset `default`
-            by default.
+            by default. One of your own is named by the entry point of an installed package,
+            `MODULE:NAME` or `FILE.py:NAME`.
         score_colour: What metrics of colour images are computed of: `luma`, `per_channel` for the
             mean over the channels, or `as_toolkit` for what the program of each preset does.
         reference: What the fused image should be, likewise, if that is known. It is compared with
@@ -115,8 +116,7 @@ def score(
     {'EN': 1.0}
     """
     known = reference is not None
-    names = select_metrics(metrics, reference=known)
-    channels = select_channels(metrics, score_colour, reference=known)
+    chosen = choose_metrics(metrics, score_colour, reference=known)
     given = {"ir": ir, "vis": vis, "fused": fused}
     if reference is not None:
         given["reference"] = reference
@@ -126,7 +126,8 @@ def score(
     first, second, third = groups[:3]
     ideal = groups[3] if known else None
     with one_thread():
-        return score_images(first, second, third, names, device, channels, ideal)[0].values
+        scores = score_images(first, second, third, chosen.names, device, chosen.channels, ideal)
+    return scores[0].values
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fusion_core.errors import ExtensionError, InvalidValueError, WeightsError
-from fusion_core.extensions import CodeOrigin, FoundMethod, find_method, list_entry_points
+from fusion_core.extensions import (
+    CodeOrigin,
+    FoundMethod,
+    FoundMetric,
+    find_method,
+    find_own_metric,
+    list_entry_points,
+)
 from fusion_core.methods import METHODS, MethodSpec, default_weights
 from fusion_core.metrics import METRICS, PRESETS, Metric, Preset
 from fusion_core.networks import KnownWeights, list_known_weights
@@ -47,6 +54,10 @@ class ChosenMetrics:
     """The preset that contains them, if one was requested."""
     identification: Identification | None = None
     """The metrics that have a published value, if one was given."""
+    origins: dict[str, CodeOrigin] = field(default_factory=dict)
+    """Code of those metrics that are not of irfuse."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """Why metrics of installed packages cannot be loaded, by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +123,25 @@ def metrics(options: MetricsOptions, progress: Progress | None = None) -> Chosen
     if preset is not None:
         return ChosenMetrics({name: METRICS[name] for name in preset.columns}, preset)
     if name is not None and name not in METRICS:
-        raise InvalidValueError(unknown_name("metric", name, [*METRICS, *PRESETS]))
-    return ChosenMetrics(_select("metric", name, METRICS))
+        own = find_own_metric(name)
+        return _with_own(ChosenMetrics({}), own)
+    chosen = ChosenMetrics(_select("metric", name, METRICS))
+    for point in list_entry_points("irfuse.metrics") if name is None else ():
+        if point not in METRICS:
+            try:
+                chosen = _with_own(chosen, find_own_metric(point))
+            except ExtensionError as error:
+                chosen = replace(chosen, problems={**chosen.problems, point: str(error)})
+    return chosen
+
+
+def _with_own(chosen: ChosenMetrics, own: FoundMetric) -> ChosenMetrics:
+    name = own.metric.name
+    return replace(
+        chosen,
+        metrics={**chosen.metrics, name: own.metric},
+        origins={**chosen.origins, name: own.extension.origin},
+    )
 
 
 def weights(options: WeightsOptions, progress: Progress | None = None) -> list[CheckedWeights]:

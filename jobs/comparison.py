@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from fusion_core.metrics import METRICS
+from fusion_core.metrics import METRICS, find_metric
 from jobs.metric_text import value_text
 from jobs.summary import ALL_SUBSETS, MetricSummary, SubsetSummary, Summary
 
@@ -143,7 +143,8 @@ def _rank_cells(metric: str, cells: dict[int, Cell]) -> dict[int, Cell]:
     same_pairs = max(runs, key=lambda digest: (runs[digest], counts[digest]))
     fair = {n: cell for n, cell in cells.items() if cell.statistics.pairs_digest == same_pairs}
     means = {number: _as_printed(metric, cell) for number, cell in fair.items()}
-    higher_is_better = METRICS[metric].higher_is_better if metric in METRICS else None
+    known = find_metric(metric)
+    higher_is_better = None if known is None else known.higher_is_better
     ordered = sorted(means.values(), reverse=bool(higher_is_better))
     places: dict[float, Rank] = {}
     if higher_is_better is not None and ordered[0] != ordered[-1]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from cluster.collections import (
@@ -26,11 +26,12 @@ from cluster.runs import (
     WorkerConfig,
     default_shard_size,
     describe_damages,
+    row_schema,
 )
 from cluster.session import installed_software, ray_session
 from cluster.storage import Store, claim_location, find_record, redact
-from fusion_core.errors import RunFailedError
-from fusion_core.metrics import select_channels, select_metrics
+from fusion_core.errors import InvalidValueError, RunFailedError
+from fusion_core.extensions import MetricChoice, MetricRecord, choose_metrics
 from jobs.options import JobOptions
 from jobs.preview import Preview, update_preview
 from jobs.progress import Progress, SilentProgress, note_changed_code
@@ -98,7 +99,11 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
     progress = progress or SilentProgress()
     options = job.options
     out = options.store(options.out)
-    record = _plan(job, out, progress)
+    metrics = choose_metrics(options.metrics, options.score_colour, reference=job.reference)
+    _check_columns(metrics)
+    code = tuple(found.extension for found in metrics.own.values())
+    payload = replace(job.payload, metrics=code)
+    record = _plan(job, metrics, out, progress)
     ledger, computed = Ledger(out, record), 0
     remaining = _find_remaining(
         ledger, record, retry_failed=options.retry_failed, verify=options.verify
@@ -112,7 +117,7 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
                 job.before_retry(out, progress)
             out.remove_stale_temporaries(SHARDS_PREFIX)
             delete_summary(out)  # it would be out of date
-            _compute(job, WorkerConfig(record, out, job.payload), remaining.tasks, progress)
+            _compute(job, WorkerConfig(record, out, payload), remaining.tasks, progress)
             computed += remaining.rows
         try:
             summary = _summarize(out, record, ledger, progress)
@@ -135,12 +140,20 @@ def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress
     return summary
 
 
-def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
+def _check_columns(metrics: MetricChoice) -> None:
+    columns = row_schema(()).names
+    for name in metrics.own:
+        if name in columns:
+            raise InvalidValueError(
+                f"The metric {name} has the name of another column; give it another one, as in "
+                "@irfuse.metric(name=…)"
+            )
+
+
+def _plan(job: Job, metrics: MetricChoice, out: Store, progress: Progress) -> RunRecord:
     """Create the record of the run, or check that an existing one has the same settings."""
     options = job.options
-    reference, bands = job.reference, options.bands
-    metrics = select_metrics(options.metrics, reference=reference)
-    channels = select_channels(options.metrics, options.score_colour, reference=reference)
+    bands = options.bands
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
     source, sha256 = identify_source(options)
@@ -165,8 +178,9 @@ def _plan(job: Job, out: Store, progress: Progress) -> RunRecord:
         pairing=pairing,
         selection=selection,
         origin=job.origin,
-        metrics=metrics,
-        channels=channels,
+        metrics=metrics.names,
+        own_metrics={name: MetricRecord.of(found) for name, found in metrics.own.items()},
+        channels=metrics.channels,
         max_pixels=options.max_pixels,
         bands=bands,
         resize=options.resize,

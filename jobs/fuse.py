@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from cluster.storage import Reader, Store, redact
 from fusion_core import score
 from fusion_core.errors import InvalidValueError, StorageError
-from fusion_core.extensions import find_method
+from fusion_core.extensions import choose_metrics, find_method
 from fusion_core.images import (
     Pixels,
     decode_pair,
@@ -20,7 +20,7 @@ from fusion_core.images import (
     to_one_size,
 )
 from fusion_core.methods import build_method, check_registered, fuse_images
-from fusion_core.metrics import announced_compilation, select_metrics
+from fusion_core.metrics import announced_compilation
 from fusion_core.networks import find_device
 from jobs.options import FuseOptions
 from jobs.progress import Progress, SilentProgress
@@ -70,7 +70,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     method = find_method(options.method)
     parameters = method.spec.parameters.parse(options.params)
     scored = options.show_scores or options.metrics is not None
-    select_metrics(options.metrics)  # reports unknown names before the work
+    choose_metrics(options.metrics)  # reports unknown names before the work
     out, name = options.file(options.output)
     _check_output(options, out, name)
     ir, vis = (to_eight_bit(image, parameters.sixteen_bit) for image in _read_sources(options))

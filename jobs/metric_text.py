@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusion_core.metrics import METRICS, Metric
+from fusion_core.metrics import Metric, find_metric
 
 UNDEFINED = "–"
 _ARROWS = {True: "↑", False: "↓", None: ""}
@@ -15,11 +15,12 @@ def direction_arrow(metric: Metric) -> str:
 
 def metric_heading(name: str) -> str:
     """Return the name of a metric with an arrow in the direction of better values, if any."""
-    metric = METRICS.get(name)
+    metric = find_metric(name)
     return name if metric is None else f"{name}{direction_arrow(metric)}"
 
 
 def value_text(name: str, value: float | None) -> str:
     """Return a value of a metric, or a statistic in its unit, as all tables print it."""
-    decimals = METRICS[name].decimals if name in METRICS else Metric.decimals
+    metric = find_metric(name)
+    decimals = Metric.decimals if metric is None else metric.decimals
     return UNDEFINED if value is None else f"{value:.{decimals}f}"

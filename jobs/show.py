@@ -14,7 +14,7 @@ from cluster.collections import FrozenManifest
 from cluster.runs import Gallery, Ledger, RunRecord
 from cluster.storage import Store, read_record
 from fusion_core.errors import InvalidValueError, NotFoundError
-from fusion_core.metrics import METRICS
+from fusion_core.metrics import find_metric
 from fusion_core.suggestions import unknown_name
 from jobs.options import ShowOptions
 from jobs.preview import spread_choices
@@ -56,6 +56,7 @@ def show(options: ShowOptions, progress: Progress | None = None) -> Sheet:
         raise InvalidValueError(f"Expected an output that ends in .png, but got {options.output}")
     out = options.store(options.out)
     record = read_record(out, RunRecord)
+    record.adopt_metrics()
     choices = _merge(_choose(options, out, record))
     if not choices:
         kind = "failed" if options.failed else "finished"
@@ -134,7 +135,7 @@ def _ranked(
     """Return the pairs with the best or worst scores, the most extreme first."""
     if metric not in record.metrics:
         raise InvalidValueError(unknown_name("metric", metric, record.metrics))
-    known = METRICS.get(metric)
+    known = find_metric(metric)
     direction = True if known is None else known.higher_is_better
     if direction is None:
         raise InvalidValueError(f"{metric} has no better direction; show pairs by another metric")

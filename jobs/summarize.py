@@ -75,6 +75,7 @@ def summarize_run(out: Store, record: RunRecord, listing: Listing | None = None)
         DamagedRunError: Shards are damaged.
         StorageError: The location cannot be read.
     """
+    record.adopt_metrics()
     ledger, damages = Ledger(out, record), list[Damage]()
     listing = listing or ledger.listing()
     with ScoreTable(record.metrics) as scores:

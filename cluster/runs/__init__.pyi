@@ -21,6 +21,7 @@ from .record import RunRecord as RunRecord
 from .rows import TIMED_STAGES as TIMED_STAGES
 from .rows import ResultRow as ResultRow
 from .rows import in_stage_order as in_stage_order
+from .rows import row_schema as row_schema
 from .shard_file import ShardFacts as ShardFacts
 from .shard_file import encode_shard as encode_shard
 from .shard_file import open_shard as open_shard

@@ -15,3 +15,5 @@ class Payload:
     weights: Weights | None = None
     method: Extension | None = None
     """Code of a method of the user's own."""
+    metrics: tuple[Extension, ...] = ()
+    """Code of metrics of the user's own."""

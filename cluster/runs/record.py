@@ -12,7 +12,9 @@ from cluster.runs.origins import AnyOrigin
 from cluster.runs.plan import ShardPlan
 from cluster.storage import SettingsRecord
 from fusion_core.choices import Channels, Resize
+from fusion_core.extensions import MetricRecord
 from fusion_core.images import ALL_BANDS, Bands
+from fusion_core.metrics import adopt_metric
 
 RUN_KEY = "run.json"
 
@@ -51,6 +53,8 @@ class RunRecord(SettingsRecord):
     """Origin of the fused images."""
     metrics: list[str]
     """Names of the metrics, in the order of their columns."""
+    own_metrics: dict[str, MetricRecord] = Field(default_factory=dict)
+    """Those of them that are the user's own."""
     channels: dict[str, Channels] = Field(default_factory=dict)
     """What metrics of colour images are computed of; those left out, of the luma."""
     max_pixels: int
@@ -76,6 +80,11 @@ class RunRecord(SettingsRecord):
     def settings(self) -> dict[str, Any]:
         """Everything that decides what the rows hold; two runs with equal settings are one run."""
         return {name.removeprefix("origin."): value for name, value in super().settings.items()}
+
+    def adopt_metrics(self) -> None:
+        """Let this process know the metrics of the user's own, for tables."""
+        for name, recorded in self.own_metrics.items():
+            adopt_metric(recorded.to_metric(name))
 
     @property
     def plan(self) -> ShardPlan:

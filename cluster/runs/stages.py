@@ -18,7 +18,8 @@ from cluster.runs.origins import FusedCell, Fuser, Origin
 from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
 from cluster.runs.steps import Failure, PairState, Steps
 from cluster.storage import redact
-from fusion_core.metrics import Scores, prepare_metrics, score_images
+from fusion_core.extensions import load_metric
+from fusion_core.metrics import Scores, adopt_metric, prepare_metrics, score_images
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ class PairStages:
         self._node = socket.gethostname()
         self.pairs_done = 0
         self._fuser = self._origin.load(config.payload, config.device)
+        for extension in config.payload.metrics:
+            adopt_metric(load_metric(extension, sent=True))
         prepare_metrics(config.record.metrics, config.device)
 
     def compute(self, rows: Mapping[int, PairRow], attempts: Mapping[int, int]) -> Records:

@@ -279,7 +279,8 @@ def _attribute(module: ModuleType, name: str, shown: str) -> Any:  # noqa: ANN40
     own = [
         key
         for key, value in vars(module).items()
-        if not key.startswith("_") and getattr(value, "__module__", home) == home
+        if not key.startswith("_") and not isinstance(value, ModuleType)
+        if getattr(value, "__module__", home) == home or not hasattr(value, "__name__")
     ]
     listed = f"; it defines {', '.join(own)}" if own else ""
     raise ExtensionError(f"Cannot load {shown}: there is no {name!r} in it{listed}")

@@ -33,8 +33,8 @@ class Metric:
     """Range of the values, such as `0..1`."""
     unit: str
     """Unit of the values; `1` if they have none."""
-    paper: Paper
-    """The publication that defines the metric."""
+    paper: Paper | None
+    """The publication that defines the metric; None if there is none."""
     undefined: str = ""
     """When the definition gives no value; the reason in rows where the value is null."""
     decimals: int = 4

@@ -87,6 +87,24 @@ METRICS: dict[str, Metric] = {
 }
 
 
+_OWN: dict[str, Metric] = {}
+"""Metrics of the user's own that this process has met."""
+
+
+def adopt_metric(metric: Metric) -> None:
+    """Let this process know a metric of the user's own by the name of its column."""
+    _OWN[metric.name] = metric
+
+
+def find_metric(name: str) -> Metric | None:
+    """Return the metric with this column: one of irfuse, or of the user's own if it was adopted.
+
+    >>> find_metric("EN").title
+    'Entropy'
+    """
+    return METRICS.get(name) or _OWN.get(name)
+
+
 def list_metrics() -> list[str]:
     """Return the names of all metrics and dialects in the order of their columns."""
     return list(METRICS)

@@ -15,7 +15,9 @@ from fusion_core.choices import Channels
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import ScoredBatch
 from fusion_core.metrics.channels import score_fused_of_pair, score_groups
-from fusion_core.metrics.registry import METRICS
+from fusion_core.metrics.metric import Metric
+from fusion_core.metrics.registry import METRICS, find_metric
+from fusion_core.suggestions import unknown_name
 
 _PREPARED_SIZE = 161
 """Pixels per side, enough for every metric to be defined."""
@@ -37,14 +39,14 @@ def score_batch(batch: ScoredBatch, metrics: Sequence[str]) -> Tensor:
 
     Args:
         batch: The images.
-        metrics: Names in `METRICS`.
+        metrics: Names of metrics, in `METRICS` or adopted.
 
     Returns:
         `(M, B)` float64 on the images' device, NaN where a metric is undefined.
     """
     if not metrics:
         return torch.empty(0, batch.gray.shape[1], dtype=torch.float64, device=batch.gray.device)
-    return torch.stack([METRICS[name].score_batch(batch) for name in metrics])
+    return torch.stack([_known(name).score_batch(batch) for name in metrics])
 
 
 def score_images(
@@ -62,7 +64,7 @@ def score_images(
         ir: Infrared images `(H, W)` or `(H, W, 3)`.
         vis: Visible images, likewise.
         fused: Fused images, likewise.
-        metrics: Names in `METRICS`.
+        metrics: Names of metrics, in `METRICS` or adopted.
         device: Device to compute on.
         channels: What metrics of colour images are computed of; those left out, of the luma. See
             `presets.select_channels`.
@@ -106,7 +108,7 @@ def score_fused_images(
         ir: Infrared image `(H, W)` or `(H, W, 3)`.
         vis: Visible image, likewise.
         fused: Fused images, likewise.
-        metrics: Names in `METRICS` of metrics that need no reference image.
+        metrics: Names of metrics that need no reference image.
         device: Device to compute on.
         channels: As for `score_images`.
 
@@ -127,15 +129,23 @@ def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") 
     """Compile the kernels of the metrics, or load them from disk, before the first pair.
 
     Args:
-        metrics: Names in `METRICS`.
+        metrics: Names of metrics; those of the user's own are left out.
         device: Device on which the metrics will be computed.
     """
+    metrics = [name for name in metrics if name in METRICS]
     images = [np.zeros((_PREPARED_SIZE, _PREPARED_SIZE), dtype=np.uint8)]
     score_images(images, images, images, metrics, device)
 
 
+def _known(name: str) -> Metric:
+    metric = find_metric(name)
+    if metric is None:
+        raise InvalidValueError(unknown_name("metric", name, METRICS))
+    return metric
+
+
 def _to_scores(values: dict[str, float]) -> Scores:
     missing = [name for name, value in values.items() if not math.isfinite(value)]
-    reasons = [f"{name} is undefined: {METRICS[name].undefined}" for name in missing]
+    reasons = [f"{name} is undefined: {_known(name).undefined}" for name in missing]
     defined = {name: None if name in missing else value for name, value in values.items()}
     return Scores(defined, "; ".join(reasons) or None)

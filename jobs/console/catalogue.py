@@ -86,10 +86,11 @@ def print_weights(
 
 def _origin_cells(found: ListedMethod) -> tuple[str, str]:
     title = found.spec.title if found.spec else f"! {found.problem}"
-    return _package(found.origin) if found.origin else "–", title
+    return origin_text(found.origin) if found.origin else "–", title
 
 
-def _package(origin: CodeOrigin) -> str:
+def origin_text(origin: CodeOrigin) -> str:
+    """Return where the code of a method or metric comes from."""
     if origin.distribution:
         return f"{origin.distribution} {origin.version}"
     return f"{origin.kind.replace('_', ' ')}, SHA-256 {origin.sha256[:_DIGITS]}…"
@@ -132,7 +133,7 @@ def _describe_method(console: Console, name: str, found: ListedMethod) -> None:
     assert spec is not None  # a method that was requested by name can be loaded
     lines = _method_fields(spec)
     if found.origin is not None:
-        lines["from"] = _package(found.origin)
+        lines["from"] = origin_text(found.origin)
     print_fields(console, f"{name}: {spec.title}", lines)
     console.print("\nParameters, given as --param NAME=VALUE:\n")
     own = _own_parameters(spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fusion_core.metrics import METRICS
+from fusion_core.metrics import find_metric
 from jobs.comparison import Comparison, Rank, Row, comparison_notes
 from jobs.console.printing import printable
 from jobs.metric_text import UNDEFINED, value_text
@@ -97,7 +97,8 @@ def _lines(comparison: Comparison, markup: _Markup) -> Iterator[list[str]]:
 
 
 def _direction(name: str, markup: _Markup) -> str:
-    return markup.directions[METRICS[name].higher_is_better] if name in METRICS else ""
+    metric = find_metric(name)
+    return "" if metric is None else markup.directions[metric.higher_is_better]
 
 
 def _cell(name: str, row: Row, markup: _Markup) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fusion_core.metrics import PRESETS, Metric, Preset
+from jobs.console.catalogue import origin_text
 from jobs.console.identification import print_identification
 from jobs.console.layout import print_fields, print_list, print_text
 from jobs.metric_text import direction_arrow
@@ -32,9 +33,19 @@ def print_metrics(console: Console, chosen: ChosenMetrics, options: MetricsOptio
         _print_preset(console, chosen.preset, chosen.metrics)
     elif options.names:
         (metric,) = chosen.metrics.values()
-        print_fields(console, f"{metric.name}: {metric.title}", _to_fields(metric))
+        lines = _to_fields(metric)
+        if metric.name in chosen.origins:
+            lines["from"] = origin_text(chosen.origins[metric.name])
+        print_fields(console, f"{metric.name}: {metric.title}", lines)
     else:
-        _print_all(console, chosen.metrics)
+        own = {name: metric for name, metric in chosen.metrics.items() if name in chosen.origins}
+        _print_all(console, {n: m for n, m in chosen.metrics.items() if n not in own})
+        if own or chosen.problems:
+            console.print()
+            print_text(console, "Of installed packages:")
+            cells = [(n, origin_text(chosen.origins[n]), metric.title) for n, metric in own.items()]
+            cells += [(name, "–", f"! {problem}") for name, problem in chosen.problems.items()]
+            print_list(console, ("metric", "package", "title"), cells)
 
 
 def _print_all(console: Console, metrics: Mapping[str, Metric]) -> None:
@@ -70,8 +81,8 @@ def _print_preset(console: Console, preset: Preset, metrics: Mapping[str, Metric
 
 
 def _to_cells(metric: Metric) -> tuple[str, ...]:
-    arrow = direction_arrow(metric)
-    return metric.name, arrow, metric.range, str(metric.paper.year), metric.title
+    year = str(metric.paper.year) if metric.paper and metric.paper.year else "–"
+    return metric.name, direction_arrow(metric), metric.range, year, metric.title
 
 
 def _to_fields(metric: Metric) -> dict[str, str]:
@@ -80,15 +91,17 @@ def _to_fields(metric: Metric) -> dict[str, str]:
         del values[name]
     lines = {name.replace("_", " "): str(value) for name, value in values.items() if value}
     lines.setdefault("undefined", "never")
+    if metric.paper is not None:
+        lines |= {"paper": metric.paper.citation}
+        if metric.paper.link not in metric.paper.citation:
+            lines[""] = metric.paper.link
     return {
         "better": {True: "higher", False: "lower", None: "neither"}[metric.higher_is_better],
         **lines,
-        "paper": metric.paper.citation,
-        "": metric.paper.link,
     }
 
 
 def _to_json(metric: Metric) -> dict[str, Any]:
     """Return every field of a metric but its function."""
     values = {f.name: getattr(metric, f.name) for f in fields(metric) if f.name != "score_batch"}
-    return {**values, "paper": asdict(metric.paper)}
+    return {**values, "paper": asdict(metric.paper) if metric.paper else None}

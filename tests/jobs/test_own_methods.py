@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from support.cli import CommandResult, call_cli
 from support.collections import SMALL, read_rows, run_options, write_pairs
-from support.extensions import AVERAGE, install_package, write_code
+from support.extensions import AVERAGE, METRIC, install_package, write_code
 
 import irfuse
-from fusion_core.errors import ExtensionError, RunConflictError, RunFailedError
+from fusion_core.errors import ExtensionError, InvalidValueError, RunConflictError, RunFailedError
+from fusion_core.images.colour import luma
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.synthetic import synthetic_pair
 from irfuse import RunOptions
@@ -100,6 +101,47 @@ def test_an_entry_point_that_a_node_has_not_stops_the_run_before_the_first_pair(
         match=r"^Node \S+: elsewhere is not installed; it is of the package elsewhere 2\.1; every",
     ):
         irfuse.run(own_run(pairs, tmp_path / "out", "elsewhere", ray_address))
+
+
+def test_a_metric_of_a_file_has_its_column_and_its_direction_in_tables(
+    pairs: Path, tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_code(tmp_path, {"m.py": METRIC}) / "m.py"
+    out = tmp_path / "out"
+    metrics = ("EN", f"{file}:contrast")
+    result = irfuse.run(own_run(pairs, out, "average", ray_address, metrics=metrics, limit=3))
+    assert list(result.summary.subsets[0].metrics) == ["EN", "contrast"]
+    for row in read_rows(out):
+        fused = luma(decode_image(row["fused"]["bytes"]))
+        assert row["contrast"] == pytest.approx(fused.std())
+    recorded = json.loads((out / "run.json").read_text())["own_metrics"]["contrast"]
+    assert (recorded["origin"]["kind"], recorded["decimals"]) == ("file", 2)
+    monkeypatch.setattr("fusion_core.metrics.registry._OWN", {})
+    text = call_cli("summarize", out).stdout
+    assert "contrast↓" in text
+    assert f"{result.summary.subsets[0].metrics['contrast'].mean:.2f}" in text.split()
+    assert call_cli("show", out, "--best", "contrast", "-o", tmp_path / "s.png").returncode == 0
+
+
+def test_a_metric_with_the_name_of_another_column_is_refused(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "in", 1)
+    code = METRIC.replace("range=", "name='status', range=")
+    file = write_code(tmp_path, {"m.py": code}) / "m.py"
+    with pytest.raises(InvalidValueError, match="status has the name of another column"):
+        irfuse.run(own_run(tmp_path / "in", tmp_path, "average", "", metrics=(f"{file}:contrast",)))
+
+
+def test_metrics_lists_those_of_installed_packages_with_their_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = {"irfuse.metrics contrast": "scorer:contrast", "irfuse.metrics broken": "scorer:none"}
+    install_package(tmp_path, "scorer", points, {"scorer.py": METRIC}, "3.2")
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = call_cli("metrics").stdout.splitlines()
+    (good,) = [line for line in lines if line.startswith("contrast")]
+    assert good.split(maxsplit=3)[1:] == ["scorer", "3.2", "Contrast of the fused image"]
+    assert any(line.startswith("broken") and "Cannot load broken" in line for line in lines)
+    assert "scorer 3.2" in call_cli("metrics", "contrast").stdout
 
 
 def test_a_method_that_breaks_the_contract_has_failed_rows(

@@ -12,6 +12,16 @@ def fuse(ir, vis, *, weight: float = 0.5):
     return weight * ir + (1 - weight) * vis
 """
 
+METRIC = """
+import irfuse
+
+
+@irfuse.metric(higher_is_better=False, range=(0, 128), decimals=2)
+def contrast(ir, vis, fused):
+    '''Contrast of the fused image.'''
+    return fused.std()
+"""
+
 
 def write_code(folder: Path, files: Mapping[str, str]) -> Path:
     """Write Python files, and return their folder."""

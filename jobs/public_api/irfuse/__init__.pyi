@@ -2,6 +2,7 @@ from fusion_core.api import fuse as fuse
 from fusion_core.api import score as score
 from fusion_core.errors import IrfuseError as IrfuseError
 from fusion_core.extensions import method as method
+from fusion_core.extensions import metric as metric
 from fusion_core.methods import list_methods as list_methods
 from fusion_core.metrics import list_metrics as list_metrics
 from fusion_core.networks import load_weights as load_weights
