@@ -1,6 +1,7 @@
 from .base import FuseBatch as FuseBatch
 from .base import ImageNetWeights as ImageNetWeights
 from .base import MethodSpec as MethodSpec
+from .base import NoWeights as NoWeights
 from .densefuse import DenseFuseNetwork as DenseFuseNetwork
 from .describing import default_weights as default_weights
 from .describing import network_name as network_name

@@ -32,10 +32,13 @@ class FileWeights:
 
     tensors: str
     """Names of the tensors in the file, shown where one is expected."""
-    bundled: Callable[[Any], str | None]
+    bundled: Callable[[Any], str | None] = lambda parameters: None
     """Maps the parameters to the name of the weights that irfuse includes, None if it has none."""
     content: str = "autoencoder"
     """What the weights are of, such as `autoencoder` or `dictionary`."""
+    required: bool = True
+    """Whether the method cannot do without; otherwise, it learns from each pair what a file would
+    have held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +84,5 @@ class MethodSpec:
     @property
     def needs_weights(self) -> bool:
         """Whether the method needs the weights of a network, or a dictionary."""
-        return not isinstance(self.weights, NoWeights)
+        kind = self.weights
+        return kind.required if isinstance(kind, FileWeights) else not isinstance(kind, NoWeights)

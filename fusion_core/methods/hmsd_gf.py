@@ -102,7 +102,7 @@ def _perceptual_saliency(images: Tensor) -> Tensor:
     for tile, part in zip(_tiles(images), _tiles(squares), strict=True):
         filtered = torch.fft.fft2(tile) * _contrast_sensitivity(tile)
         power = (filtered.real**2 + filtered.imag**2).sum(dim=(-2, -1), keepdim=True)
-        amplitude = (power / tile.shape[-1] / tile.shape[-2]).sqrt()
+        amplitude = power.sqrt() / (tile.shape[-1] * tile.shape[-2])
         edge = part.sum(dim=(-2, -1), keepdim=True)
         energy, edges = energy + amplitude * edge, edges + edge
     return divide(energy, edges, 0.0)

@@ -121,7 +121,9 @@ def build_method(
     if isinstance(spec.weights, NoWeights):
         _refuse_weights(method, weights)
         return spec.build(parameters, None, place)
-    fuse_batch = spec.build(parameters, require_weights(method, weights), place)
+    if spec.needs_weights:
+        weights = require_weights(method, weights)
+    fuse_batch = spec.build(parameters, weights, place)
 
     def fuse(sources: Tensor) -> Tensor:
         with full_precision(place):

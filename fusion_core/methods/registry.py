@@ -17,6 +17,7 @@ from fusion_core.methods.specs.gff import GFF
 from fusion_core.methods.specs.gtf import GTF
 from fusion_core.methods.specs.hmsd_gf import HMSD_GF
 from fusion_core.methods.specs.ifevip import IFEVIP
+from fusion_core.methods.specs.jsr import JSR, JSRSD
 from fusion_core.methods.specs.mgff import MGFF
 from fusion_core.methods.specs.res2netfuse import RES2NETFUSE
 from fusion_core.methods.specs.resnet152 import RESNET152
@@ -44,6 +45,8 @@ _SPECS: dict[str, MethodSpec] = {
     "hmsd_gf": HMSD_GF,
     "ifevip": IFEVIP,
     "convsr": CONVSR,
+    "jsr": JSR,
+    "jsrsd": JSRSD,
     "average": AVERAGE,
 }
 METHODS = {name: replace(spec, name=name) for name, spec in _SPECS.items()}

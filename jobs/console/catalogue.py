@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fusion_core.errors import WeightsError
-from fusion_core.methods import MethodSpec, default_weights, network_name
+from fusion_core.methods import MethodSpec, NoWeights, default_weights, network_name
 from fusion_core.parameters import MethodParameters, NetworkParameters, ParameterDescription
 from jobs.console.layout import print_fields, print_list, print_text
 
@@ -111,7 +111,9 @@ def _method_cells(spec: MethodSpec) -> tuple[str, ...]:
 def _weights_state(spec: MethodSpec) -> str:
     weights = default_weights(spec)
     if weights is None:
-        return "to train" if spec.needs_weights else "none"
+        if spec.needs_weights:
+            return "to train"
+        return "none" if isinstance(spec.weights, NoWeights) else "learned"
     if weights.source == "irfuse":
         return "included"
     return "here" if weights.here else "to download"

@@ -47,7 +47,7 @@ def inference() -> Iterator[None]:
 
 
 def build(name: str, device: str = "cpu", **values: str) -> FuseBatch:
-    parameters = METHODS[name].parameters.parse(values)
+    parameters = METHODS[name].parameters.parse({**METHODS[name].variants[0], **values})
     weights = Weights.from_seed(4) if METHODS[name].needs_weights else None
     return build_method(name, parameters, weights, device)
 
