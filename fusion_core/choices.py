@@ -16,7 +16,7 @@ SixteenBit = Literal["percentile", "full"]
 """Conversion of 16-bit images to 8 bits."""
 ScoreColour = Literal["luma", "per_channel", "as_toolkit"]
 """Treatment of colour images when they are scored."""
-Channels = Literal["luma", "per_channel", "side_by_side"]
+Channels = Literal["luma", "per_channel", "side_by_side", "rgb"]
 """What a metric of a colour image is computed of."""
 Resize = Literal["off", "smaller", "visible"]
 """Size to which sources of different sizes are brought."""

@@ -15,7 +15,16 @@ from fusion_core.extensions import (
     list_entry_points,
 )
 from fusion_core.methods import METHODS, MethodSpec, default_weights
-from fusion_core.metrics import METRICS, PRESETS, Metric, Preset
+from fusion_core.metrics import (
+    LIBRARIES,
+    LIBRARY_METRICS,
+    METRICS,
+    PRESETS,
+    Metric,
+    Preset,
+    is_measure,
+    select_metrics,
+)
 from fusion_core.networks import KnownWeights, list_known_weights
 from fusion_core.suggestions import unknown_name
 from jobs.options import MethodsOptions, MetricsOptions, WeightsOptions
@@ -122,6 +131,11 @@ def metrics(options: MetricsOptions, progress: Progress | None = None) -> Chosen
     preset = PRESETS.get(name or "")
     if preset is not None:
         return ChosenMetrics({name: METRICS[name] for name in preset.columns}, preset)
+    if name in LIBRARIES:
+        return ChosenMetrics({n: m for n, m in LIBRARY_METRICS.items() if m.library == name})
+    if name is not None and is_measure(name):
+        (column,) = select_metrics([name])
+        return ChosenMetrics({column: LIBRARY_METRICS[column]})
     if name is not None and name not in METRICS:
         own = find_own_metric(name)
         return _with_own(ChosenMetrics({}), own)

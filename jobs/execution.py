@@ -32,6 +32,7 @@ from cluster.session import installed_software, ray_session
 from cluster.storage import Store, claim_location, find_record, redact
 from fusion_core.errors import InvalidValueError, RunFailedError
 from fusion_core.extensions import MetricChoice, MetricRecord, choose_metrics
+from fusion_core.metrics import identify_measure, measures_among
 from jobs.options import JobOptions
 from jobs.preview import Preview, update_preview
 from jobs.progress import Progress, SilentProgress, note_changed_code
@@ -150,10 +151,20 @@ def _check_columns(metrics: MetricChoice) -> None:
             )
 
 
+def _identify_measures(metrics: list[str], progress: Progress) -> dict[str, dict[str, str]]:
+    """Load the measures of other libraries, whose weights may be downloaded, before the run."""
+    found = {}
+    for measure in measures_among(metrics):
+        progress.message(f"Loading {measure.requested}")
+        found[measure.column] = identify_measure(measure)
+    return found
+
+
 def _plan(job: Job, metrics: MetricChoice, out: Store, progress: Progress) -> RunRecord:
     """Create the record of the run, or check that an existing one has the same settings."""
     options = job.options
     bands = options.bands
+    measures = _identify_measures(metrics.names, progress)
     found = find_record(out, RunRecord)
     manifest: bytes | None = None
     source, sha256 = identify_source(options)
@@ -180,6 +191,7 @@ def _plan(job: Job, metrics: MetricChoice, out: Store, progress: Progress) -> Ru
         origin=job.origin,
         metrics=metrics.names,
         own_metrics={name: MetricRecord.of(found) for name, found in metrics.own.items()},
+        measures=measures,
         channels=metrics.channels,
         max_pixels=options.max_pixels,
         bands=bands,

@@ -57,6 +57,9 @@ class RunRecord(SettingsRecord):
     """Those of them that are the user's own."""
     channels: dict[str, Channels] = Field(default_factory=dict)
     """What metrics of colour images are computed of; those left out, of the luma."""
+    measures: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Measures of other libraries by their columns: their names there, the versions of the
+    libraries, and the SHA-256 of the weights."""
     max_pixels: int
     """Largest accepted image in pixels, width times height."""
     bands: Bands = ALL_BANDS

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cluster.collections import PairRow
 from cluster.runs.config import WorkerConfig
 from cluster.runs.loading import PairLoader
+from cluster.runs.measures import check_measures
 from cluster.runs.origins import FusedCell, Fuser, Origin
 from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
 from cluster.runs.steps import Failure, PairState, Steps
@@ -52,6 +53,7 @@ class PairStages:
         self._fuser = self._origin.load(config.payload, config.device)
         for extension in config.payload.metrics:
             adopt_metric(load_metric(extension, sent=True))
+        check_measures(config.record)
         prepare_metrics(config.record.metrics, config.device)
 
     def compute(self, rows: Mapping[int, PairRow], attempts: Mapping[int, int]) -> Records:

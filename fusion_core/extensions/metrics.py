@@ -19,6 +19,7 @@ from fusion_core.extensions.entry_points import (
     list_entry_points,
 )
 from fusion_core.extensions.names import parse_target
+from fusion_core.metrics.libraries.measures import is_measure
 from fusion_core.metrics.metric import Metric
 from fusion_core.metrics.presets import PRESETS, select_channels, select_metrics
 from fusion_core.metrics.registry import METRICS, adopt_metric
@@ -210,8 +211,8 @@ def choose_metrics(
     """Find metrics of irfuse and of the user's own, which this process then knows.
 
     Args:
-        names: Names of metrics and presets, names of entry points, `MODULE:NAME` and
-            `FILE.py:NAME`; None for the default.
+        names: Names of metrics and presets, of measures of other libraries such as `pyiqa:lpips`,
+            of entry points, `MODULE:NAME` and `FILE.py:NAME`; None for the default.
         colour: What metrics of colour images are computed of, as in `select_channels`.
         reference: Whether there are reference images.
 
@@ -222,7 +223,7 @@ def choose_metrics(
     plain: list[str] | None = None if names is None else []
     own: dict[str, FoundMetric] = {}
     for name in dict.fromkeys(names or ()):
-        if plain is not None and (name in METRICS or name in PRESETS):
+        if plain is not None and (name in METRICS or name in PRESETS or is_measure(name)):
             plain.append(name)
             continue
         found = find_own_metric(name)
@@ -276,7 +277,7 @@ def load_metric(extension: Extension, *, sent: bool = False) -> Metric:
             "decorator @irfuse.metric(higher_is_better=True, range=(0, 1)), but got "
             f"{type(found).__name__}"
         )
-    if found.name in METRICS or found.name in PRESETS:
+    if found.name in METRICS or found.name in PRESETS or is_measure(found.name):
         raise ExtensionError(
             f"Cannot load {extension.name}: {found.name} is the name of a metric or preset of "
             "irfuse; give another one, as in @irfuse.metric(name=…)"

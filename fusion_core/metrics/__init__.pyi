@@ -2,6 +2,13 @@ from .base import ScoredBatch as ScoredBatch
 from .base import Sources as Sources
 from .compiled.announcing import announced_compilation as announced_compilation
 from .filters.windows import gaussian_taps as gaussian_taps
+from .libraries.loading import identify_measure as identify_measure
+from .libraries.measures import LIBRARIES as LIBRARIES
+from .libraries.measures import LIBRARY_METRICS as LIBRARY_METRICS
+from .libraries.measures import MEASURES as MEASURES
+from .libraries.measures import column_of as column_of
+from .libraries.measures import is_measure as is_measure
+from .libraries.measures import measures_among as measures_among
 from .metric import Metric as Metric
 from .presets import PRESETS as PRESETS
 from .presets import Preset as Preset

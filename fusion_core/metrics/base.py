@@ -104,12 +104,21 @@ class ScoredBatch(GrayImages):
             fused images then share.
         fused: Fused images F, `(H, W)` or `(B, 1, H, W)` uint8.
         reference: What the fused images should be, likewise, if that is known.
+        channels: Number of images in a row that are the channels of one, 1 or 3.
 
     Raises:
         InvalidValueError: The images are not uint8, are empty, or differ in size or in number.
     """
 
-    def __init__(self, sources: Sources, fused: Image, reference: Image | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        fused: Image,
+        reference: Image | None = None,
+        *,
+        channels: int = 1,
+    ) -> None:
+        self.channels = channels
         image = _to_tensor(fused)
         _check_image("fused", image)
         stack = _as_stack(image)

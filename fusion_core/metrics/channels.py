@@ -97,6 +97,11 @@ def score_fused_of_pair(
     kinds = [channels.get(name, "luma") for name in metrics]
     for rows, members, kind in _parts([(ir, vis, image) for image in fused], kinds):
         names = [metrics[n] for n in rows]
+        if kind == "rgb":  # the channels are not measured one by one
+            for n in members:
+                batch = _stack([(ir, vis, fused[n])], kind, device)
+                values[np.ix_(rows, [n])] = score(batch, names).cpu().mean(dim=1, keepdim=True)
+            continue
         planes = zip(_planes(ir, kind), _planes(vis, kind), strict=True)
         sources = [Sources(*(_to_device(image, device) for image in pair)) for pair in planes]
         # A GPU is busier with all images at once, and a CPU needs less memory for one at a time.
@@ -118,7 +123,7 @@ def _stack(groups: Sequence[Images], kind: Channels, device: torch.device | str)
         _to_device(np.concatenate([_planes(image, kind) for image in images])[:, None], device)
         for images in zip(*groups, strict=True)
     )
-    return ScoredBatch(Sources(ir, vis), *others)
+    return ScoredBatch(Sources(ir, vis), *others, channels=3 if kind == "rgb" else 1)
 
 
 def _to_device(stack: Planes, device: torch.device | str) -> Tensor:
@@ -130,4 +135,6 @@ def _planes(image: Planes, kind: Channels) -> Planes:
     if kind == "luma":
         return luma(image)[np.newaxis]
     channels = np.stack([image] * 3) if image.ndim == 2 else np.moveaxis(image, 2, 0)
-    return channels if kind == "per_channel" else np.concatenate(channels, axis=1)[np.newaxis]
+    if kind == "side_by_side":
+        return np.concatenate(channels, axis=1)[np.newaxis]
+    return channels

@@ -46,13 +46,15 @@ class Metric:
     """Name of the metric that has the same values; empty if there is none."""
     programs: str = ""
     """The programs that print a dialect."""
+    library: str = ""
+    """The library that computes the metric; empty if irfuse does."""
     needs_reference: bool = False
     """Whether the fused image is compared with a reference image instead of its sources."""
 
     @property
     def is_plain(self) -> bool:
         """Whether this is a metric of its own, of a fused image and its sources."""
-        return not (self.dialect_of or self.alias_of or self.needs_reference)
+        return not (self.dialect_of or self.alias_of or self.library or self.needs_reference)
 
     def __call__(self, ir: Image, vis: Image, fused: Image) -> Tensor:
         """Compute the metric; see `evaluate`."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from fusion_core.choices import Channels, ScoreColour
 from fusion_core.errors import InvalidValueError
-from fusion_core.metrics.registry import METRICS
+from fusion_core.metrics.libraries.measures import LIBRARY_METRICS, MEASURES, column_of
+from fusion_core.metrics.registry import METRICS, find_metric
 from fusion_core.suggestions import unknown_name
 
 _LUMA = "Colour images are scored on their luma."
@@ -128,30 +129,39 @@ def select_metrics(names: Sequence[str] | None = None, *, reference: bool = Fals
     """Return the names of metrics in the order of their columns.
 
     Args:
-        names: Names of metrics and presets, in any order; `default` by default.
+        names: Names of metrics and presets, in any order, and of measures of other libraries such
+            as `pyiqa:lpips`; `default` by default.
         reference: Whether there are reference images; the metrics against them then come last.
 
     Returns:
         Each metric once: those of presets in the order of each preset, then the others in the order
-        of `METRICS`.
+        of `METRICS`, then the columns of measures of other libraries.
 
     Raises:
         InvalidValueError: A name is neither that of a metric nor that of a preset, or is that of a
             metric against reference images, and there are none.
     """
-    requested = ["default"] if names is None else list(names)
+    requested = ["default"] if names is None else [column_of(name) for name in names]
     against = [name for name, metric in METRICS.items() if metric.needs_reference]
     if not reference and (without := [name for name in requested if name in against]):
         raise InvalidValueError(
             f"{without[0]} compares with a reference image: give --reference, or reference images"
         )
-    unknown = [name for name in requested if name not in METRICS and name not in PRESETS]
-    if unknown:
-        raise InvalidValueError(unknown_name("metric", unknown[0], [*METRICS, *PRESETS]))
+    for name, column in zip(names or (), requested, strict=False):
+        if find_metric(column) is None and column not in PRESETS:
+            raise InvalidValueError(_unknown_metric(name))
     presets = [name for name in requested if name in PRESETS]
     columns = [column for preset in presets for column in PRESETS[preset].columns]
     single = [name for name in METRICS if name in requested]
-    return list(dict.fromkeys([*columns, *single, *(against if reference else ())]))
+    measures = [name for name in requested if name in LIBRARY_METRICS]
+    return list(dict.fromkeys([*columns, *single, *measures, *(against if reference else ())]))
+
+
+def _unknown_metric(name: str) -> str:
+    """Return the message for an unknown metric, with similar names."""
+    library = name.partition(":")[0]
+    measures = [m.requested for m in MEASURES.values() if m.library == library]
+    return unknown_name("metric", name, measures or [*METRICS, *PRESETS])
 
 
 def select_channels(
@@ -162,7 +172,7 @@ def select_channels(
     Args:
         names: Names of metrics and presets, as in `select_metrics`.
         colour: The luma, each channel, or what the program of each preset does; single metrics are
-            then computed of the luma.
+            then computed of the luma, and measures of other libraries of RGB.
         reference: Whether there are reference images.
 
     Returns:
@@ -177,13 +187,14 @@ def select_channels(
     if colour == "luma":
         return {}
     presets = [PRESETS[name] for name in names or () if name in PRESETS and PRESETS[name].link]
-    if not presets:
+    measures = [name for name in metrics if name in LIBRARY_METRICS]
+    if not presets and not measures:
         programs = ", ".join(name for name, preset in PRESETS.items() if preset.link)
         raise InvalidValueError(
             f"Expected the preset of a program among the metrics to score colour images as it does "
             f"({programs}), but got {', '.join(names or ['default'])}"
         )
-    channels: dict[str, Channels] = {}
+    channels: dict[str, Channels] = dict.fromkeys(measures, "rgb")
     for preset in presets:
         for metric in preset.columns:
             channels.setdefault(metric, preset.other_channels.get(metric, preset.channels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusion_core.metrics.libraries.measures import LIBRARY_METRICS
 from fusion_core.metrics.metric import Metric
 from fusion_core.metrics.specs import (
     contrast,
@@ -97,12 +98,14 @@ def adopt_metric(metric: Metric) -> None:
 
 
 def find_metric(name: str) -> Metric | None:
-    """Return the metric with this column: one of irfuse, or of the user's own if it was adopted.
+    """Return the metric with this column.
+
+    It is one of irfuse, a measure of another library, or one of the user's own that was adopted.
 
     >>> find_metric("EN").title
     'Entropy'
     """
-    return METRICS.get(name) or _OWN.get(name)
+    return METRICS.get(name) or LIBRARY_METRICS.get(name) or _OWN.get(name)
 
 
 def list_metrics() -> list[str]:

@@ -15,6 +15,7 @@ from fusion_core.choices import Channels
 from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import ScoredBatch
 from fusion_core.metrics.channels import score_fused_of_pair, score_groups
+from fusion_core.metrics.libraries.measures import LIBRARY_METRICS
 from fusion_core.metrics.metric import Metric
 from fusion_core.metrics.registry import METRICS, find_metric
 from fusion_core.suggestions import unknown_name
@@ -39,7 +40,7 @@ def score_batch(batch: ScoredBatch, metrics: Sequence[str]) -> Tensor:
 
     Args:
         batch: The images.
-        metrics: Names of metrics, in `METRICS` or adopted.
+        metrics: Names of metrics that `find_metric` finds.
 
     Returns:
         `(M, B)` float64 on the images' device, NaN where a metric is undefined.
@@ -64,7 +65,7 @@ def score_images(
         ir: Infrared images `(H, W)` or `(H, W, 3)`.
         vis: Visible images, likewise.
         fused: Fused images, likewise.
-        metrics: Names of metrics, in `METRICS` or adopted.
+        metrics: Names of metrics that `find_metric` finds.
         device: Device to compute on.
         channels: What metrics of colour images are computed of; those left out, of the luma. See
             `presets.select_channels`.
@@ -132,7 +133,7 @@ def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") 
         metrics: Names of metrics; those of the user's own are left out.
         device: Device on which the metrics will be computed.
     """
-    metrics = [name for name in metrics if name in METRICS]
+    metrics = [name for name in metrics if name in METRICS or name in LIBRARY_METRICS]
     images = [np.zeros((_PREPARED_SIZE, _PREPARED_SIZE), dtype=np.uint8)]
     score_images(images, images, images, metrics, device)
 

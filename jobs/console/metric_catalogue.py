@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from fusion_core.metrics import PRESETS, Metric, Preset
+from fusion_core.metrics import MEASURES, PRESETS, Metric, Preset
 from jobs.console.catalogue import origin_text
 from jobs.console.identification import print_identification
 from jobs.console.layout import print_fields, print_list, print_text
@@ -31,12 +31,14 @@ def print_metrics(console: Console, chosen: ChosenMetrics, options: MetricsOptio
         print(json.dumps(content, indent=2))
     elif chosen.preset is not None:
         _print_preset(console, chosen.preset, chosen.metrics)
-    elif options.names:
+    elif len(chosen.metrics) == 1:
         (metric,) = chosen.metrics.values()
         lines = _to_fields(metric)
         if metric.name in chosen.origins:
             lines["from"] = origin_text(chosen.origins[metric.name])
         print_fields(console, f"{metric.name}: {metric.title}", lines)
+    elif options.names:
+        print_list(console, ("name", "", "column", "meaning"), _measure_rows(chosen.metrics))
     else:
         own = {name: metric for name, metric in chosen.metrics.items() if name in chosen.origins}
         _print_all(console, {n: m for n, m in chosen.metrics.items() if n not in own})
@@ -64,8 +66,15 @@ def _print_all(console: Console, metrics: Mapping[str, Metric]) -> None:
         console,
         f"Presets, which --metrics takes as well: {', '.join(PRESETS)}. `irfuse metrics NAME` "
         "describes a metric with its paper and when it is undefined, or a preset. `irfuse metrics "
-        "--identify NAME=VALUE IR VISIBLE FUSED` finds the metric that has a published value.",
+        "--identify NAME=VALUE IR VISIBLE FUSED` finds the metric that has a published value. "
+        "`irfuse metrics pyiqa` and `irfuse metrics torchmetrics` list measures of these "
+        "libraries, which --metrics takes if they are installed (pip install 'irfuse[iqa]').",
     )
+
+
+def _measure_rows(metrics: Mapping[str, Metric]) -> Iterable[tuple[str, ...]]:
+    for column, metric in metrics.items():
+        yield MEASURES[column].requested, direction_arrow(metric), column, metric.title
 
 
 def _print_preset(console: Console, preset: Preset, metrics: Mapping[str, Metric]) -> None:

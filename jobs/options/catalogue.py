@@ -26,8 +26,9 @@ class MetricsOptions(_CatalogueOptions):
     """List the metrics, describe one or a preset, or find the metric that has a published value."""
 
     names: tuple[str, ...] = ()
-    """Metric or preset to describe; all metrics are listed by default. With --identify: the
-    infrared, visible and fused image of the published value (local paths, s3://, gs://)."""
+    """Metric or preset to describe, or `pyiqa` or `torchmetrics` to list their measures; all
+    metrics of irfuse are listed by default. With --identify: the infrared, visible and fused image
+    of the published value (local paths, s3://, gs://)."""
     identify: str | None = None
     """Published value as NAME=VALUE with all its digits, such as PSNR=67.85. The metrics and
     dialects that are printed under that name are computed, and those with this value are shown."""

@@ -35,7 +35,8 @@ class JobOptions(SourceOptions, ImageOptions, RayOptions):
     without its extension."""
     metrics: Names | None = None
     """Names of the metrics to compute and of presets such as `vifb`, separated by commas; the
-    preset `default` by default. `irfuse metrics` lists them."""
+    preset `default` by default. `irfuse metrics` lists them. Measures of pyiqa and torchmetrics are
+    named as `pyiqa:lpips`."""
     score_colour: ScoreColour = "luma"
     """What metrics of colour images are computed of: their luma, each channel (the mean of the
     values counts), or what the program of each preset computes them of."""

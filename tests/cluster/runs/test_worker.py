@@ -27,12 +27,12 @@ from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
 from fusion_core import choices, fuse, score
-from fusion_core.errors import RunConflictError
+from fusion_core.errors import RunConflictError, WeightsError
 from fusion_core.images.decoding import decode_image
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.pairs import Bands
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.metrics import select_metrics
+from fusion_core.metrics import MEASURES, identify_measure, select_metrics
 
 METRICS = tuple(select_metrics())
 IR, VIS = synthetic_pair(40, 50, seed=5)
@@ -299,6 +299,23 @@ def test_colour_pairs_are_scored_as_the_record_says(tmp_path: Path) -> None:
     fused = decode_image(row["fused"]["bytes"])
     assert row["EN"] == score(IR, VIS, fused, metrics=["EN"], score_colour="per_channel")["EN"]
     assert row["EN"] != score(IR, VIS, fused, metrics=["EN"])["EN"]
+
+
+def test_measures_of_other_libraries_are_columns_like_metrics(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", encode_png(IR), encode_png(VIS))
+    name = "torchmetrics_psnr"
+    measures = {name: identify_measure(MEASURES[name])}
+    processor(tmp_path, metrics=["EN", name], measures=measures).process(ShardTask(0))
+    (row,) = read_rows(tmp_path / "out")
+    fused = decode_image(row["fused"]["bytes"])
+    assert row[name] == score(IR, VIS, fused, metrics=["torchmetrics:psnr"])[name]
+
+
+def test_a_worker_refuses_a_measure_of_another_version_than_the_driver_has(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", encode_png(IR), encode_png(VIS))
+    measures = {"torchmetrics_psnr": {"measure": "torchmetrics:psnr", "version": "0.1"}}
+    with pytest.raises(WeightsError, match=r"torchmetrics:psnr on .* install one version"):
+        processor(tmp_path, metrics=["torchmetrics_psnr"], measures=measures)
 
 
 def test_fused_images_are_compared_with_the_reference_images_that_exist(tmp_path: Path) -> None:

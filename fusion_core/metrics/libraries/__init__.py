@@ -1,0 +1,1 @@
+"""Image quality measures of other libraries, as metrics: learned ones, and without a reference."""
