@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from fusion_core.metrics import METRICS, find_metric
 from jobs.metric_text import value_text
 from jobs.summary import ALL_SUBSETS, MetricSummary, SubsetSummary, Summary
 
 Rank = Literal["best", "second"]
+Key = TypeVar("Key", bound=Hashable)
 _Labelled = tuple[str, Summary]
 
 
@@ -142,22 +142,36 @@ def _rank_cells(metric: str, cells: dict[int, Cell]) -> dict[int, Cell]:
     counts = {cell.statistics.pairs_digest: cell.statistics.count for cell in cells.values()}
     same_pairs = max(runs, key=lambda digest: (runs[digest], counts[digest]))
     fair = {n: cell for n, cell in cells.items() if cell.statistics.pairs_digest == same_pairs}
-    means = {number: _as_printed(metric, cell) for number, cell in fair.items()}
-    known = find_metric(metric)
-    higher_is_better = None if known is None else known.higher_is_better
-    ordered = sorted(means.values(), reverse=bool(higher_is_better))
-    places: dict[float, Rank] = {}
-    if higher_is_better is not None and ordered[0] != ordered[-1]:
-        places = {ordered[1]: "second"} if len(ordered) > 2 else {}
-        places[ordered[0]] = "best"  # instead of "second" if two are best
+    ranks = rank_as_printed(metric, {n: cell.statistics.mean for n, cell in fair.items()})
     return {
-        number: replace(cell, compared=number in fair, rank=places.get(means.get(number, math.nan)))
+        number: replace(cell, compared=number in fair, rank=ranks.get(number))
         for number, cell in cells.items()
     }
 
 
-def _as_printed(metric: str, cell: Cell) -> float:
-    return float(value_text(metric, cell.statistics.mean))
+def rank_as_printed(metric: str, means: Mapping[Key, float | None]) -> dict[Key, Rank]:
+    """Return which means are best and, of three or more, second best.
+
+    Means that are equal as printed have the same rank, and after two best ones there is no second.
+
+    Args:
+        metric: Name of the metric.
+        means: The means that can be compared, by anything.
+
+    Returns:
+        The ranks of those that have one; none if all means are equal or no direction is better.
+    """
+    printed = {
+        key: float(value_text(metric, mean)) for key, mean in means.items() if mean is not None
+    }
+    known = find_metric(metric)
+    higher_is_better = None if known is None else known.higher_is_better
+    ordered = sorted(printed.values(), reverse=bool(higher_is_better))
+    if higher_is_better is None or not ordered or ordered[0] == ordered[-1]:
+        return {}
+    places: dict[float, Rank] = {ordered[1]: "second"} if len(ordered) > 2 else {}
+    places[ordered[0]] = "best"  # instead of "second" if two are best
+    return {key: places[mean] for key, mean in printed.items() if mean in places}
 
 
 def comparison_notes(comparison: Comparison) -> Iterator[str]:

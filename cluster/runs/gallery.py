@@ -22,7 +22,8 @@ class PairView:
     row: Row
     """The row, without the fused image."""
     ir: EightBit | str
-    """Infrared image, reduced to the size of a cell of a sheet, or why there is none."""
+    """Infrared image, reduced to the size of a cell of a sheet unless the gallery shows whole
+    images, or why there is none."""
     vis: EightBit | str
     """Visible image, likewise."""
     fused: EightBit | str
@@ -35,14 +36,16 @@ class Gallery:
     Args:
         out: Output location of the run.
         record: Record of the run.
+        whole: Whether images keep their size.
 
     Raises:
         NotFoundError: The run has no manifest.
         RunConflictError: The manifest is not that of the run.
     """
 
-    def __init__(self, out: Store, record: RunRecord) -> None:
+    def __init__(self, out: Store, record: RunRecord, *, whole: bool = False) -> None:
         self._record = record
+        self._whole = whole
         self._shards = Shards(out, record)
         self._reader = Reader(out.storage_options, max_pixels=record.max_pixels)
 
@@ -60,11 +63,20 @@ class Gallery:
         Raises:
             StorageError: Its shard does not exist, is damaged or cannot be read.
         """
-        row = dict(self._shards.read_row(*divmod(position, self._record.shard_size)))
+        row, fused = self.fused(position)
         (pair,) = self._shards.manifest.read(position, position + 1)
-        cell = row.pop("fused")
         ir, vis = self._sources(pair.ir_uri, pair.vis_uri)
-        return PairView(row, ir, vis, self._fused(row, cell or {}))
+        return PairView(row, ir, vis, fused)
+
+    def fused(self, position: int) -> tuple[Row, EightBit | str]:
+        """Return the row at a position of the manifest, and its fused image or why there is none.
+
+        Raises:
+            StorageError: Its shard does not exist, is damaged or cannot be read.
+        """
+        row = dict(self._shards.read_row(*divmod(position, self._record.shard_size)))
+        cell = row.pop("fused")
+        return row, self._fused(row, cell or {})
 
     def _sources(self, ir_uri: str, vis_uri: str) -> list[EightBit | str]:
         bands, limit = self._record.bands, self._record.max_pixels
@@ -94,4 +106,5 @@ class Gallery:
             return _UNREADABLE
 
     def _reduced(self, image: Pixels) -> EightBit:
-        return fit(to_eight_bit(image, self._record.origin.sixteen_bit))
+        eight_bit = to_eight_bit(image, self._record.origin.sixteen_bit)
+        return eight_bit if self._whole else fit(eight_bit)

@@ -5,6 +5,7 @@ from .decoding import count_pixels as count_pixels
 from .decoding import decode_four_channel as decode_four_channel
 from .decoding import decode_image as decode_image
 from .encoding import encode_png as encode_png
+from .encoding import encode_webp as encode_webp
 from .encoding import image_encoder as image_encoder
 from .headers import ImageHeader as ImageHeader
 from .headers import read_header as read_header
@@ -20,3 +21,6 @@ from .sheets import SheetRow as SheetRow
 from .sheets import draw_sheet as draw_sheet
 from .sheets import fit as fit
 from .synthetic import synthetic_pair as synthetic_pair
+from .zooms import Window as Window
+from .zooms import hottest_window as hottest_window
+from .zooms import most_different_window as most_different_window

@@ -27,6 +27,28 @@ def encode_png(image: Pixels, *, compress_level: int = 3) -> bytes:
     return buffer.getvalue()
 
 
+def encode_webp(image: Pixels, *, quality: int | None = None) -> bytes:
+    """Encode an image as WebP, for pages.
+
+    Args:
+        image: `(H, W)` or `(H, W, 3)` uint8.
+        quality: From 0 to 100; lossless by default.
+
+    Returns:
+        The bytes of the file.
+    """
+    buffer = io.BytesIO()
+    lossless = quality is None
+    Image.fromarray(image).save(
+        buffer,
+        format="WEBP",
+        lossless=lossless,
+        quality=75 if quality is None else quality,
+        method=4,
+    )
+    return buffer.getvalue()
+
+
 def encode_tiff(image: Pixels) -> bytes:
     """Encode an image as TIFF with deflate, which is lossless.
 

@@ -43,7 +43,8 @@ class Metric:
     """Name of the metric that some programs compute differently, as this one does, under the same
     name; empty for a metric of its own. Dialects serve only to compare with published tables."""
     alias_of: str = ""
-    """Name of the metric that has the same values; empty if there is none."""
+    """Name of the metric that has the same values, or the same order of values; empty if there is
+    none."""
     programs: str = ""
     """The programs that print a dialect."""
     library: str = ""
@@ -54,7 +55,7 @@ class Metric:
     @property
     def is_plain(self) -> bool:
         """Whether this is a metric of its own, of a fused image and its sources."""
-        return not (self.dialect_of or self.alias_of or self.library or self.needs_reference)
+        return not (self.dialect_of or self.library or self.needs_reference)
 
     def __call__(self, ir: Image, vis: Image, fused: Image) -> Tensor:
         """Compute the metric; see `evaluate`."""

@@ -34,6 +34,12 @@ from jobs.options import (
     VerifyOptions,
     WeightsOptions,
 )
+from jobs.study.options import (
+    StudyAddOptions,
+    StudyReportOptions,
+    StudyRunOptions,
+    StudyStatusOptions,
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,9 @@ class Command:
     shows_progress: bool = True
 
 
+GROUPS = {"study": "Compare methods on collections, from the runs to tables, figures and a report."}
+"""Commands that consist of others, and their help."""
+
 COMMANDS: dict[str, Command] = {
     "fuse": Command(FuseOptions, "jobs.fuse:fuse_pair", "pictures:print_fused", "ir vis"),
     "demo": Command(DemoOptions, "jobs.demo:demo", "tables:print_demo", "folder"),
@@ -62,6 +71,18 @@ COMMANDS: dict[str, Command] = {
         SummarizeOptions, "jobs.summarize:summarize", "summaries:print_summaries", "outs", False
     ),
     "show": Command(ShowOptions, "jobs.show:show", "pictures:print_sheet", "out pairs", False),
+    "study run": Command(
+        StudyRunOptions, "jobs.study.run:run_study", "studies:print_study", "sources"
+    ),
+    "study add": Command(
+        StudyAddOptions, "jobs.study.add:add_runs", "studies:print_added", "out runs", False
+    ),
+    "study report": Command(
+        StudyReportOptions, "jobs.study.report:report_study", "studies:print_report", "out"
+    ),
+    "study status": Command(
+        StudyStatusOptions, "jobs.study.status:study_status", "studies:print_grid", "out", False
+    ),
     "train": Command(TrainOptions, "jobs.train:train", "tables:print_training", "method"),
     "reconstruct": Command(
         ReconstructOptions, "jobs.reconstruct:reconstruct", "tables:print_reconstruction", "method"
@@ -88,12 +109,15 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative_iterable=()),
     )
+    groups = {title: App(name=title, help=text) for title, text in GROUPS.items()}
     for name, command in COMMANDS.items():
-        app.command(
+        group, _, last = name.rpartition(" ")
+        (groups[group] if group else app).command(
             command_of(command.options, _caller(command), positional=command.positional.split()),
-            name=name,
+            name=last,
         )
-    app.command(bench)
+    for several in (*groups.values(), bench):
+        app.command(several)
     return app
 
 

@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from fusion_core.metrics import find_metric
 from jobs.comparison import Comparison, Rank, Row, comparison_notes
 from jobs.console.printing import printable
+from jobs.escaping import escape_latex, escape_markdown
 from jobs.metric_text import UNDEFINED, value_text
 from jobs.summary import ALL_SUBSETS
-
-_LATEX_SPECIAL = str.maketrans({
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-})  # fmt: skip
-_MARKDOWN_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\|*_`<>[]"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +29,7 @@ _MARKDOWN = _Markup(
     interval=" ±{}",
     directions={True: "↑", False: "↓", None: ""},
     undefined=UNDEFINED,
-    escape=lambda text: printable(text).translate(_MARKDOWN_SPECIAL),
+    escape=escape_markdown,
 )
 _LATEX = _Markup(
     ranks={"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", None: "{}"},
@@ -42,7 +37,7 @@ _LATEX = _Markup(
     interval=r" $\pm${}",
     directions={True: r"$\uparrow$", False: r"$\downarrow$", None: ""},
     undefined="--",
-    escape=lambda text: printable(text).translate(_LATEX_SPECIAL),
+    escape=escape_latex,
 )
 _NOTE = "mean over other pairs, not compared"
 

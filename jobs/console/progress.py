@@ -109,6 +109,7 @@ class PlainProgress:
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Print the plan."""
         self._todo = todo
+        self._pace = _Pace()
         self._print(_plan_text(rows, todo, finished, shards))
 
     def update(self, snapshot: Snapshot) -> None:
@@ -191,8 +192,9 @@ class BarProgress:
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Print the plan above the bar and set its length."""
+        self._pace = _Pace()
         self._console.print(_plan_text(rows, todo, finished, shards))
-        self._bar.update(self._task, total=todo)
+        self._bar.update(self._task, total=todo, completed=0)
 
     def update(self, snapshot: Snapshot) -> None:
         """Update the counts."""

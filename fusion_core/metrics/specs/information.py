@@ -57,6 +57,7 @@ MUTUAL_INFORMATION_AS_PUBLISHED = Metric(
         year=2021,
         link="https://arxiv.org/abs/2112.14540",
     ),
+    alias_of="EN",
 )
 CROSS_ENTROPY = Metric(
     name="CE",

@@ -10,6 +10,8 @@ a folder or object store:
 * `run` fuses and scores a collection, `score_collection` scores existing fused images,
 * `pairs` lists the pairs of a collection, `status` reports the progress of a run, `summarize` its
   statistics, `verify` whether its shards hold what was committed,
+* `run_study` compares methods on collections, `report_study` computes the comparison again,
+  `study_status` reports how far it is, `add_runs` takes in finished runs,
 * `train` trains an autoencoder, `reconstruct` measures its reconstructions.
 
 Exceptions that irfuse raises deliberately are subclasses of `IrfuseError`.

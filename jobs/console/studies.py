@@ -1,0 +1,130 @@
+"""What is printed about studies: their cells as a grid, and the ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from fusion_core.errors import RunFailedError
+from jobs.console.layout import print_list
+from jobs.console.printing import print_lines
+from jobs.metric_text import percent
+
+if TYPE_CHECKING:
+    from jobs.study.add import AddedRuns
+    from jobs.study.cells import CellStatus
+    from jobs.study.options import (
+        StudyAddOptions,
+        StudyReportOptions,
+        StudyRunOptions,
+        StudyStatusOptions,
+    )
+    from jobs.study.report import StudyReport
+    from jobs.study.run import StudyResult
+    from jobs.study.status import StudyStatus
+
+_MINUTE, _HOUR = 60.0, 3600.0
+
+
+def print_study(console: Console, result: StudyResult, options: StudyRunOptions) -> None:
+    """Print how far the cells are, and the ranking.
+
+    Raises:
+        RunFailedError: Some cells could not be computed.
+    """
+    _print_grid(console, result.cells)
+    if result.planned is not None:
+        count = len(result.planned)
+        print_lines(console, f"A run would compute {count} cell{'' if count == 1 else 's'}:")
+        print_lines(console, *(f"  {key}" for key in result.planned))
+        return
+    if result.report is not None:
+        print_lines(console, "")
+        print_report(console, result.report, options)
+    stopped = [cell for cell in result.cells if cell.problem]
+    if stopped:
+        reasons = "; ".join(f"{c.label} on {c.collection}: {c.problem}" for c in stopped)
+        cells = f"{len(stopped)} cell{'' if len(stopped) == 1 else 's'}"
+        raise RunFailedError(f"{cells} could not be computed: {reasons}")
+
+
+def print_report(
+    console: Console, report: StudyReport, options: StudyReportOptions | StudyRunOptions
+) -> None:
+    """Print the overall ranking of every collection, and where everything is."""
+    for collection, pairs in report.n_pairs.items():
+        ranked = [each for each in report.ranking if each.collection == collection]
+        print_lines(console, f"{collection}: {pairs} pairs, ranks over all metrics")
+        rows = [
+            (
+                each.label,
+                f"{each.rank_mean:.2f}",
+                f"{each.rank_low:.2f}–{each.rank_high:.2f}",
+                percent(each.p_first),
+            )
+            for each in ranked
+        ]
+        print_list(console, ("method", "rank", "interval", "first in"), rows)
+        for label in report.disqualified.get(collection, ()):
+            print_lines(console, f"{label} failed for too many pairs and is not compared")
+        print_lines(console, "")
+    print_lines(
+        console,
+        f"Report:     {report.location or 'not made'}",
+        f"Scores:     {report.out}/scores.parquet",
+        f"Statistics: {report.out}/statistics",
+        f"Tables:     {report.out}/tables",
+        *(f"Left out:   {what}" for what in report.left_out),
+    )
+
+
+def print_grid(console: Console, status: StudyStatus, options: StudyStatusOptions) -> None:
+    """Print the cells as methods by collections, and why cells could not be computed."""
+    if options.json_output:
+        print(status.model_dump_json(indent=2, ensure_ascii=True))
+        return
+    _print_grid(console, status.cells)
+    for cell in status.cells:
+        if cell.problem:
+            print_lines(console, f"{cell.label} on {cell.collection}: {cell.problem}")
+
+
+def print_added(console: Console, added: AddedRuns, options: StudyAddOptions) -> None:
+    """Print which cells were added."""
+    print_lines(
+        console,
+        *(f"Added {key}" for key in added.added),
+        *(f"{key} was there already" for key in added.existing),
+        f"`irfuse study report {added.out}` compares the methods",
+    )
+
+
+def _print_grid(console: Console, cells: Sequence[CellStatus]) -> None:
+    collections = list(dict.fromkeys(cell.collection for cell in cells))
+    texts = {(cell.label, cell.collection): cell_text(cell) for cell in cells}
+    rows = [
+        (label, *(texts[label, collection] for collection in collections))
+        for label in dict.fromkeys(cell.label for cell in cells)
+    ]
+    print_list(console, ("method", *collections), rows)
+
+
+def cell_text(cell: CellStatus) -> str:
+    """Return how far a cell is, in a few characters."""
+    if cell.state in ("not given", "not run"):
+        return cell.state
+    failed = f", {cell.failed} failed" if cell.failed else ""
+    if cell.state == "done":
+        return f"✓ {cell.ok}/{cell.rows}{failed}"
+    left = cell.seconds_left
+    return (
+        f"{cell.ok + cell.failed}/{cell.rows}{failed}{f', {_duration(left)} left' if left else ''}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= _HOUR:
+        return f"{seconds / _HOUR:.1f} h"
+    return f"{seconds / _MINUTE:.0f} min" if seconds >= _MINUTE else f"{seconds:.0f} s"

@@ -1,0 +1,1 @@
+"""Studies: fusion methods compared on collections, from runs to tables, figures and a report."""

@@ -1,0 +1,462 @@
+"""The report of a study: one page of HTML, which needs no network."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from cluster.runs import MethodOrigin, RunRecord
+from fusion_core.metrics import find_metric
+from jobs.comparison import rank_as_printed
+from jobs.metric_text import UNDEFINED, metric_heading, percent, value_text
+from jobs.study.cells import CellStatus
+from jobs.study.figures import colours_of, themed
+from jobs.study.findings import findings, gaps
+from jobs.study.pictures import Strip
+from jobs.study.record import StudyRecord
+from jobs.study.settings import StatisticsSettings
+from jobs.study.statistics import (
+    ALL_METRICS,
+    CollectionStatistics,
+    JudgedComparison,
+    StudyStatistics,
+    direction_of,
+)
+from jobs.study.tables import CollectionTable, TableRow, p_text, printed_value, tabulate
+
+_PODIUM = 3
+_CORRECTIONS = {
+    "holm": "Holm's correction",
+    "bh": "Benjamini and Hochberg's correction over the study",
+    "none": "without correction",
+}
+_SHOWN_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """Everything that a page shows."""
+
+    record: StudyRecord
+    found: StudyStatistics
+    cells: Sequence[CellStatus]
+    figures: Mapping[str, str]
+    strips: Mapping[str, Sequence[Strip]]
+    baseline: str | None
+    left_out: Sequence[str]
+
+
+def make_page(content: PageContent) -> str:
+    """Return the page.
+
+    Raises:
+        ImportError: jinja2 is not installed.
+    """
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup
+
+    folder = resources.files("jobs.study").joinpath("page")
+    environment = Environment(loader=PackageLoader("jobs.study", "page"), autoescape=True,
+                              trim_blocks=True)  # fmt: skip
+    environment.filters["percent"] = percent
+    environment.filters["breakable"] = lambda text: Markup(
+        str(Markup.escape(text)).replace("_", "_<wbr>")
+    )
+    environment.filters["emphasised"] = lambda text: Markup(
+        re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(Markup.escape(text)))
+    )
+    found, record = content.found, content.record
+    svgs = {name: Markup(_labelled(svg, name)) for name, svg in content.figures.items()}
+    return environment.get_template("report.html.jinja").render(
+        title=_title(content),
+        version=record.irfuse_version,
+        style=Markup(folder.joinpath("report.css").read_text("utf-8")),
+        script=Markup(folder.joinpath("report.js").read_text("utf-8")),
+        facts=_facts(found),
+        untrained=_untrained(found),
+        interval=percent(1 - found.settings.alpha),
+        test=f"Wilcoxon's test, {_CORRECTIONS[found.settings.correction]}, "
+        f"α = {found.settings.alpha:g}",
+        collections=[_collection(each, content, svgs) for each in found.collections],
+        gaps=list(gaps(content.cells)),
+        across=_across(found),
+        failures=list(_failures(content.cells)),
+        making=list(_making(content)),
+        runs=[
+            _run(each.collection, label, run)
+            for each in found.collections
+            for label, run in zip(each.scores.labels, each.scores.runs, strict=True)
+        ],
+        left_out=content.left_out,
+    )
+
+
+def _title(content: PageContent) -> str:
+    if content.record.report.title:
+        return content.record.report.title
+    names = [each.collection for each in content.found.collections]
+    return f"{len(content.record.methods)} methods on {', '.join(names)}"
+
+
+def _facts(found: StudyStatistics) -> list[str]:
+    first = found.collections[0]
+    labels = {label for each in found.collections for label in each.scores.labels}
+    pairs = ", ".join(f"{each.collection} ({len(each.scores.pair_ids):,} pairs)"
+                      for each in found.collections)  # fmt: skip
+    blocks = "groups of pairs" if found.settings.block == "group" else "pairs"
+    return [
+        f"{len(labels)} methods",
+        pairs,
+        f"{len(first.scores.metrics)} metrics, {len(first.counted)} counted",
+        f"blocks are {blocks}",
+    ]
+
+
+def _untrained(found: StudyStatistics) -> list[str]:
+    return sorted(
+        {
+            label
+            for each in found.collections
+            for label, run in zip(each.scores.labels, each.scores.runs, strict=True)
+            if run.origin.trained is False
+        }
+    )
+
+
+def _labelled(svg: str, name: str) -> str:
+    """Return an SVG for the page, which screen readers take for one picture with a name."""
+    return themed(svg, name).replace("<svg ", f'<svg role="img" aria-label="{_spoken(name)}" ', 1)
+
+
+def _spoken(name: str) -> str:
+    kind, _, what = name.partition("-")
+    kinds = {
+        "cd": "Critical-difference diagram",
+        "ranks": "Mean ranks with intervals",
+        "distributions": "Distributions of scores",
+        "metrics": "Correlations of metrics",
+        "sensitivity": "Shares of metric choices that each method wins",
+    }
+    return f"{kinds[kind]}: {what}"
+
+
+def _collection(
+    each: CollectionStatistics, content: PageContent, svgs: Mapping[str, Any]
+) -> dict[str, Any]:
+    found, name = content.found, each.collection
+    colours = colours_of(list(content.record.methods))
+    table = tabulate(each, content.record.published, len(found.collections) == 1)
+    baseline = content.baseline if content.baseline in each.labels else None
+    baseline = baseline or next(iter(each.order()), None)
+    ranks = list(_rank_rows(each, colours))
+    counts = set(table.n.values())
+    return {
+        "name": name,
+        "id": re.sub(r"\W+", "-", name),
+        "block": "group" if each.grouped else "pair",
+        "counted": each.counted,
+        "podium": ranks[:_PODIUM] if len(ranks) > 1 else [],
+        "findings": list(findings(each, found.settings)),
+        "ranked": [m for m in each.metrics if each.intervals(m) is not None],
+        "rank_rows": ranks,
+        "ranks": svgs.get(f"ranks-{name}"),
+        "n_text": f"{counts.pop()} pairs" if len(counts) == 1 else f"up to {table.pairs} pairs",
+        "headings": [{"text": metric_heading(m), "title": _meaning(m)} for m in table.metrics],
+        "score_rows": [_score_row(table, row, colours) for row in table.rows],
+        "table_notes": [
+            f"{row.label} as published: {row.published.source}"
+            for row in table.rows
+            if row.published
+        ],
+        "baseline": baseline,
+        "differences": len(each.labels) > 1,
+        "effect_metrics": ["all", *(metric_heading(m) for m in each.metrics)],
+        "effects": list(_effects(each, baseline, colours, found.settings)) if baseline else [],
+        "cd_overall": svgs.get(f"cd-{name}-{ALL_METRICS}"),
+        "cds": [
+            {
+                "metric": metric_heading(m),
+                "text": _omnibus_text(each, m),
+                "svg": svgs[f"cd-{name}-{m}"],
+            }
+            for m in each.metrics
+            if f"cd-{name}-{m}" in svgs
+        ],
+        "tests": [_test(row) for row in each.pairwise],
+        "distributions": svgs.get(f"distributions-{name}"),
+        "correlations": svgs.get(f"metrics-{name}"),
+        "sensitivity": svgs.get(f"sensitivity-{name}"),
+        "strips": [_strip(each, strip, colours) for strip in content.strips.get(name, ())],
+    }
+
+
+def _meaning(metric: str) -> str:
+    found = find_metric(metric)
+    return "" if found is None else found.title
+
+
+def _rank_rows(each: CollectionStatistics, colours: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    overall = each.ranking.overall
+    if overall is None:
+        return
+    single = [found for found in each.ranking.metrics if found is not None]
+    for label in each.order():
+        place = each.labels.index(label)
+        yield {
+            "label": label,
+            "colour": colours[label],
+            "mean": float(overall.mean[place]),
+            "low": float(overall.low[place]),
+            "high": float(overall.high[place]),
+            "p_first": float(overall.p_first[place]),
+            "cells": [
+                {
+                    "text": f"{found.mean[place]:.2f}",
+                    "first": bool(found.mean[place] <= found.mean.min() + 1e-9),
+                }
+                for found in single
+            ],
+        }
+
+
+def _score_row(table: CollectionTable, row: TableRow, colours: Mapping[str, str]) -> dict[str, Any]:
+    cells = []
+    for metric in table.metrics:
+        cell, text = row.cells.get(metric), printed_value(row, metric)
+        below, hint = "", ""
+        value = row.published.values.get(metric) if row.published else None
+        if cell is not None:
+            value = cell.mean
+            if cell.ci_low is not None and cell.ci_high is not None:
+                below = f"±{value_text(metric, (cell.ci_high - cell.ci_low) / 2)}"
+                low, high = value_text(metric, cell.ci_low), value_text(metric, cell.ci_high)
+                hint = f"{low} to {high}, n = {cell.n}"
+        elif (deviation := table.deviation(row, metric)) is not None:
+            below = f"{'+' if deviation >= 0 else '−'}{value_text(metric, abs(deviation))}"
+            hint = "published minus computed"
+        cells.append(
+            {"text": text, "value": value, "rank": row.ranks.get(metric), "below": below,
+             "hint": hint}
+        )  # fmt: skip
+    return {
+        "label": row.label,
+        "published": row.published is not None,
+        "colour": None if row.published else colours[row.label],
+        "note": "published" if row.published else row.note,
+        "cells": cells,
+    }
+
+
+def _effects(
+    each: CollectionStatistics,
+    baseline: str,
+    colours: Mapping[str, str],
+    settings: StatisticsSettings,
+) -> Iterator[dict[str, Any]]:
+    """Yield the effect of every method against the baseline; positive where it is better."""
+    rows = {(row.metric, row.found.a, row.found.b): row for row in each.pairwise}
+    for label in each.order():
+        if label == baseline:
+            continue
+        cells = []
+        for metric in (ALL_METRICS, *each.metrics):
+            first = (metric, label, baseline) in rows
+            row = rows[(metric, label, baseline) if first else (metric, baseline, label)]
+            cells.append(_effect(row, first=first, settings=settings))
+        yield {"label": label, "colour": colours[label], "cells": cells}
+
+
+def _effect(row: JudgedComparison, *, first: bool, settings: StatisticsSettings) -> dict[str, Any]:
+    effect = row.found.rank_biserial
+    if effect is None:
+        return {"text": UNDEFINED, "sign": "equal", "strength": 0, "hint": "no pairs"}
+    higher = row.metric != ALL_METRICS and bool(direction_of(row.metric))
+    better = effect if first == higher else -effect
+    wins, losses = (
+        (row.found.wins_a, row.found.wins_b) if first else (row.found.wins_b, row.found.wins_a)
+    )
+    return {
+        "text": f"{better:+.2f}".replace("-", "−"),
+        "sign": "better" if better > 0 else "worse" if better < 0 else "equal",
+        "strength": round(55 * abs(better)),
+        "significant": row.verdict != "none",
+        "hint": f"{wins} wins, {row.found.ties} ties, {losses} losses; "
+        f"p {p_text(row.p_corrected(settings.correction))}",
+    }
+
+
+def _omnibus_text(each: CollectionStatistics, metric: str) -> str:
+    test = each.omnibus[metric]
+    if test.chi2 is None or test.kendall_w is None:
+        return f"n = {test.n_blocks} < 6: not tested"
+    p = p_text(test.p)
+    return (
+        f"n = {test.n_blocks}, Friedman χ² = {test.chi2:.2f}, "
+        f"p {p if p.startswith('<') else f'= {p}'}, W = {test.kendall_w:.2f}"
+    )
+
+
+def _test(row: JudgedComparison) -> dict[str, Any]:
+    found = row.found
+    interval = UNDEFINED
+    if found.hl_low is not None and found.hl_high is not None:
+        interval = f"{_signed(row.metric, found.hl_low)} to {_signed(row.metric, found.hl_high)}"
+    effect = found.rank_biserial
+    numbers: list[tuple[float | None, str]] = [
+        (found.hl_estimate, _signed(row.metric, found.hl_estimate)),
+        (found.hl_low, interval),
+        (effect, UNDEFINED if effect is None else f"{effect:+.2f}".replace("-", "−")),
+        *((p, p_text(p)) for p in (found.p, found.p_holm, row.p_bh)),
+    ]
+    return {
+        "metric": "all (mean rank)" if row.metric == ALL_METRICS else metric_heading(row.metric),
+        "a": found.a,
+        "b": found.b,
+        "n": found.n,
+        "wins_a": found.wins_a,
+        "ties": found.ties,
+        "wins_b": found.wins_b,
+        "numbers": [{"value": value, "text": text} for value, text in numbers],
+        "better": {"a": found.a, "b": found.b}.get(row.verdict, UNDEFINED),
+    }
+
+
+def _signed(metric: str, value: float | None) -> str:
+    if value is None:
+        return UNDEFINED
+    return f"{'−' if value < 0 else '+'}{value_text(metric, abs(value))}"
+
+
+def _strip(each: CollectionStatistics, strip: Strip, colours: Mapping[str, str]) -> dict[str, Any]:
+    scores, pair = each.scores, strip.pair
+    labels = [picture.label for picture in strip.pictures if picture.kind == "method"]
+    places = [scores.labels.index(label) for label in labels]
+    agreement = (
+        "" if pair.agreement_w is None else f"agreement of metrics W = {pair.agreement_w:.2f}"
+    )
+    text = [f"{strip.size[0]} × {strip.size[1]}", agreement]
+    if pair.best is not None:
+        text.append(f"best mean rank {pair.best}, worst {pair.worst}")
+    rows = []
+    for number, metric in enumerate(scores.metrics):
+        values = scores.values[strip.place, places, number]
+        known = {n: None if np.isnan(v) else float(v) for n, v in enumerate(values)}
+        ranks = rank_as_printed(metric, known)
+        rows.append(
+            {
+                "metric": metric_heading(metric),
+                "cells": [
+                    {"text": value_text(metric, value), "rank": ranks.get(n)}
+                    for n, value in known.items()
+                ],
+            }
+        )
+    return {
+        "id": f"{re.sub(r'[^A-Za-z0-9]+', '-', each.collection)}-pair-{strip.place + 1}",
+        "pair_id": pair.pair_id,
+        "reason": pair.reason,
+        "text": " · ".join(part for part in text if part),
+        "width": strip.size[0],
+        "height": strip.size[1],
+        "frames": strip.frames,
+        "pictures": [
+            {
+                "label": picture.label,
+                "colour": colours.get(picture.label) if picture.kind == "method" else None,
+                "whole": picture.whole,
+                "zooms": picture.zooms,
+                "problem": picture.problem,
+            }
+            for picture in strip.pictures
+        ],
+        "scores": rows,
+    }
+
+
+def _across(found: StudyStatistics) -> list[dict[str, Any]]:
+    if found.across is None or found.across.overall is None:
+        return []
+    overall = found.across.overall
+    return [
+        {
+            "label": found.across_labels[place],
+            "mean": float(overall.mean[place]),
+            "p_first": float(overall.p_first[place]),
+        }
+        for place in np.argsort(overall.mean, kind="stable")
+    ]
+
+
+def _failures(cells: Sequence[CellStatus]) -> Iterator[dict[str, str]]:
+    for cell in cells:
+        own = {"collection": cell.collection, "label": cell.label}
+        if cell.state in ("not run", "unfinished"):
+            yield {**own, "pair": UNDEFINED, "reason": cell.problem or cell.state}
+        for failure in cell.failures:
+            reason = f"at {failure.stage}: {failure.message}"
+            yield {**own, "pair": failure.pair_id, "reason": reason}
+        if cell.failed > len(cell.failures):
+            more = f"{cell.failed - len(cell.failures)} more failed pairs"
+            yield {**own, "pair": UNDEFINED, "reason": more}
+
+
+def _making(content: PageContent) -> Iterator[tuple[str, str]]:
+    record, settings = content.record, content.found.settings
+    yield "Versions", f"irfuse {record.irfuse_version}, torch {record.torch_version}"
+    yield "Study", record.fingerprint
+    for name, collection in record.collections.items():
+        given = collection.model_dump(exclude_defaults=True)
+        rest = ", ".join(f"{key} = {value}" for key, value in given.items() if key != "source")
+        yield f"Collection {name}", f"{collection.source}{f' ({rest})' if rest else ''}"
+    yield (
+        "Blocks",
+        f"{'groups of pairs' if settings.block == 'group' else 'pairs'} in which every compared "
+        f"method has a value; methods with more than {percent(settings.max_failure_rate)} failed "
+        "pairs are not compared",
+    )
+    yield (
+        "Tests",
+        "Friedman's test; Wilcoxon's signed-rank test with Pratt's zeros, exact for up to 50 "
+        f"blocks without ties, {_CORRECTIONS[settings.correction]}, α = {settings.alpha:g}",
+    )
+    yield "Intervals", f"bootstrap, {settings.resamples:,} resamples, seed {settings.seed}"
+    yield "Again", "irfuse study report OUT computes this page from the runs"
+
+
+def _run(collection: str, label: str, run: RunRecord) -> dict[str, str]:
+    """Return what a reader needs to compute a cell again."""
+    origin, source = run.origin, shlex.quote(run.source)
+    if isinstance(origin, MethodOrigin):
+        changed = [f"--param {name}={value}" for name, value in _changed(origin).items()]
+        digest = (origin.weights_sha256 or "")[:_SHOWN_DIGITS]
+        return {
+            "collection": collection,
+            "label": label,
+            "command": " ".join(["irfuse run", source, "--method", origin.method, *changed]),
+            "parameters": ", ".join(f"{name}={value}" for name, value in origin.parameters.items()),
+            "weights": f"{origin.weights} (SHA-256 {digest}…)" if origin.weights else "none",
+        }
+    fused = f" --fused {shlex.quote(origin.fused)}" if origin.fused else ""
+    return {
+        "collection": collection,
+        "label": label,
+        "command": f"irfuse score {source}{fused} --name {shlex.quote(label)}",
+        "parameters": UNDEFINED,
+        "weights": UNDEFINED,
+    }
+
+
+def _changed(origin: MethodOrigin) -> dict[str, Any]:
+    """Return the parameters that differ from the defaults of the method."""
+    from fusion_core.methods import METHODS
+
+    spec = METHODS.get(origin.method)
+    if spec is None:  # of the user's own
+        return origin.parameters
+    return spec.parameters.parse(origin.parameters).model_dump(exclude_defaults=True)
