@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 _QUOTED = re.compile(r"""(?<!\w)b?(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e…]+")
@@ -39,6 +40,16 @@ class ExtensionError(InvalidValueError):
 
 class ContractError(IrfuseError):
     """A method or metric of the user's own returned something else than it must return."""
+
+    aspect: Literal["type", "size", "values"] = "type"
+    """What was wrong: the type or the size of the result, or values that are not finite."""
+
+    @classmethod
+    def about(cls, aspect: Literal["type", "size", "values"], message: str) -> ContractError:
+        """Return an error about one aspect."""
+        error = cls(message)
+        error.aspect = aspect
+        return error
 
 
 class StorageError(IrfuseError):

@@ -1,5 +1,6 @@
 from .code import CodeOrigin as CodeOrigin
 from .code import Extension as Extension
+from .code import pack as pack
 from .defining import method as method
 from .entry_points import list_entry_points as list_entry_points
 from .finding import FoundMethod as FoundMethod
@@ -12,3 +13,4 @@ from .metrics import choose_metrics as choose_metrics
 from .metrics import find_own_metric as find_own_metric
 from .metrics import load_metric as load_metric
 from .metrics import metric as metric
+from .names import parse_target as parse_target

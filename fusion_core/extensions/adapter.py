@@ -106,8 +106,9 @@ def check_result(result: object, expected: Sequence[int]) -> Tensor:
     _check_shape(fused.shape, expected)
     undefined = fused.numel() - int(torch.isfinite(fused).sum())
     if undefined:
-        raise ContractError(
-            f"The method returned NaN or infinite values in {undefined} of {fused.numel()} pixels"
+        raise ContractError.about(
+            "values",
+            f"The method returned NaN or infinite values in {undefined} of {fused.numel()} pixels",
         )
     return fused
 
@@ -127,9 +128,10 @@ def _native(dtype: np.dtype[Any]) -> str:
 
 def _check_shape(found: Sequence[int], expected: Sequence[int]) -> None:
     if tuple(found) != tuple(expected):
-        raise ContractError(
+        raise ContractError.about(
+            "size",
             f"The method returned an image of shape {tuple(found)}, but its sources require "
-            f"{tuple(expected)}"
+            f"{tuple(expected)}",
         )
 
 

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
@@ -308,6 +309,11 @@ def place_of(error: BaseException) -> str:
     """Return the file and line of the user's code at which an error occurred."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
-    here, frames = str(Path(__file__).parent), traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not f.filename.startswith(here) and "importlib" not in f.filename]
-    return f", {Path(own[-1].filename).name} line {own[-1].lineno}" if own else ""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]
+    return f", {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+
+
+def _is_library(filename: str) -> bool:
+    """Whether a file is one of Python, of an installed library, or of irfuse."""
+    folders = (*sysconfig.get_paths().values(), str(Path(__file__).parents[1]))
+    return filename.startswith((*folders, "<"))

@@ -19,6 +19,8 @@ from fusion_core.deferred import Deferred
 from jobs.bench.commands import bench
 from jobs.console.arguments import command_of
 from jobs.options import (
+    CheckMethodOptions,
+    CheckMetricOptions,
     DemoOptions,
     FuseOptions,
     MethodsOptions,
@@ -92,6 +94,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "metrics": Command(
         MetricsOptions, "jobs.catalogue:metrics", "metric_catalogue:print_metrics", "names", False
+    ),
+    "check-method": Command(
+        CheckMethodOptions, "jobs.checking.jobs:check_method", "checks:print_checks", "target"
+    ),
+    "check-metric": Command(
+        CheckMetricOptions, "jobs.checking.jobs:check_metric", "checks:print_checks", "target"
     ),
     "weights": Command(
         WeightsOptions, "jobs.catalogue:weights", "catalogue:print_weights", "name", False

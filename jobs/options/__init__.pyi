@@ -1,6 +1,8 @@
 from .catalogue import MethodsOptions as MethodsOptions
 from .catalogue import MetricsOptions as MetricsOptions
 from .catalogue import WeightsOptions as WeightsOptions
+from .checking import CheckMethodOptions as CheckMethodOptions
+from .checking import CheckMetricOptions as CheckMetricOptions
 from .common import ImageOptions as ImageOptions
 from .common import LocationOptions as LocationOptions
 from .common import RayOptions as RayOptions

@@ -7,9 +7,14 @@ from fusion_core.methods import list_methods as list_methods
 from fusion_core.metrics import list_metrics as list_metrics
 from fusion_core.networks import load_weights as load_weights
 from fusion_core.parameters import MethodParameters as MethodParameters
+from jobs.checking.jobs import check_method as check_method
+from jobs.checking.jobs import check_metric as check_metric
+from jobs.checking.report import CheckReport as CheckReport
 from jobs.execution import RunResult as RunResult
 from jobs.fuse import FusedPair as FusedPair
 from jobs.fuse import fuse_pair as fuse_pair
+from jobs.options import CheckMethodOptions as CheckMethodOptions
+from jobs.options import CheckMetricOptions as CheckMetricOptions
 from jobs.options import FuseOptions as FuseOptions
 from jobs.options import PairsOptions as PairsOptions
 from jobs.options import ReconstructOptions as ReconstructOptions
