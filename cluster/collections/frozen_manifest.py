@@ -47,7 +47,9 @@ def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
     buffer = io.BytesIO()
     writer: pq.ParquetWriter | None = None
     for batch in _rechunk(batches):
-        writer = writer or pq.ParquetWriter(buffer, batch.schema, compression="zstd")
+        writer = writer or pq.ParquetWriter(
+            buffer, batch.schema, compression="zstd", write_page_checksum=True
+        )
         digest.add(batch)
         ids.add(batch.column("pair_id").to_pylist())
         writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)

@@ -56,7 +56,7 @@ def _encode(batches: Iterator[pa.RecordBatch], digest: str) -> tuple[int, bytes]
         metadata={DIGEST_KEY: digest.encode(), _MATCHED_KEY: now.encode()},
     )
     left, buffer = 0, io.BytesIO()
-    with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(buffer, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in batches:
             left += _count_missing(batch)
             writer.write_batch(batch.select(schema.names).replace_schema_metadata(schema.metadata))

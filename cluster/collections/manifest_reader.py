@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +24,10 @@ from cluster.storage import Store
 from fusion_core.errors import NotFoundError, StorageError
 
 LATE_MATCHES_KEY = "fused.parquet"
+_RESTORE = (
+    "delete it and run the same command as before, which writes it again, or use another --out"
+)
+_MATCH_AGAIN = "delete it and run the command again with --retry-failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +48,21 @@ class FrozenManifest:
     Fused images that were matched later complete the rows that had none.
 
     Raises:
+        NotFoundError: There is no manifest.
         StorageError: The manifest cannot be read, or the later matches are of another manifest.
     """
 
     def __init__(self, out: Store) -> None:
         self._uri = out.uri(MANIFEST_KEY)
         try:
-            self._file = pq.ParquetFile(out.open(MANIFEST_KEY))
-        except pa.ArrowException as error:
-            raise StorageError(
-                f"{self._uri} is damaged ({str(error).splitlines()[0]}); restore it, or use "
-                "another --out"
+            file = out.open(MANIFEST_KEY)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"{error}; it was removed after the run began, or the run was copied without it. "
+                "Run the same command again"
             ) from None
+        with _named_damage(self._uri, _RESTORE):
+            self._file = _open(file)
         metadata = self._file.schema_arrow.metadata or self._file.metadata.metadata or {}
         self.rows: int = self._file.metadata.num_rows
         file_metadata = self._file.metadata.metadata or {}
@@ -61,6 +70,7 @@ class FrozenManifest:
         self._columns = [c for c in TEXT_COLUMNS if c in self._file.schema_arrow.names]
         self._cached: tuple[int, pa.Table] | None = None
         self._lock = threading.Lock()
+        self._late_uri = out.uri(LATE_MATCHES_KEY)
         self._late: pq.ParquetFile | None = None
         self.late_version: str | None = None
         """Version of the object of later matches; None if there is none."""
@@ -72,13 +82,11 @@ class FrozenManifest:
             file, self.late_version = out.open_version(LATE_MATCHES_KEY)
         except NotFoundError:
             return
-        self._late = pq.ParquetFile(file)
+        with _named_damage(self._late_uri, _MATCH_AGAIN):
+            self._late = _open(file)
         digest = (self._late.schema_arrow.metadata or {}).get(DIGEST_KEY, b"").decode()
         if (digest, self._late.metadata.num_rows) != (self.digest, self.rows):
-            raise StorageError(
-                f"{out.uri(LATE_MATCHES_KEY)} belongs to another manifest; delete it and run the "
-                "command again with --retry-failed"
-            )
+            raise StorageError(f"{self._late_uri} belongs to another manifest; {_MATCH_AGAIN}")
 
     def read(self, start: int, stop: int) -> list[PairRow]:
         """Return the rows from `start` up to but excluding `stop`."""
@@ -109,25 +117,46 @@ class FrozenManifest:
             pass  # the digest of the rows that could be read differs
         if digest.hex() != self.digest:
             raise StorageError(
-                f"{self._uri} is damaged: its rows are not those that the run began with; restore "
-                "it, or use another --out"
+                f"{self._uri} is damaged: its rows are not those that the run began with; "
+                f"{_RESTORE}"
             )
 
     def subset_sizes(self) -> dict[str, int]:
         """Return the number of pairs of each subset, in order of appearance."""
         sizes: Counter[str] = Counter()
-        for batch in self._file.iter_batches(columns=["subset"], use_threads=False):
-            for entry in batch.column("subset").value_counts().to_pylist():
-                sizes[entry["values"]] += entry["counts"]
+        with _named_damage(self._uri, _RESTORE):
+            for batch in self._file.iter_batches(columns=["subset"], use_threads=False):
+                for entry in batch.column("subset").value_counts().to_pylist():
+                    sizes[entry["values"]] += entry["counts"]
         return dict(sizes)
 
     def _row_group(self, group: int) -> pa.Table:
         with self._lock:
             if self._cached is None or self._cached[0] != group:
-                table = self._file.read_row_group(group, columns=self._columns)
+                with _named_damage(self._uri, _RESTORE):
+                    table = self._file.read_row_group(group, columns=self._columns)
                 if self._late is not None:
-                    late = self._late.read_row_group(group, columns=[FUSED_COLUMN])
+                    with _named_damage(self._late_uri, _MATCH_AGAIN):
+                        late = self._late.read_row_group(group, columns=[FUSED_COLUMN])
                     index = table.schema.get_field_index(FUSED_COLUMN)
                     table = table.set_column(index, FUSED_COLUMN, late.column(FUSED_COLUMN))
                 self._cached = (group, table)
             return self._cached[1]
+
+
+def _open(file: BinaryIO) -> pq.ParquetFile:
+    """Open a Parquet file whose pages are compared with their checksums.
+
+    It is read without threads of Arrow: one that still holds the file when the process ends aborts
+    the process.
+    """
+    return pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+
+
+@contextmanager
+def _named_damage(uri: str, remedy: str) -> Iterator[None]:
+    """Raise an error that names a damaged Parquet file and the remedy."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{uri} is damaged ({str(error).splitlines()[0]}); {remedy}") from None

@@ -61,13 +61,7 @@ class Shards:
     def __init__(self, out: Store, record: RunRecord) -> None:
         self._out, self._record = out, record
         self._schema = row_schema(record.metrics).remove_metadata()
-        try:
-            self.manifest = FrozenManifest(out)
-        except NotFoundError as error:
-            raise NotFoundError(
-                f"{error}; it was removed after the run began, or the run was copied without it. "
-                "Run the same command again"
-            ) from None
+        self.manifest = FrozenManifest(out)
         if self.manifest.digest != record.manifest_digest:
             raise RunConflictError(
                 f"The manifest at {out.url} differs from the manifest of this run; check that no "

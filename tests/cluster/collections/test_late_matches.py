@@ -1,9 +1,11 @@
 """Fused images that were made after the manifest of a run was frozen."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cluster.collections import late_matches
@@ -101,3 +103,15 @@ def test_matches_of_another_manifest_are_refused(tmp_path: Path) -> None:
     other.write(LATE_MATCHES_KEY, out.read(LATE_MATCHES_KEY))
     with pytest.raises(StorageError, match="belongs to another manifest; delete it"):
         FrozenManifest(other)
+
+
+@pytest.mark.parametrize("part", ["footer", "pages"])
+def test_damaged_matches_are_named_with_the_remedy(tmp_path: Path, part: str) -> None:
+    out = frozen(tmp_path, 3, "000000.png")
+    match_late(out, FusedImages(add(tmp_path, "000001.png")))
+    data = bytearray(out.read(LATE_MATCHES_KEY))
+    column = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).column(1)
+    data[-1 if part == "footer" else column.data_page_offset - 1] ^= 1
+    out.write(LATE_MATCHES_KEY, bytes(data))
+    with pytest.raises(StorageError, match=r"fused.parquet is damaged .*--retry-failed"):
+        FrozenManifest(out).read(0, 3)

@@ -13,7 +13,7 @@ from cluster.collections.manifest_reader import FrozenManifest
 from cluster.collections.unique_ids import UniqueIds
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.storage.store import Store
-from fusion_core.errors import ManifestError
+from fusion_core.errors import ManifestError, NotFoundError, StorageError
 
 
 def batches(rows: int, size: int, **changed: str) -> Iterator[pa.RecordBatch]:
@@ -260,3 +260,19 @@ def test_dates_that_python_has_not_are_carried_along(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "l.parquet")
     frozen = freeze(read_user_manifest(Store(str(tmp_path)), "l.parquet"))[1]
     assert pq.read_table(pa.BufferReader(frozen))["time"].combine_chunks().equals(times)
+
+
+def test_a_damaged_manifest_is_named_with_the_remedy(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    data = bytearray(freeze(batches(10, 5))[1])
+    data[30] ^= 1
+    store.write(MANIFEST_KEY, bytes(data))
+    manifest = FrozenManifest(store)
+    for use in (lambda: manifest.read(0, 1), lambda: list(manifest.batches()), manifest.verify):
+        with pytest.raises(StorageError, match=r"manifest.parquet is damaged.*delete it and run"):
+            use()
+
+
+def test_a_missing_manifest_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"does not exist; .* Run the same command again"):
+        FrozenManifest(Store(str(tmp_path)))
