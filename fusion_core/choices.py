@@ -24,10 +24,12 @@ Precision = Literal["fp32", "bf16"]
 """Floating-point format of a network."""
 Device = Literal["auto", "cpu", "cuda"]
 """Device to compute on; `auto` uses GPUs if there are any."""
-Autoencoder = Literal["densefuse", "res2netfuse"]
+Autoencoder = Literal["densefuse", "res2netfuse", "deepfuse", "msdnet"]
 """Methods with an autoencoder that irfuse can train."""
 PixelNorm = Literal["euclidean", "mse"]
 """Pixel loss of a training."""
+Similarity = Literal["ssim", "structure"]
+"""Similarity term of the loss of a training."""
 ResidualConvolutions = Literal["shared", "separate"]
 """Whether the Res2Net block of Res2NetFuse has one 3x3 convolution or six."""
 Norm = Literal["l1", "l2", "nuclear"]

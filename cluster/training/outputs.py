@@ -95,7 +95,8 @@ def _curves_picture(record: TrainingRecord, curves: NDArray[np.float64]) -> byte
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     steps = np.arange(1, len(curves) + 1)
     width = max(1, len(curves) // _SMOOTHED)
-    for place, title in enumerate(("loss", f"pixel loss ({norm})", "1 - SSIM")):
+    term = "1 - SSIM" if record.parameters.similarity == "ssim" else "1 - structure of SSIM"
+    for place, title in enumerate(("loss", f"pixel loss ({norm})", term)):
         axes = figure.add_subplot(1, 3, place + 1)
         curve = curves[:, place]
         axes.plot(steps, curve, linewidth=0.5, alpha=0.4)

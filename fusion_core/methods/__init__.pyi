@@ -2,6 +2,7 @@ from .base import FuseBatch as FuseBatch
 from .base import ImageNetWeights as ImageNetWeights
 from .base import MethodSpec as MethodSpec
 from .base import NoWeights as NoWeights
+from .deepfuse import DeepFuseNetwork as DeepFuseNetwork
 from .densefuse import DenseFuseNetwork as DenseFuseNetwork
 from .describing import default_weights as default_weights
 from .describing import network_name as network_name
@@ -10,6 +11,7 @@ from .fusion import fuse_images as fuse_images
 from .loading import build_method as build_method
 from .loading import find_weights as find_weights
 from .loading import require_weights as require_weights
+from .msdnet import MsdNetNetwork as MsdNetNetwork
 from .registry import METHODS as METHODS
 from .registry import get_method as get_method
 from .registry import list_methods as list_methods

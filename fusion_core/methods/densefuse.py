@@ -7,22 +7,16 @@ Processing, 2019, https://doi.org/10.1109/TIP.2018.2887342.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from fusion_core.methods import strategies
+from fusion_core.methods.autoencoders import build_autoencoder
 from fusion_core.methods.specs.densefuse import DenseFuseParameters
-from fusion_core.networks import (
-    Weights,
-    load_weights,
-    map_tiles,
-    reflect,
-    relu_and_reflect,
-    weighted_sum,
-    without_initial_values,
-)
+from fusion_core.networks import Weights, reflect, relu_and_reflect, weighted_sum
 
 
 class DenseFuseNetwork(nn.Module):
@@ -112,17 +106,12 @@ def build_densefuse(
     Raises:
         WeightsError: The weights do not fit the network.
     """
-    network = without_initial_values(DenseFuseNetwork)
-    load_weights(network, weights)
-    dtype = torch.bfloat16 if parameters.precision == "bf16" else torch.float32
-    network.to(device, dtype).to(memory_format=torch.channels_last)
-    network.eval().requires_grad_(False)
-
-    def fuse_tile(sources: Tensor) -> Tensor:
-        return densefuse(sources, network, strategy=parameters.strategy, radius=parameters.radius)
-
-    def fuse_batch(sources: Tensor) -> Tensor:
-        halo = network.receptive_radius + parameters.radius
-        return map_tiles(fuse_tile, sources.to(dtype), tile=tile, halo=halo).float()
-
-    return fuse_batch
+    return build_autoencoder(
+        DenseFuseNetwork,
+        weights,
+        partial(densefuse, strategy=parameters.strategy, radius=parameters.radius),
+        device=device,
+        precision=parameters.precision,
+        halo=DenseFuseNetwork.receptive_radius + parameters.radius,
+        tile=tile,
+    )

@@ -11,6 +11,7 @@ from fusion_core.methods.specs.average import AVERAGE
 from fusion_core.methods.specs.cbf import CBF
 from fusion_core.methods.specs.convsr import CONVSR
 from fusion_core.methods.specs.dchwt import DCHWT
+from fusion_core.methods.specs.deepfuse import DEEPFUSE
 from fusion_core.methods.specs.densefuse import DENSEFUSE
 from fusion_core.methods.specs.fpde import FPDE
 from fusion_core.methods.specs.gff import GFF
@@ -19,6 +20,7 @@ from fusion_core.methods.specs.hmsd_gf import HMSD_GF
 from fusion_core.methods.specs.ifevip import IFEVIP
 from fusion_core.methods.specs.jsr import JSR, JSRSD
 from fusion_core.methods.specs.mgff import MGFF
+from fusion_core.methods.specs.msdnet import MSDNET
 from fusion_core.methods.specs.res2netfuse import RES2NETFUSE
 from fusion_core.methods.specs.resnet152 import RESNET152
 from fusion_core.methods.specs.resnet_zca import RESNET_ZCA
@@ -33,6 +35,8 @@ _SPECS: dict[str, MethodSpec] = {
     "resnet_zca": RESNET_ZCA,
     "resnet152": RESNET152,
     "res2netfuse": RES2NETFUSE,
+    "deepfuse": DEEPFUSE,
+    "msdnet": MSDNET,
     "cbf": CBF,
     "wls": WLS,
     "gtf": GTF,

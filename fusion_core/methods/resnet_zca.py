@@ -7,6 +7,7 @@ Infrared Physics & Technology, 2019, https://doi.org/10.1016/j.infrared.2019.103
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ def resnet_zca(
     zca: bool = True,
     radius: int = 2,
     epsilon: float = 1e-5,
+    centred: bool = True,
 ) -> Tensor:
     """Average the sources with weights from the norm of their whitened deep features.
 
@@ -41,6 +43,7 @@ def resnet_zca(
         zca: Whether features are whitened.
         radius: Window radius t.
         epsilon: Added to the eigenvalues.
+        centred: Whether the mean of each channel is removed before it is whitened.
 
     Returns:
         `(B, 1, H, W)` float32 (Eq. 7), within the range of the sources.
@@ -52,7 +55,9 @@ def resnet_zca(
     >>> resnet_zca(torch.rand(3, 1, 1, 8, 9), extractor, norm="nuclear").shape
     torch.Size([1, 1, 8, 9])
     """
-    weights = zca_weights(sources, extractor, norm=norm, zca=zca, radius=radius, epsilon=epsilon)
+    weights = zca_weights(
+        sources, extractor, norm=norm, zca=zca, radius=radius, epsilon=epsilon, centred=centred
+    )
     return (weights * sources).sum(dim=0)
 
 
@@ -64,6 +69,7 @@ def zca_weights(
     zca: bool = True,
     radius: int = 2,
     epsilon: float = 1e-5,
+    centred: bool = True,
     part_elements: int | None = None,
 ) -> Tensor:
     """Return the weight maps (Eq. 3-6, 8), `(K, B, 1, H, W)`, which sum to 1 over K.
@@ -78,6 +84,7 @@ def zca_weights(
         zca: Whether features are whitened.
         radius: Window radius t.
         epsilon: Added to the eigenvalues.
+        centred: Whether the mean of each channel is removed before it is whitened.
         part_elements: Feature elements that are whitened at a time; the default depends on the
             device.
     """
@@ -85,7 +92,8 @@ def zca_weights(
     images = sources.flatten(0, 1)
     if zca:
         elements = part_elements or _PART_ELEMENTS.get(images.device.type, _PART_ELEMENTS["cpu"])
-        activity = _whitened_activity(images, extractor, norm, radius, epsilon, elements)
+        whitening = partial(whiten, epsilon=epsilon, centred=centred)
+        activity = _whitened_activity(images, extractor, norm, radius, whitening, elements)
     else:
         activity = _plain_activity(images, extractor, norm, radius)
     resized = bicubic(activity.float(), (sources.shape[-2], sources.shape[-1])).clamp_min(0.0)
@@ -104,7 +112,7 @@ def _whitened_activity(
     extractor: FeatureExtractor,
     norm: Norm,
     radius: int,
-    epsilon: float,
+    whitening: Callable[[Tensor], Tensor],
     elements: int,
 ) -> Tensor:
     """Return the activity maps `(N, h, w)` of whitened features, some channels at a time."""
@@ -113,7 +121,7 @@ def _whitened_activity(
     channels = max(1, elements // features[:, :1].numel())
     total: Tensor | None = None
     for part in features.split(channels, dim=1):
-        sums = steps.collect(whiten(part, epsilon=epsilon))
+        sums = steps.collect(whitening(part))
         total = sums if total is None else total + sums
     assert total is not None
     return steps.finish(total)
@@ -143,6 +151,7 @@ def build_resnet_zca(
             zca=parameters.zca,
             radius=parameters.radius,
             epsilon=parameters.epsilon,
+            centred=parameters.centred,
         )
 
     return fuse_batch

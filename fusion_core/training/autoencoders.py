@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fusion_core.choices import Autoencoder, ResidualConvolutions
-from fusion_core.methods import DenseFuseNetwork, Res2NetFuseNetwork
+from fusion_core.methods import (
+    DeepFuseNetwork,
+    DenseFuseNetwork,
+    MsdNetNetwork,
+    Res2NetFuseNetwork,
+)
 from fusion_core.networks import (
     Weights,
     find_device,
@@ -20,11 +25,20 @@ from fusion_core.networks import (
 from fusion_core.training.losses import _PEAK
 from fusion_core.training.parameters import TrainingParameters
 
+AutoencoderNetwork = DeepFuseNetwork | DenseFuseNetwork | MsdNetNetwork | Res2NetFuseNetwork
+"""A network with `encode`, `decode` and `receptive_radius`."""
+
+_NETWORKS: dict[Autoencoder, type[DeepFuseNetwork | DenseFuseNetwork | MsdNetNetwork]] = {
+    "densefuse": DenseFuseNetwork,
+    "deepfuse": DeepFuseNetwork,
+    "msdnet": MsdNetNetwork,
+}
+
 
 class Reconstruction(nn.Module):
     """An autoencoder as one module, from `(B, 1, H, W)` in 0..255 to its reconstruction."""
 
-    def __init__(self, network: DenseFuseNetwork | Res2NetFuseNetwork) -> None:
+    def __init__(self, network: AutoencoderNetwork) -> None:
         super().__init__()
         self.network = network
 
@@ -33,17 +47,15 @@ class Reconstruction(nn.Module):
         return self.network.decode(self.network.encode(images))
 
 
-def new_network(parameters: TrainingParameters) -> DenseFuseNetwork | Res2NetFuseNetwork:
+def new_network(parameters: TrainingParameters) -> AutoencoderNetwork:
     """Build an untrained network with torch's initial values, which depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
         return _network(parameters.method, parameters.convolutions)
 
 
-def _network(
-    method: Autoencoder, convolutions: ResidualConvolutions
-) -> DenseFuseNetwork | Res2NetFuseNetwork:
-    return DenseFuseNetwork() if method == "densefuse" else Res2NetFuseNetwork(convolutions)
+def _network(method: Autoencoder, convolutions: ResidualConvolutions) -> AutoencoderNetwork:
+    return Res2NetFuseNetwork(convolutions) if method == "res2netfuse" else _NETWORKS[method]()
 
 
 def load_autoencoder(

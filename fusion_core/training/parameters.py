@@ -12,6 +12,7 @@ from fusion_core.choices import (
     PixelNorm,
     Precision,
     ResidualConvolutions,
+    Similarity,
 )
 
 AUTOENCODERS: tuple[Autoencoder, ...] = get_args(Autoencoder)
@@ -29,6 +30,11 @@ class TrainingParameters(BaseModel):
     pixel_norm: PixelNorm
     """Pixel loss: `euclidean` distance of output and image, averaged over the batch (DenseFuse,
     Eq. 2), or mean squared error (`mse`, Res2NetFuse, Eq. 3); of images in 0..255."""
+    pixel_weight: float = Field(default=1.0, ge=0.0, le=1e9, allow_inf_nan=False)
+    """Weight of the pixel loss."""
+    similarity: Similarity = "ssim"
+    """Similarity of the SSIM loss: `ssim`, or `structure`, SSIM without its luminance term and with
+    a constant that hardly limits the contrast, as in the released code of DenseFuse."""
     ssim_weight: float = Field(ge=0.0, le=1e9, allow_inf_nan=False)
     """Weight lambda of the loss 1 - SSIM (DenseFuse, Eq. 1)."""
     learning_rate: float = Field(gt=0.0, le=1.0)
@@ -50,11 +56,26 @@ PAPER: dict[Autoencoder, dict[str, Any]] = {
         "learning_rate": 1e-4,
         "batch": 2,
     },
+    "deepfuse": {
+        "pixel_norm": "mse",
+        "pixel_weight": 0.0,
+        "similarity": "structure",
+        "ssim_weight": 1.0,
+        "learning_rate": 1e-4,
+        "batch": 2,
+    },
+    "msdnet": {
+        "pixel_norm": "euclidean",
+        "ssim_weight": 1000.0,
+        "learning_rate": 1e-4,
+        "batch": 2,
+    },
     "res2netfuse": {"pixel_norm": "mse", "ssim_weight": 1.0, "learning_rate": 1e-4, "batch": 4},
 }
 """The values with which the papers train.
 
 DenseFuse is trained with lambda 1, 10, 100 and 1000; 100 gave the published weights that later
-papers compare with. The Res2NetFuse paper does not state its learning rate; that of DenseFuse is
+papers compare with. DeepFuse, in the form that papers compare with, has no pixel loss. MSDNet is
+trained as DenseFuse. The Res2NetFuse paper does not state its learning rate; that of DenseFuse is
 used.
 """

@@ -87,6 +87,8 @@ class Trainer:
             images,
             pixel_norm=self.parameters.pixel_norm,
             ssim_weight=self.parameters.ssim_weight,
+            pixel_weight=self.parameters.pixel_weight,
+            similarity=self.parameters.similarity,
         )
 
     def weights(self) -> dict[str, Tensor]:

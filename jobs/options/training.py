@@ -17,6 +17,7 @@ from fusion_core.choices import (
     PixelNorm,
     Precision,
     ResidualConvolutions,
+    Similarity,
 )
 from jobs.options.common import RAY, Json, KeyValues, LocationOptions, RayOptions
 
@@ -39,14 +40,20 @@ class TrainOptions(RayOptions):
     """Single training image instead of a folder, of which only the center is used (Res2NetFuse,
     section III-B)."""
     pixel_norm: PixelNorm | None = None
-    """Pixel loss: Euclidean distance (default of densefuse), or mean squared error (default of
-    res2netfuse)."""
+    """Pixel loss: Euclidean distance (default of densefuse and msdnet), or mean squared error
+    (default of res2netfuse)."""
+    pixel_weight: float | None = Field(default=None, ge=0.0, le=1e9, allow_inf_nan=False)
+    """Weight of the pixel loss; 1 by default, 0 for deepfuse."""
+    similarity: Similarity | None = None
+    """Similarity of the SSIM loss: SSIM, or its structure term alone, as in the released code of
+    DenseFuse and by default for deepfuse."""
     ssim_weight: float | None = Field(default=None, ge=0.0, le=1e9, allow_inf_nan=False)
-    """Weight lambda of the SSIM loss; 100 by default for densefuse, 1 for res2netfuse."""
+    """Weight lambda of the SSIM loss; 100 by default for densefuse, 1000 for msdnet, 1 for
+    res2netfuse and deepfuse."""
     learning_rate: float | None = Field(default=None, gt=0.0, le=1.0)
     """Learning rate of Adam; 0.0001 by default."""
     batch: int | None = Field(default=None, ge=1, le=4096)
-    """Crops per step; 2 by default for densefuse, 4 for res2netfuse, 1 for a single image."""
+    """Crops per step; 2 by default, 4 for res2netfuse, 1 for a single image."""
     epochs: int = Field(default=4, ge=1, le=1_000_000)
     """Number of epochs, in each of which every image is used once."""
     iterations: int | None = Field(default=None, ge=1, le=100_000_000)

@@ -343,8 +343,8 @@ def test_the_papers_settings_are_the_defaults(
     assert record["steps"] == 10  # 4 epochs of 5 images in batches of 2
     assert record["parameters"] == {
         "method": "densefuse", "convolutions": "shared", "pixel_norm": "euclidean",
-        "ssim_weight": 100.0, "learning_rate": 1e-4, "batch": 2, "crop": 256, "seed": 0,
-        "precision": "fp32",
+        "pixel_weight": 1.0, "similarity": "ssim", "ssim_weight": 100.0, "learning_rate": 1e-4,
+        "batch": 2, "crop": 256, "seed": 0, "precision": "fp32",
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ Maps = NDArray[np.float64]
 Tensors = dict[str, NDArray[np.float32]]
 """`c1.weight`, `c1.bias` and so on."""
 
-CHANNELS = {
+CHANNELS: dict[str, tuple[int, ...]] = {
     "c1": (1, 16),
     "dc1": (16, 16),
     "dc2": (32, 16),
@@ -26,12 +26,19 @@ CHANNELS = {
 """Layer to channels in and out."""
 
 
-def random_tensors(seed: int) -> Tensors:
-    """Draw weights that keep the range of the maps, and biases that matter."""
+def random_tensors(seed: int, shapes: dict[str, tuple[int, ...]] = CHANNELS) -> Tensors:
+    """Draw weights that keep the range of the maps, and biases that matter.
+
+    Args:
+        seed: Seed of the weights.
+        shapes: Layer to channels in and out, and side of the filters if it is not 3.
+    """
     generator = np.random.default_rng(seed)
     tensors = {}
-    for layer, (inputs, outputs) in CHANNELS.items():
-        weight = generator.normal(0, (2 / (9 * inputs)) ** 0.5, (outputs, inputs, 3, 3))
+    for layer, (inputs, outputs, *sides) in shapes.items():
+        side = sides[0] if sides else 3
+        deviation = (2 / (side**2 * inputs)) ** 0.5
+        weight = generator.normal(0, deviation, (outputs, inputs, side, side))
         tensors[f"{layer}.weight"] = weight.astype(np.float32)
         tensors[f"{layer}.bias"] = generator.normal(0, 10, outputs).astype(np.float32)
     return tensors
@@ -41,15 +48,15 @@ def densefuse(
     sources: list[NDArray[np.uint8]], tensors: Tensors, strategy: str, radius: int = 1
 ) -> NDArray[np.float64]:
     """Fuse `(H, W)` images; the result `(H, W)` is of no fixed range."""
-    features = [_encode(image[None].astype(np.float64), tensors) for image in sources]
+    features = [encode(image[None].astype(np.float64), tensors) for image in sources]
     if strategy == "l1_norm":
-        fused = _l1_norm(features, radius)
+        fused = l1_norm(features, radius)
     else:
         fused = sum(features[1:], start=features[0])
         fused = fused / len(features) if strategy == "mean" else fused
     for layer in ("c2", "c3", "c4"):
-        fused = np.maximum(_convolve(fused, layer, tensors), 0)
-    image: NDArray[np.float64] = _convolve(fused, "c5", tensors)[0]
+        fused = np.maximum(convolve(fused, layer, tensors), 0)
+    image: NDArray[np.float64] = convolve(fused, "c5", tensors)[0]
     return image
 
 
@@ -60,32 +67,37 @@ def minmax(image: NDArray[np.float64]) -> NDArray[np.uint8]:
     return rounded
 
 
-def _encode(image: Maps, tensors: Tensors) -> Maps:
-    first = np.maximum(_convolve(image, "c1", tensors), 0)
-    second = np.maximum(_convolve(first, "dc1", tensors), 0)
-    third = np.maximum(_convolve(np.concatenate([first, second]), "dc2", tensors), 0)
-    fourth = np.maximum(_convolve(np.concatenate([first, second, third]), "dc3", tensors), 0)
+def encode(image: Maps, tensors: Tensors) -> Maps:
+    """Map an image `(1, H, W)` to the 64 maps of the dense block."""
+    first = np.maximum(convolve(image, "c1", tensors), 0)
+    second = np.maximum(convolve(first, "dc1", tensors), 0)
+    third = np.maximum(convolve(np.concatenate([first, second]), "dc2", tensors), 0)
+    fourth = np.maximum(convolve(np.concatenate([first, second, third]), "dc3", tensors), 0)
     return np.concatenate([first, second, third, fourth])
 
 
-def _convolve(maps: Maps, layer: str, tensors: Tensors) -> Maps:
+def convolve(maps: Maps, layer: str, tensors: Tensors) -> Maps:
+    """Convolve `(C, H, W)` with the filters of a layer, with reflection at the borders."""
     weight, bias = (tensors[f"{layer}.{part}"].astype(np.float64) for part in ("weight", "bias"))
     height, width = maps.shape[1:]
-    rows, columns = _reflected(height), _reflected(width)
+    side = weight.shape[-1]
+    rows, columns = _reflected(height, side // 2), _reflected(width, side // 2)
     result = np.repeat(bias, height * width).reshape(-1, height, width)
-    for y in range(3):
-        for x in range(3):
+    for y in range(side):
+        for x in range(side):
             shifted = maps[:, rows[y : y + height]][:, :, columns[x : x + width]]
             result += np.einsum("oi,ihw->ohw", weight[:, :, y, x], shifted)
     return result
 
 
-def _reflected(length: int) -> list[int]:
-    """Indices of a row with one reflected pixel at each end; a single pixel is repeated."""
-    return [min(1, length - 1), *range(length), max(0, length - 2)]
+def _reflected(length: int, border: int) -> list[int]:
+    """Indices of a row with reflected pixels at each end; a single pixel is repeated."""
+    period = max(1, 2 * length - 2)
+    return [min(i % period, period - i % period) for i in range(-border, length + border)]
 
 
-def _l1_norm(features: list[Maps], radius: int) -> Maps:
+def l1_norm(features: list[Maps], radius: int) -> Maps:
+    """Average feature maps, weighted by their magnitude in blocks."""
     activities = [_block_average(np.abs(maps).sum(axis=0), radius) for maps in features]
     total = sum(activities[1:], start=activities[0])
     even = 1 / len(features)

@@ -235,14 +235,14 @@ def mean_filter(image: Image, size: int) -> Image:
     return means
 
 
-def whiten(maps: Maps, epsilon: float) -> Maps:
-    """Apply Eq. 3-4 to each map less its mean, its rows being the variables.
+def whiten(maps: Maps, epsilon: float, *, centred: bool = True) -> Maps:
+    """Apply Eq. 3-4 to each map, less its mean if it is centred, its rows being the variables.
 
     The map's own singular value decomposition U s V^T yields that of Co, U s^2 U^T, without the
     rounding of a product: U (s^2 + epsilon)^(-1/2) U^T F = U s (s^2 + epsilon)^(-1/2) V^T.
     """
-    centred = maps - maps.mean(axis=(1, 2), keepdims=True)
-    left, values, right = np.linalg.svd(centred, full_matrices=False)
+    means = maps.mean(axis=(1, 2), keepdims=True) if centred else 0.0
+    left, values, right = np.linalg.svd(maps - means, full_matrices=False)
     whitened: Maps = (left * (values / np.sqrt(values**2 + epsilon))[:, None, :]) @ right
     return whitened
 

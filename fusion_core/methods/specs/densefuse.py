@@ -19,7 +19,8 @@ class DenseFuseParameters(NetworkParameters):
     strategy: Literal["addition", "mean", "l1_norm"] = "addition"
     """Fusion layer: `addition` (Eq. 4), `mean` (the same over K), `l1_norm` (Eq. 5-7)."""
     radius: int = Field(default=1, ge=0, le=64)
-    """Block radius r of the l1-norm strategy (Eq. 6)."""
+    """Block radius r of the l1-norm strategy (Eq. 6); 0 in the released code, which has no block
+    average."""
     output_range: OutputRange = "minmax"
     """Conversion of the result to 8 bits: `clip` at 0 and 255, or scale each image by `minmax`, as
     in the published code."""

@@ -35,6 +35,9 @@ class ResnetZcaParameters(NetworkParameters):
     """Window radius t (Eq. 5, 8)."""
     epsilon: float = Field(default=1e-5, gt=0.0, le=1.0)
     """Term that is added to the eigenvalues (Eq. 4)."""
+    centred: bool = True
+    """Whether the mean of each channel is removed before it is whitened, as zero-phase component
+    analysis is defined; `false` is Eq. 3-4 as they are printed."""
     features: VggOutput = "convolution"
     """Features of VGG-19: the convolutions before the activations (`convolution`, the default, as
     in the released code and the published scores), or the activations (`relu`, as in the paper's

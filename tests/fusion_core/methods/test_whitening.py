@@ -34,6 +34,9 @@ def test_whitening_equals_the_reference() -> None:
         maps = features(6, *size)
         expected = reference_fusion.whiten(maps, epsilon)
         assert deviation(whitened(maps, epsilon), expected) < TOLERANCE, (size, epsilon)
+        expected = reference_fusion.whiten(maps, epsilon, centred=False)
+        found = whiten(torch.from_numpy(maps), epsilon=epsilon, centred=False)
+        assert deviation(found, expected) < TOLERANCE, (size, epsilon)
 
 
 def test_rows_of_a_whitened_channel_are_uncorrelated_and_of_unit_length() -> None:

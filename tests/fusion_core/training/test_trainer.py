@@ -13,7 +13,7 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, new_network, reconstruct_image
 from fusion_core.training.crops import crop_image
-from fusion_core.training.losses import reconstruction_losses, ssim
+from fusion_core.training.losses import reconstruction_losses, ssim, structure
 from fusion_core.training.parameters import AUTOENCODERS, PAPER, TrainingParameters
 from fusion_core.training.trainer import Trainer
 
@@ -64,6 +64,27 @@ def test_gradient_of_the_loss_is_that_of_finite_differences() -> None:
         return reconstruction_losses(values, target, pixel_norm="mse", ssim_weight=50.0).total
 
     assert torch.autograd.gradcheck(loss, output.requires_grad_())
+
+
+def test_structure_is_the_term_of_scikit_images_ssim_without_luminance() -> None:
+    first, second = images(1, 48), images(1, 48, seed=1)
+    shown = structural_similarity(
+        *(image[0, 0].double().numpy() for image in (first, second)),
+        win_size=11, gaussian_weights=True, use_sample_covariance=False, data_range=255.0,
+        K1=1e6,  # whose luminance term is 1
+        K2=0.03 / 255.0, full=True,
+    )[1][5:-5, 5:-5]  # fmt: skip
+    assert structure(first, second).item() == pytest.approx(shown.mean(), abs=2e-6)
+    assert structure(first, second + 40.0).item() == pytest.approx(shown.mean(), abs=2e-5)
+
+
+def test_the_terms_of_the_loss_are_weighted() -> None:
+    first, second = images(2, 20), images(2, 20, seed=1)
+    losses = reconstruction_losses(
+        first, second, pixel_norm="mse", pixel_weight=0.5, similarity="structure", ssim_weight=3.0
+    )
+    expected = 0.5 * (first - second).square().mean() + 3.0 * (1.0 - structure(first, second))
+    assert losses.total.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize(
