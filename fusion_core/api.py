@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fusion_core.choices import ScoreColour
+from fusion_core.choices import FURTHER_SOURCES, ScoreColour
 from fusion_core.errors import InvalidValueError, WeightsError
 from fusion_core.extensions import FoundMethod, choose_metrics, find_method
 from fusion_core.files import require_regular_file
@@ -20,6 +20,7 @@ from fusion_core.methods import (
     FuseBatch,
     build_method,
     check_registered,
+    check_source_count,
     find_weights,
     fuse_images,
 )
@@ -31,17 +32,19 @@ from fusion_core.threads import one_thread
 def fuse(
     ir: ArrayLike,
     vis: ArrayLike,
-    *,
+    *further: ArrayLike,
     method: str = "densefuse",
     weights: str | Path | None = None,
     device: str = "cpu",
     **parameters: Any,  # noqa: ANN401
 ) -> NDArray[np.uint8]:
-    """Fuse one registered pair.
+    """Fuse one registered pair, or more than two sources.
 
     Args:
         ir: Infrared image `(H, W)` or `(H, W, 3)`, uint8 or uint16.
-        vis: Visible image of the same height and width, likewise.
+        vis: Visible image of the same height and width, likewise. Its colour is kept.
+        *further: Further sources such as near infrared, likewise, for methods that are defined for
+            any number of sources.
         method: Name of a fusion method; `list_methods()` returns those of irfuse. One of your own
             is named by the entry point of an installed package, `MODULE:NAME` or `FILE.py:NAME`.
         weights: Path of a weight file, the name of torchvision's weights such as `IMAGENET1K_V2`
@@ -64,16 +67,25 @@ def fuse(
     >>> ir, vis = synthetic_pair(24, 32, seed=0)
     >>> fuse(ir, vis, method="densefuse", strategy="l1_norm").shape
     (24, 32, 3)
+    >>> fuse(ir, vis, ir // 2, method="densefuse", strategy="mean").shape
+    (24, 32, 3)
     >>> fuse(ir, vis, method="resnet152", weights="random:0", colour="gray").shape
     (24, 32)
     """
     found = find_method(method)
     parsed = found.spec.parameters.parse(parameters)
     fuse_batch = _cached_method(found, parsed, _identify(weights), device)
-    sources = [_as_image(ir, "ir"), _as_image(vis, "vis")]
-    check_registered(*sources)
-    first, second = (to_eight_bit(image, parsed.sixteen_bit) for image in sources)
-    return fuse_images(fuse_batch, [first], [second], parsed, device, found.spec.channels)[0]
+    named = {"ir": ir, "vis": vis, **dict(zip(FURTHER_SOURCES, further, strict=False))}
+    check_source_count(method, found.spec, 2 + len(further))
+    images = {name: _as_image(image, name) for name, image in named.items()}
+    first, second = images.pop("ir"), images.pop("vis")
+    check_registered(first, second, images)
+    sources = [
+        to_eight_bit(image, parsed.sixteen_bit) for image in (first, second, *images.values())
+    ]
+    return fuse_images(
+        fuse_batch, sources[:1], sources[1:2], parsed, device, found.spec.channels, [sources[2:]]
+    )[0]
 
 
 def score(
@@ -120,11 +132,11 @@ def score(
     given = {"ir": ir, "vis": vis, "fused": fused}
     if reference is not None:
         given["reference"] = reference
-    images = [_as_image(image, name) for name, image in given.items()]
-    check_registered(*images)
-    groups = [[to_eight_bit(image)] for image in images]
-    first, second, third = groups[:3]
-    ideal = groups[3] if known else None
+    images = {name: _as_image(image, name) for name, image in given.items()}
+    check_registered(images["ir"], images["vis"], images)
+    groups = {name: [to_eight_bit(image)] for name, image in images.items()}
+    first, second, third = (groups[name] for name in ("ir", "vis", "fused"))
+    ideal = groups.get("reference")
     with one_thread():
         scores = score_images(first, second, third, chosen.names, device, chosen.channels, ideal)
     return scores[0].values

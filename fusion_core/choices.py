@@ -35,6 +35,9 @@ ResidualConvolutions = Literal["shared", "separate"]
 Norm = Literal["l1", "l2", "nuclear"]
 """Norm of the features in the block around each pixel."""
 
+FURTHER_SOURCES = ("third", "fourth", "fifth", "sixth", "seventh", "eighth")
+"""Names of the sources after the infrared and the visible image."""
+
 DEFAULT_MAX_PIXELS = 64 * 1024 * 1024
 """Largest image, width times height, that is decoded by default."""
 LARGEST_MAX_PIXELS = 178_956_970

@@ -84,6 +84,8 @@ class Job:
     that reads the manifest from the beginning."""
     reference: bool = False
     """Whether there are reference images."""
+    check_sources: Callable[[int], None] = lambda count: None
+    """Function that raises an error if so many sources cannot be fused."""
     before_retry: Callable[[Store, Progress], None] = lambda out, progress: None
     """Function that is called before failed rows are computed again."""
 
@@ -174,10 +176,11 @@ def _plan(job: Job, metrics: MetricChoice, out: Store, progress: Progress) -> Ru
             out, found.model_copy(update={"pairing": pairing, "selection": selection}), found
         )
     if found is not None and _is_frozen(job, source, sha256, found, out):
-        info = FrozenInfo(found.rows, found.manifest_digest)
+        info = FrozenInfo(found.rows, found.manifest_digest, found.sources - 2)
     else:
         progress.message(f"Looking for pairs in {redact(options.source)}")
         info, manifest = freeze(_batches(job, progress))
+    job.check_sources(2 + info.further)
     shard_size = options.shard_size or (
         found.shard_size if found else default_shard_size(info.rows)
     )
@@ -198,6 +201,7 @@ def _plan(job: Job, metrics: MetricChoice, out: Store, progress: Progress) -> Ru
         resize=options.resize,
         shard_size=shard_size,
         rows=info.rows,
+        sources=2 + info.further,
         manifest_digest=info.digest,
         irfuse_version=version("irfuse"),
         torch_version=version("torch"),

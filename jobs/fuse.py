@@ -10,16 +10,23 @@ from pydantic import BaseModel, ConfigDict
 
 from cluster.storage import Reader, Store, redact
 from fusion_core import score
+from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import InvalidValueError, StorageError
 from fusion_core.extensions import choose_metrics, find_method
 from fusion_core.images import (
     Pixels,
+    decode_named,
     decode_pair,
     image_encoder,
     to_eight_bit,
     to_one_size,
 )
-from fusion_core.methods import build_method, check_registered, fuse_images
+from fusion_core.methods import (
+    build_method,
+    check_registered,
+    check_source_count,
+    fuse_images,
+)
 from fusion_core.metrics import announced_compilation
 from fusion_core.networks import find_device
 from jobs.options import FuseOptions
@@ -73,15 +80,19 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     choose_metrics(options.metrics)  # reports unknown names before the work
     out, name = options.file(options.output)
     _check_output(options, out, name)
-    ir, vis = (to_eight_bit(image, parameters.sixteen_bit) for image in _read_sources(options))
+    check_source_count(method.name, method.spec, 2 + len(options.further_source))
+    ir, vis, *further = (
+        to_eight_bit(image, parameters.sixteen_bit) for image in _read_sources(options)
+    )
     ir, vis, resized = to_one_size(ir, vis, options.resize)
-    check_registered(ir, vis)
+    check_registered(ir, vis, dict(zip(FURTHER_SOURCES, further, strict=False)))
     weights = find_stored_weights(method.spec, options, parameters, progress)
     device = str(find_device(options.device))
     progress.message(f"Fusing with {method.name}")
     fuse_batch = build_method(method.spec, parameters, weights, device)
     started = time.perf_counter()
-    fused = fuse_images(fuse_batch, [ir], [vis], parameters, device, method.spec.channels)[0]
+    channels = method.spec.channels
+    fused = fuse_images(fuse_batch, [ir], [vis], parameters, device, channels, [further])[0]
     seconds = time.perf_counter() - started
     _write(options, out, name, encode(fused))
     scores = None
@@ -102,7 +113,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
 
 
 def _check_output(options: FuseOptions, out: Store, name: str) -> None:
-    if options.output in (options.ir, options.vis):
+    if options.output in (options.ir, options.vis, *options.further_source):
         raise InvalidValueError("The output is one of the sources; give it another name")
     if not options.overwrite and out.exists(name):
         raise InvalidValueError(f"{redact(out.uri(name))} exists; --overwrite replaces it")
@@ -118,10 +129,15 @@ def _write(options: FuseOptions, out: Store, name: str, data: bytes) -> None:
 
 
 def _read_sources(options: FuseOptions) -> Sequence[Pixels]:
-    """Read both sources, which one file may hold."""
+    """Read all sources; one file may hold the first two."""
     ir = _read(options, options.ir)
     vis = None if options.vis == options.ir else _read(options, options.vis)
-    return decode_pair(ir, vis, options.bands, max_pixels=options.max_pixels)
+    limit = options.max_pixels
+    further = [
+        decode_named(name, _read(options, location), max_pixels=limit)
+        for name, location in zip(FURTHER_SOURCES, options.further_source, strict=False)
+    ]
+    return [*decode_pair(ir, vis, options.bands, max_pixels=limit), *further]
 
 
 def _read(options: FuseOptions, location: str) -> bytes:

@@ -60,7 +60,8 @@ def identify_value(published: str, images: Sequence[str]) -> Identification:
         )
     value, slack = _parse(printed)
     pixels = [_read(kind, location) for kind, location in zip(_KINDS, images, strict=True)]
-    check_registered(*pixels)
+    ir, vis, fused = pixels
+    check_registered(ir, vis, {"fused": fused})
     names = metrics_printed_as(name)
     readings = _compute(pixels, value, slack)
     of_name = [reading for reading in readings if reading.metric in names]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cluster.runs import MethodOrigin, Payload
 from fusion_core.extensions import find_method
-from fusion_core.methods import build_method
+from fusion_core.methods import build_method, check_source_count
 from fusion_core.parameters import MethodParameters
 from jobs.execution import Job, RunResult, execute
 from jobs.options import RunOptions
@@ -46,7 +48,9 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
     )
     mark = " [untrained]" if origin.trained is False else ""
     name = f"{options.name or default_name(method.name, parameters)}{mark}"
-    return execute(Job(options, origin, name, Payload(weights, method.extension)), progress)
+    payload = Payload(weights, method.extension)
+    check_sources = partial(check_source_count, method.name, method.spec)
+    return execute(Job(options, origin, name, payload, check_sources=check_sources), progress)
 
 
 def default_name(method: str, parameters: MethodParameters) -> str:

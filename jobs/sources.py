@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from cluster.collections import (
     Discovery,
+    FusedImages,
     Pairing,
     Repetition,
     Selection,
@@ -20,6 +21,7 @@ from cluster.collections import (
     select,
 )
 from cluster.storage import redact
+from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import InvalidValueError
 from jobs.options import SourceOptions
 
@@ -51,9 +53,31 @@ def open_source(options: SourceOptions) -> Source:
         store, name = options.file(options.source)
         allow = options.allow_local_files
         read = partial(read_user_manifest, store, name, allow_local_files=allow)
-        return Source(select(read, selection))
+        return Source(_with_further(select(read, selection), options))
     found = discover(options.store(options.source), pairing)
-    return Source(select(found.batches, selection), found.discovery, found.repetitions)
+    pairs = _with_further(select(found.batches, selection), options)
+    return Source(pairs, found.discovery, found.repetitions)
+
+
+def _with_further(read: Callable[[], Batches], options: SourceOptions) -> Callable[[], Batches]:
+    """Return a function that adds the columns of further sources.
+
+    Raises:
+        InvalidValueError: There are too many.
+        ManifestError: A folder contains no images.
+    """
+    if len(options.further_source) > len(FURTHER_SOURCES):
+        raise InvalidValueError(
+            f"Expected at most {len(FURTHER_SOURCES)} further sources, but got "
+            f"{len(options.further_source)}"
+        )
+    for kind, folder in zip(FURTHER_SOURCES, options.further_source, strict=False):
+        read = _adding(FusedImages(options.store(folder), kind), read)
+    return read
+
+
+def _adding(images: FusedImages, read: Callable[[], Batches]) -> Callable[[], Batches]:
+    return lambda: images.add_to(read)
 
 
 def pairing_of(options: SourceOptions) -> Pairing:
@@ -73,7 +97,11 @@ def pairing_of(options: SourceOptions) -> Pairing:
         raise InvalidValueError("--layout cannot be combined with --ir and --vis")
     root = options.store(options.source).url if named else ""
     below = [pattern.removeprefix(f"{root}/") for pattern in named]
-    return Pairing(layout=options.layout, **dict(zip(("ir", "vis"), below, strict=False)))
+    return Pairing(
+        layout=options.layout,
+        further=tuple(redact(options.store(folder).url) for folder in options.further_source),
+        **dict(zip(("ir", "vis"), below, strict=False)),
+    )
 
 
 def selection_of(options: SourceOptions) -> Selection:

@@ -29,6 +29,8 @@ class Pairing(BaseModel):
     """Folder or pattern of the infrared images."""
     vis: str | None = None
     """Folder or pattern of the visible images."""
+    further: tuple[str, ...] = ()
+    """Folders of the third source, the fourth, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Collection:
 def discover(store: Store, pairing: Pairing | None = None) -> Collection:
     """List a folder and find its pairs.
 
+    Images in the folders of further sources belong to no infrared/visible pair.
+
     Args:
         store: The folder.
         pairing: How the images of a pair are named; detected by default.
@@ -71,7 +75,10 @@ def discover(store: Store, pairing: Pairing | None = None) -> Collection:
     listing = list_files(store)
     if not listing.entries and not listing.skipped:
         raise ManifestError(f"{store.url} does not exist or is empty; check the path or URL")
-    discovery = _find(store, listing, pairing or Pairing())
+    pairing = pairing or Pairing()
+    apart = tuple(f"{folder}/" for folder in pairing.further)
+    entries = [e for e in listing.entries if not store.uri(e.key).startswith(apart)]
+    discovery = _find(store, replace(listing, entries=entries), pairing)
     sizes = {entry.key: entry.size for entry in listing.entries}
     return Collection(
         store,

@@ -15,13 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.collections.unique_ids import UniqueIds
+from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import ManifestError
 
 MANIFEST_KEY = "manifest.parquet"
 ROW_GROUP_ROWS = 4096
 FUSED_COLUMN = "fused_uri"
 REFERENCE_COLUMN = "reference_uri"
-TEXT_COLUMNS = ("pair_id", "ir_uri", "vis_uri", "subset", FUSED_COLUMN, REFERENCE_COLUMN)
+FURTHER_COLUMNS = tuple(f"source_{n}_uri" for n, _ in enumerate(FURTHER_SOURCES, start=3))
+"""Columns of the sources of a pair after the infrared and the visible image."""
+TEXT_COLUMNS = (
+    "pair_id", "ir_uri", "vis_uri", "subset", *FURTHER_COLUMNS, FUSED_COLUMN, REFERENCE_COLUMN
+)  # fmt: skip
 DIGEST_KEY = b"irfuse.digest"
 
 
@@ -31,6 +36,8 @@ class FrozenInfo:
 
     rows: int
     digest: str
+    further: int = 0
+    """Number of sources of a pair after the infrared and the visible image."""
 
 
 def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
@@ -60,7 +67,8 @@ def freeze(batches: Iterable[pa.RecordBatch]) -> tuple[FrozenInfo, bytes]:
     writer.add_key_value_metadata({DIGEST_KEY: digest.hex().encode()})
     writer.close()
     ids.check(pq.ParquetFile(buffer))
-    return FrozenInfo(rows=ids.count, digest=digest.hex()), buffer.getvalue()
+    further = sum(column in writer.schema.names for column in FURTHER_COLUMNS)
+    return FrozenInfo(ids.count, digest.hex(), further), buffer.getvalue()
 
 
 def _rechunk(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -1,18 +1,19 @@
-"""Existing fused and reference images, matched to pairs by their names."""
+"""Existing fused and reference images and further sources, matched to pairs by their names."""
 
 from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import pyarrow as pa
 
-from cluster.collections.frozen_manifest import FUSED_COLUMN, REFERENCE_COLUMN
+from cluster.collections.frozen_manifest import FURTHER_COLUMNS, FUSED_COLUMN, REFERENCE_COLUMN
 from cluster.collections.listing import list_files
 from cluster.collections.names import FORMAT_RANK, has_image_extension, is_image
 from cluster.storage import Store
+from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import ManifestError
 
 Batches = Iterator[pa.RecordBatch]
@@ -21,7 +22,11 @@ _PREFIXES = {
     "fused": ("fused", "fused_", "fusion_", "f"),
     "reference": ("reference", "reference_", "gt", "gt_"),
 }
-_COLUMNS = {"fused": FUSED_COLUMN, "reference": REFERENCE_COLUMN}
+_COLUMNS = {
+    "fused": FUSED_COLUMN,
+    "reference": REFERENCE_COLUMN,
+    **dict(zip(FURTHER_SOURCES, FURTHER_COLUMNS, strict=True)),
+}
 
 
 def require_fused(read: Callable[[], Batches]) -> Batches:
@@ -54,21 +59,21 @@ class _Pair(NamedTuple):
 
 
 class FusedImages:
-    """A folder of existing fused or reference images, matched to pairs by their names.
+    """A folder of images that belong to pairs, matched to them by their names.
 
     An image in several formats is one image, whose format is chosen as for the sources. An image
     that has the path of a pair's id belongs to that pair alone.
 
     Args:
         store: The folder.
-        kind: What the images are.
+        kind: What the images are: `fused`, `reference`, or the name of a further source.
 
     Raises:
         ManifestError: The folder contains no images.
         StorageError: The folder cannot be listed.
     """
 
-    def __init__(self, store: Store, kind: Literal["fused", "reference"] = "fused") -> None:
+    def __init__(self, store: Store, kind: str = "fused") -> None:
         self._store = store
         self._kind = kind
         self._column = _COLUMNS[kind]
@@ -131,7 +136,7 @@ class FusedImages:
         if path in self._formats:
             key = self._best_format(pair, path, pair.pair_id)
         else:
-            for stem in pair.stems(_PREFIXES[self._kind]):
+            for stem in pair.stems(_PREFIXES.get(self._kind, ())):
                 paths = [p for p in self._paths.get(stem.casefold(), ()) if p not in taken]
                 if paths:
                     break

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from cluster.collections.frozen_manifest import (
     DIGEST_KEY,
+    FURTHER_COLUMNS,
     FUSED_COLUMN,
     MANIFEST_KEY,
     ROW_GROUP_ROWS,
@@ -40,6 +41,13 @@ class PairRow:
     subset: str
     fused_uri: str = ""
     reference_uri: str = ""
+    further_uris: tuple[str, ...] = ()
+    """Locations of the sources after the infrared and the visible image."""
+
+
+def _to_row(values: dict[str, str]) -> PairRow:
+    further = tuple(values.pop(column) for column in FURTHER_COLUMNS if column in values)
+    return PairRow(**values, further_uris=further)
 
 
 class FrozenManifest:
@@ -95,7 +103,7 @@ class FrozenManifest:
             first = group * ROW_GROUP_ROWS
             table = self._row_group(group)
             part = table.slice(max(0, start - first), stop - max(start, first))
-            rows += [PairRow(**values) for values in part.to_pylist()]
+            rows += [_to_row(values) for values in part.to_pylist()]
         return rows
 
     def batches(self) -> Iterator[pa.RecordBatch]:

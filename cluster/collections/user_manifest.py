@@ -7,13 +7,14 @@ import io
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from cluster.collections.frozen_manifest import (
+    FURTHER_COLUMNS,
     FUSED_COLUMN,
     REFERENCE_COLUMN,
     ROW_GROUP_ROWS,
@@ -135,7 +136,8 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
     for column in TEXT_COLUMNS:
         if column in names:
             columns[column] = _as_text(batch.column(column), column)
-    for column in ("ir_uri", "vis_uri", FUSED_COLUMN, REFERENCE_COLUMN):
+    _check_further(store, name, names)
+    for column in ("ir_uri", "vis_uri", *FURTHER_COLUMNS, FUSED_COLUMN, REFERENCE_COLUMN):
         if column in columns:
             columns[column] = pa.array(locator.locate(columns[column].to_pylist()), pa.string())
     if "pair_id" not in columns:
@@ -151,6 +153,17 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
     ordered = {column: columns[column] for column in TEXT_COLUMNS if column in columns}
     extra = {c: batch.column(c) for c in names if c not in ordered}
     return pa.RecordBatch.from_pydict({**ordered, **extra})
+
+
+def _check_further(store: Store, name: str, names: Sequence[str]) -> None:
+    """Check that the further sources are numbered without a gap."""
+    present = [column in names for column in FURTHER_COLUMNS]
+    if present != sorted(present, reverse=True):
+        missing = FURTHER_COLUMNS[present.index(False)]
+        raise ManifestError(
+            f"{store.uri(name)} has no column {missing!r}; the sources after the infrared and the "
+            "visible image are numbered from 3 without a gap"
+        )
 
 
 def _as_text(column: pa.Array, name: str) -> pa.Array:

@@ -9,9 +9,9 @@ from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import EightBit, Origin
 from cluster.runs.steps import PairState, Steps
 from cluster.storage import Reader
+from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import IrfuseError
 from fusion_core.images import (
-    ImageName,
     Pixels,
     count_pixels,
     decode_named,
@@ -21,7 +21,7 @@ from fusion_core.images import (
 )
 from fusion_core.methods import check_registered
 
-_WORDS = {"ir": "infrared", "vis": "visible", "fused": "fused"}
+_WORDS = {"ir": "infrared", "vis": "visible"}
 _MOST_PAIRS = 16
 """Pairs of a window."""
 _FIRST_PAIRS = 2
@@ -95,6 +95,8 @@ class PairLoader:
             uris["fused"] = state.row.fused_uri
         if self._origin.reads_reference and state.row.reference_uri:
             uris["reference"] = state.row.reference_uri
+        if self._origin.reads_further:
+            uris |= dict(zip(FURTHER_SOURCES, state.row.further_uris, strict=False))
         data = self._steps.run([state], "read", lambda: self._read(uris))
         if data is not None:
             state.files = data
@@ -108,16 +110,18 @@ class PairLoader:
         images = self._steps.run([state], "decode", lambda: self._decode(data))
         if images is None:
             return
-        state.size = images[0].shape[1], images[0].shape[0]
-        convert = self._to_eight_bit
-        eight_bit = self._steps.run([state], "decode", lambda: [convert(i) for i in images])
+        height, width = images["ir"].shape[:2]
+        state.size = width, height
+        eight_bit = self._steps.run([state], "decode", lambda: self._to_eight_bit(images))
         if eight_bit is not None:
-            self._steps.run([state], "check", lambda: self._accept(state, *eight_bit))
+            self._steps.run([state], "check", lambda: self._accept(state, eight_bit))
 
     def _read(self, uris: Mapping[str, str]) -> dict[str, bytes]:
         for name, uri in uris.items():
             if not uri:
-                raise IrfuseError(f"The manifest has no {_WORDS[name]} image for this pair")
+                raise IrfuseError(
+                    f"The manifest has no {_WORDS.get(name, name)} image for this pair"
+                )
         data = {name: self._read_object(uri) for name, uri in uris.items() if name != "vis"}
         shared = uris["ir"] == uris["vis"]
         data["vis"] = data["ir"] if shared else self._read_object(uris["vis"])
@@ -128,30 +132,29 @@ class PairLoader:
         self._steps.count()
         return data
 
-    def _decode(self, data: Mapping[str, bytes]) -> list[Pixels]:
-        vis = None if data["vis"] is data["ir"] else data["vis"]
-        images = list(decode_pair(data["ir"], vis, self._bands, max_pixels=self._max_pixels))
-        names: tuple[ImageName, ...] = ("fused", "reference")
-        others = (name for name in names if name in data)
-        images += [decode_named(n, data[n], max_pixels=self._max_pixels) for n in others]
+    def _decode(self, data: Mapping[str, bytes]) -> dict[str, Pixels]:
+        shared = data["vis"] is data["ir"]
+        vis = None if shared else data["vis"]
+        pair = decode_pair(data["ir"], vis, self._bands, max_pixels=self._max_pixels)
+        images = dict(zip(_WORDS, pair, strict=True))
+        for name, file in data.items():
+            if name not in images:
+                images[name] = decode_named(name, file, max_pixels=self._max_pixels)
         return images
 
-    def _accept(
-        self,
-        state: PairState,
-        ir: EightBit,
-        vis: EightBit,
-        fused: EightBit | None = None,
-        reference: EightBit | None = None,
-    ) -> None:
-        """Bring the sources to one size, if that is requested, and check all sizes."""
-        ir, vis, resized = to_one_size(ir, vis, self._resize)
-        state.size, state.resized = (ir.shape[1], ir.shape[0]), resized
-        check_registered(ir, vis, fused, reference)
-        state.ir, state.vis, state.fused, state.reference = ir, vis, fused, reference
+    def _to_eight_bit(self, images: Mapping[str, Pixels]) -> dict[str, EightBit]:
+        rule = self._origin.sixteen_bit
+        return {name: to_eight_bit(image, rule) for name, image in images.items()}
 
-    def _to_eight_bit(self, image: Pixels) -> EightBit:
-        return to_eight_bit(image, self._origin.sixteen_bit)
+    def _accept(self, state: PairState, images: Mapping[str, EightBit]) -> None:
+        """Bring the sources to one size, if that is requested, and check all sizes."""
+        ir, vis, resized = to_one_size(images["ir"], images["vis"], self._resize)
+        state.size, state.resized = (ir.shape[1], ir.shape[0]), resized
+        others = {name: image for name, image in images.items() if name not in _WORDS}
+        check_registered(ir, vis, others)
+        state.ir, state.vis = ir, vis
+        state.further = [others[kind] for kind in FURTHER_SOURCES if kind in others]
+        state.fused, state.reference = others.get("fused"), others.get("reference")
 
 
 def _most_pixels(data: Mapping[str, bytes]) -> int:

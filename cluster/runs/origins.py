@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 EightBit = NDArray[np.uint8]
 FusedCell = dict[str, bytes | str | None]
 """The row's `fused` column: PNG bytes, or the path of a file."""
-Fuser = Callable[[Sequence[EightBit], Sequence[EightBit]], list[EightBit]]
-"""Function from infrared and visible images of one shape to their fused images."""
+Fuser = Callable[
+    [Sequence[EightBit], Sequence[EightBit], Sequence[Sequence[EightBit]]], list[EightBit]
+]
+"""Function from infrared and visible images of one shape, and the further sources of each pair, to
+fused images."""
 
 
 class Origin(Protocol):
@@ -52,6 +55,10 @@ class Origin(Protocol):
     @property
     def reads_reference(self) -> bool:
         """Whether reference images are read, of the pairs that have one."""
+
+    @property
+    def reads_further(self) -> bool:
+        """Whether the sources after the infrared and the visible image are read."""
 
     @property
     def encodes(self) -> bool:
@@ -111,6 +118,11 @@ class MethodOrigin(BaseModel):
         return False
 
     @property
+    def reads_further(self) -> bool:
+        """True, because all sources are fused."""
+        return True
+
+    @property
     def encodes(self) -> bool:
         """Whether images are kept."""
         return self.keep_images
@@ -138,7 +150,13 @@ class MethodOrigin(BaseModel):
         spec = get_method(self.method) if own is None else load_method(own, sent=True)
         parameters = spec.parameters.parse(self.parameters)
         fuse_batch = build_method(spec, parameters, payload.weights, device)
-        return lambda ir, vis: fuse_images(fuse_batch, ir, vis, parameters, device, spec.channels)
+
+        def fuse(
+            ir: Sequence[EightBit], vis: Sequence[EightBit], further: Sequence[Sequence[EightBit]]
+        ) -> list[EightBit]:
+            return fuse_images(fuse_batch, ir, vis, parameters, device, spec.channels, further)
+
+        return fuse
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell | None:
         """Return the image as PNG, or None if images are not kept."""
@@ -174,6 +192,11 @@ class FilesOrigin(BaseModel):
     def reads_reference(self) -> bool:
         """Whether there is a folder of reference images."""
         return self.reference is not None
+
+    @property
+    def reads_further(self) -> bool:
+        """False, because metrics compare with the infrared and the visible image."""
+        return False
 
     @property
     def encodes(self) -> bool:

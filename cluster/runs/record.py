@@ -28,7 +28,8 @@ class RunRecord(SettingsRecord):
         "name": ("kind", "method", "parameters.", "weights_"),
         **dict.fromkeys(("parameters.", "weights_", "keep_images"), ("kind", "method")),
         "sixteen_bit": ("kind",),
-        "manifest_digest": ("rows", "selection.", "pairing."),
+        "manifest_digest": ("rows", "sources", "selection.", "pairing."),
+        "sources": ("pairing.",),
         "rows": ("selection.", "pairing."),
         "shard_size": ("rows",),
     }
@@ -70,6 +71,8 @@ class RunRecord(SettingsRecord):
     """Pairs per shard."""
     rows: int
     """Number of pairs."""
+    sources: int = 2
+    """Number of sources of a pair."""
     manifest_digest: str
     """SHA-256 over the rows of the manifest."""
     irfuse_version: str

@@ -100,7 +100,7 @@ class PairStages:
         def fuse(states: list[PairState]) -> list[NDArray[np.uint8]]:
             ir = [state.ir for state in states if state.ir is not None]
             vis = [state.vis for state in states if state.vis is not None]
-            return fuser(ir, vis)
+            return fuser(ir, vis, [state.further for state in states])
 
         for state, fused in self._batch_step(batch, "fuse", fuse):
             state.fused = fused
@@ -140,6 +140,7 @@ class PairStages:
 
             state.cell = self.steps.run([state], "encode", to_cell) if origin.encodes else to_cell()
         state.ir = state.vis = state.fused = state.reference = None
+        state.further = []
 
     def _to_record(self, state: PairState, attempt: int) -> dict[str, Any]:
         failure = state.failure

@@ -46,6 +46,8 @@ class PairState:
     """Pixels of the largest image, as its header states them."""
     ir: NDArray[np.uint8] | None = None
     vis: NDArray[np.uint8] | None = None
+    further: list[NDArray[np.uint8]] = field(default_factory=list)
+    """Sources after the infrared and the visible image."""
     fused: NDArray[np.uint8] | None = None
     reference: NDArray[np.uint8] | None = None
     cell: FusedCell | None = None

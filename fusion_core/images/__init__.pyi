@@ -13,7 +13,6 @@ from .limits import Pixels as Pixels
 from .output_range import apply_output_range as apply_output_range
 from .pairs import ALL_BANDS as ALL_BANDS
 from .pairs import Bands as Bands
-from .pairs import ImageName as ImageName
 from .pairs import decode_named as decode_named
 from .pairs import decode_pair as decode_pair
 from .resizing import to_one_size as to_one_size

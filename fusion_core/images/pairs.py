@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import InvalidValueError, IrfuseError
 from fusion_core.images.decoding import decode_four_channel, decode_image
 from fusion_core.images.limits import Pixels
-
-ImageName = Literal["infrared", "visible", "fused", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ def decode_pair(
 
 
 def decode_named(
-    name: ImageName,
+    name: str,
     data: bytes,
     bands: str | None = None,
     *,

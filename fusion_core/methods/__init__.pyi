@@ -7,6 +7,7 @@ from .densefuse import DenseFuseNetwork as DenseFuseNetwork
 from .describing import default_weights as default_weights
 from .describing import network_name as network_name
 from .fusion import check_registered as check_registered
+from .fusion import check_source_count as check_source_count
 from .fusion import fuse_images as fuse_images
 from .loading import build_method as build_method
 from .loading import find_weights as find_weights

@@ -66,6 +66,8 @@ class MethodSpec:
     """Loads the method: parameters, weights (None for `NoWeights`) and device to a `FuseBatch`."""
     paper: Paper | None = None
     """The publication that defines the method; None for elementary operations."""
+    most_sources: int | None = 2
+    """Number of sources that the method is defined for; None for any number from 2."""
     ms_per_megapixel: int | None = None
     """Milliseconds per megapixel with default parameters, as measured in the README."""
     channels: Literal[1, 3] = 1

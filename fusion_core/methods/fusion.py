@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,18 +10,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import InvalidValueError, PairMismatchError
 from fusion_core.images import Pixels, apply_output_range, colour
-from fusion_core.methods.base import FuseBatch
+from fusion_core.methods.base import FuseBatch, MethodSpec
 from fusion_core.parameters import MethodParameters
 
 EightBit = NDArray[np.uint8]
 
 
-def check_registered(
-    ir: Pixels, vis: Pixels, fused: Pixels | None = None, reference: Pixels | None = None
-) -> None:
-    """Check that the images of a pair have the same size: its sources, and the others if given.
+def check_registered(ir: Pixels, vis: Pixels, others: Mapping[str, Pixels] | None = None) -> None:
+    """Check that the images of a pair have the same size.
+
+    Args:
+        ir: Infrared image.
+        vis: Visible image.
+        others: Other images by their names, such as `fused`.
 
     Raises:
         PairMismatchError: The sizes differ; the message contains both.
@@ -32,12 +36,29 @@ def check_registered(
             f"{vis.shape[1]}x{vis.shape[0]}; the sources of a pair must be registered to one size, "
             "or be brought to it with --resize if they show the same scene"
         )
-    for name, image in (("fused", fused), ("reference", reference)):
-        if image is not None and image.shape[:2] != ir.shape[:2]:
+    for name, image in (others or {}).items():
+        if image.shape[:2] != ir.shape[:2]:
             raise PairMismatchError(
                 f"The {name} image is {image.shape[1]}x{image.shape[0]} but its sources are "
                 f"{ir.shape[1]}x{ir.shape[0]}"
             )
+
+
+def check_source_count(name: str, method: MethodSpec, count: int) -> None:
+    """Check that a method is defined for a number of sources.
+
+    Raises:
+        InvalidValueError: It fuses two sources only, or there are more than eight.
+
+    >>> from fusion_core.methods import get_method
+    >>> check_source_count("densefuse", get_method("densefuse"), 3)
+    """
+    most = method.most_sources or len(FURTHER_SOURCES) + 2
+    if count > most:
+        raise InvalidValueError(
+            f"{name} fuses {most} sources at most, but got {count}; `irfuse methods NAME` states "
+            "how many a method fuses"
+        )
 
 
 @torch.inference_mode()
@@ -48,17 +69,20 @@ def fuse_images(
     parameters: MethodParameters,
     device: torch.device | str = "cpu",
     channels: Literal[1, 3] = 1,
+    further: Sequence[Sequence[EightBit]] = (),
 ) -> list[EightBit]:
     """Fuse pairs of the same size with a loaded method.
 
     Args:
         fuse_batch: A built method.
-        ir: Infrared images `(H, W)` or `(H, W, 3)` (reduced to luma).
+        ir: Infrared images `(H, W)` or `(H, W, 3)`. Colours are reduced to luma, unless
+            `colour=per_channel` fuses R with R, G with G and B with B.
         vis: Visible images, all `(H, W)` or all `(H, W, 3)`.
         parameters: The method's parameters; colour and output range are applied here.
         device: Device on which the method was built.
         channels: Channels of the images that the method fuses. A method of 3 gets R, G and B, and
             its result is reduced to luma if the visible images or the requested results are gray.
+        further: Further sources of each pair, likewise treated as infrared images, as many of each.
 
     Returns:
         Fused images `(H, W)`, or `(H, W, 3)` where colour is kept, rounded half up.
@@ -72,44 +96,49 @@ def fuse_images(
     >>> [image.shape for image in fuse_images(mean, [ir], [vis], MethodParameters())]
     [(4, 6, 3)]
     """
-    sizes = {image.shape[:2] for image in (*ir, *vis)}
+    more = list(zip(*further, strict=True))
+    sizes = {image.shape[:2] for images in (ir, vis, *more) for image in images}
     if len(ir) != len(vis) or len(sizes) != 1 or len({image.ndim for image in vis}) != 1:
         raise InvalidValueError(
             f"Expected as many infrared as visible images, all of one size, but got {len(ir)} and "
             f"{len(vis)} of sizes {sorted(sizes)}"
         )
-    infrared = _planes([colour.luma(image) for image in ir], device)
+    groups = [ir, vis, *more]
+
+    def fuse_gray(planes: Sequence[Tensor]) -> Tensor:
+        return apply_output_range(fuse_batch(torch.stack(list(planes))), parameters.output_range)
+
     keep_colour = vis[0].ndim == 3 and parameters.colour != "gray"
-    if channels == 3:
-        sources = [_planes(images, device).expand(-1, 3, -1, -1) for images in (ir, vis)]
-        fused = apply_output_range(fuse_batch(torch.stack(sources)), parameters.output_range)
-        if not keep_colour:
-            fused = colour.rgb_to_ycbcr(fused)[0]
-    elif not keep_colour:
-        visible = _planes([colour.luma(image) for image in vis], device)
-        fused = _fuse_gray(fuse_batch, infrared, visible, parameters)
-    elif parameters.colour == "luma":
-        y, cb, cr = colour.rgb_to_ycbcr(_planes(vis, device))
-        fused = colour.ycbcr_to_rgb(_fuse_gray(fuse_batch, infrared, y, parameters), cb, cr)
+    if channels == 3 or (keep_colour and parameters.colour == "per_channel"):
+        coloured = [_coloured(images, device) for images in groups]
+        if channels == 3:
+            fused = fuse_gray(coloured)
+            fused = fused if keep_colour else colour.rgb_to_ycbcr(fused)[0]
+        else:
+            fused = fuse_gray([image.flatten(0, 1).unsqueeze(1) for image in coloured])
+            fused = fused.unflatten(0, (-1, 3)).squeeze(2)
     else:
-        planes = _planes(vis, device).flatten(0, 1).unsqueeze(1)
-        repeated = infrared.repeat_interleave(3, dim=0)
-        fused = _fuse_gray(fuse_batch, repeated, planes, parameters).unflatten(0, (-1, 3))
-        fused = fused.squeeze(2)
+        grays = [_planes([colour.luma(image) for image in images], device) for images in groups]
+        if keep_colour:
+            grays[1], cb, cr = colour.rgb_to_ycbcr(_planes(vis, device))
+            fused = colour.ycbcr_to_rgb(fuse_gray(grays), cb, cr)
+        else:
+            fused = fuse_gray(grays)
     rounded = (fused + 0.5).floor().clamp(0, 255).to(torch.uint8).cpu().numpy()
     return [_to_image(planes) for planes in rounded]
-
-
-def _fuse_gray(
-    fuse_batch: FuseBatch, ir: Tensor, vis: Tensor, parameters: MethodParameters
-) -> Tensor:
-    return apply_output_range(fuse_batch(torch.stack((ir, vis))), parameters.output_range)
 
 
 def _planes(images: Sequence[EightBit], device: torch.device | str) -> Tensor:
     """Stack images to `(B, C, H, W)` float32 in 0..255."""
     stacked = np.stack([image if image.ndim == 3 else image[..., None] for image in images])
     return torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2).float()
+
+
+def _coloured(images: Sequence[EightBit], device: torch.device | str) -> Tensor:
+    """Stack images to `(B, 3, H, W)`; gray images have three equal channels."""
+    if len({image.ndim for image in images}) == 1:
+        return _planes(images, device).expand(-1, 3, -1, -1)
+    return torch.cat([_coloured([image], device) for image in images])
 
 
 def _to_image(planes: EightBit) -> EightBit:

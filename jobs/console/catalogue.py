@@ -157,6 +157,7 @@ def _method_fields(spec: MethodSpec) -> dict[str, str]:
     lines |= {"network": network_name(spec), "weights": _weights_state(spec)}
     if (weights := default_weights(spec)) is not None:
         lines["weights"] += f": {weights.name} ({weights.licence})"
+    lines["sources"] = "any number" if spec.most_sources is None else str(spec.most_sources)
     if spec.ms_per_megapixel is not None:
         lines["speed"] = f"{_seconds(spec)} s per megapixel on one CPU thread"
     return lines
@@ -175,6 +176,7 @@ def _method_json(found: ListedMethod) -> dict[str, Any]:
         "network": network_name(spec),
         "weights": None if weights is None else weights.name,
         "weights_state": _weights_state(spec),
+        "most_sources": spec.most_sources,
         "ms_per_megapixel": spec.ms_per_megapixel,
         "parameters": [asdict(parameter) for parameter in spec.parameters.describe()],
         "variants": [dict(variant) for variant in spec.variants],

@@ -113,6 +113,10 @@ class SourceOptions(LocationOptions):
     text."""
     vis: str | None = None
     """Folder or pattern of the visible images, together with --ir."""
+    further_source: tuple[str, ...] = ()
+    """Folder of a third source of each pair, such as near infrared, repeated for a fourth and so
+    on. Its images are matched to the pairs by pair_id or file name. A manifest has the columns
+    source_3_uri, source_4_uri and so on instead."""
     subset: Annotated[tuple[str, ...], Parameter(group=SELECTION)] = ()
     """Subset to take, or a folder of subsets (set00 for set00/V000); repeated for each. By default
     all pairs are taken."""

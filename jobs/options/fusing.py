@@ -66,6 +66,9 @@ class FuseOptions(ImageOptions):
     """Infrared image (path or URL)."""
     vis: str
     """Visible image of the same size."""
+    further_source: tuple[str, ...] = ()
+    """Third source of the same size, such as near infrared, repeated for a fourth and so on, for
+    methods that fuse any number of sources."""
     output: Annotated[str, Parameter(name=("--output", "-o"))]
     """Fused image to write, ending in .png or .tif."""
     method: str = "densefuse"

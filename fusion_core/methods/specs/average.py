@@ -11,5 +11,6 @@ AVERAGE = MethodSpec(
     parameters=MethodParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.average:build_average"),
+    most_sources=None,
     ms_per_megapixel=1,
 )

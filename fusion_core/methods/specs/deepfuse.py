@@ -32,5 +32,6 @@ DEEPFUSE = MethodSpec(
     parameters=DeepFuseParameters,
     weights=FileWeights(tensors="c1, c2, c3, c4, c5", bundled=lambda parameters: "deepfuse"),
     build=Deferred("fusion_core.methods.deepfuse:build_deepfuse"),
-    ms_per_megapixel=500,
+    most_sources=None,
+    ms_per_megapixel=260,
 )

@@ -41,6 +41,7 @@ DENSEFUSE = MethodSpec(
         bundled=lambda parameters: "densefuse",
     ),
     build=Deferred("fusion_core.methods.densefuse:build_densefuse"),
+    most_sources=None,
     ms_per_megapixel=1145,
     variants=({"strategy": "addition"}, {"strategy": "l1_norm"}),
 )

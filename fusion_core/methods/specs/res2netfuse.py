@@ -46,6 +46,7 @@ RES2NETFUSE = MethodSpec(
         bundled=lambda parameters: "res2netfuse" if parameters.convolutions == "shared" else None,
     ),
     build=Deferred("fusion_core.methods.res2netfuse:build_res2netfuse"),
+    most_sources=None,
     ms_per_megapixel=2073,
     variants=({"strategy": "mean"}, {"strategy": "l1_norm"}),
 )

@@ -81,6 +81,7 @@ RESNET_ZCA = MethodSpec(
     parameters=ResnetZcaParameters,
     weights=ImageNetWeights(zca_layers),
     build=Deferred("fusion_core.methods.resnet_zca:build_resnet_zca"),
+    most_sources=None,
     ms_per_megapixel=1976,
     variants=(
         {"layer": "conv4", "norm": "l1"},

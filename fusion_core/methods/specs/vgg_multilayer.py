@@ -46,5 +46,6 @@ VGG_MULTILAYER = MethodSpec(
     parameters=VggMultilayerParameters,
     weights=ImageNetWeights(vgg_layers),
     build=Deferred("fusion_core.methods.vgg_multilayer:build_vgg_multilayer"),
+    most_sources=None,
     ms_per_megapixel=4724,
 )

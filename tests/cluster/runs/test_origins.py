@@ -33,10 +33,11 @@ class InfraredOrigin(BaseModel):
     reads_fused: bool = False
     encodes: bool = False
     reads_reference: bool = False
+    reads_further: bool = False
     added_locations: tuple[None, ...] = ()
 
     def load(self, payload: Payload, device: str) -> Fuser:
-        return lambda ir, vis: list(ir)
+        return lambda ir, vis, further: list(ir)
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell:
         return {"bytes": None, "path": f"sum {int(fused.sum())}"}

@@ -128,7 +128,31 @@ def test_luma_fusion_replaces_luma_and_keeps_chroma() -> None:
     assert np.abs(fused - (vis + shift[..., None])).max() < 0.5 + 1e-3
 
 
+def test_per_channel_fusion_of_two_colour_images_fuses_channel_with_channel() -> None:
+    ir, vis = noise(1, 6, 7, 3), noise(2, 6, 7, 3)
+    (fused,) = fuse_images(take_mean, [ir], [vis], parameters(colour="per_channel"))
+    assert np.array_equal(fused, (ir.astype(int) + vis + 1) // 2)
+    both = [ir, noise(3, 6, 7)]
+    first, second = fuse_images(take_mean, both, [vis, vis], parameters(colour="per_channel"))
+    assert np.array_equal(first, fused)
+    assert np.array_equal(second, (both[1][..., None].astype(int) + vis + 1) // 2)
+
+
 @pytest.mark.parametrize("colour", ["luma", "gray", "per_channel"])
+def test_further_sources_are_fused_like_infrared_images(colour: str) -> None:
+    ir, vis, third = noise(1, 6, 7), noise(2, 6, 7, 3), noise(3, 6, 7)
+    chosen = parameters(colour=colour)
+    for place, alone in ((0, ir), (2, third)):
+        (found,) = fuse_images(lambda s, p=place: s[p], [ir], [vis], chosen, further=[[third]])
+        (expected,) = fuse_images(lambda s: s[0], [alone], [vis], chosen)
+        assert np.array_equal(found, expected)
+    (mean,) = fuse_images(
+        lambda sources: sources.mean(dim=0), [ir], [third], parameters(), further=[[ir, third]]
+    )
+    assert np.array_equal(mean, (ir.astype(int) + third + 1) // 2)
+
+
+@pytest.mark.parametrize("colour", ["luma", "gray"])
 def test_colour_infrared_image_is_reduced_to_luma(colour: str) -> None:
     ir, vis, chosen = noise(1, 6, 7, 3), noise(2, 6, 7, 3), parameters(colour=colour)
     (fused,) = fuse_images(take_mean, [ir], [vis], chosen)
