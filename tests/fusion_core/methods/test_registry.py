@@ -14,6 +14,7 @@ from fusion_core.methods.base import FileWeights, MethodSpec, NoWeights
 from fusion_core.networks import Weights, read_bundled_weights, read_weights_card
 from fusion_core.parameters import MethodParameters
 
+BUNDLED = {"densefuse", "res2netfuse", "deepfuse", "convsr"}
 LICENCES = {"convsr": "BSD-3-Clause"}
 """Licences of included weights that irfuse did not train itself."""
 LINK = re.compile(r"https://(doi\.org/10\.\d{4,}/\S+|arxiv\.org/abs/\d{4}\.\d{5})")
@@ -50,10 +51,10 @@ def test_bundled_weights_are_those_of_their_card() -> None:
     for name, spec in METHODS.items():
         if isinstance(spec.weights, FileWeights):
             bundled = spec.weights.bundled(spec.parameters())
-            if not spec.weights.required:
-                assert (bundled, default_weights(spec)) == (None, None)
+            assert (bundled is not None) == (name in BUNDLED)
+            if bundled is None:
+                assert default_weights(spec) is None
                 continue
-            assert bundled is not None
             card = read_weights_card(bundled)
             assert (card["method"], card["licence"]) == (name, LICENCES.get(name, "Apache-2.0"))
             assert card["sha256"] == read_bundled_weights(bundled).sha256
