@@ -29,7 +29,9 @@ PAPER = {
 }
 """Song et al., Res2NetFuse, Table III: DenseFuse, and Res2NetFuse trained on one image."""
 
-LEAST_STRUCTURE = 0.99
+FLAT = {"astronaut.png"}
+"""Photographs with black areas, whose structure is noise."""
+LEAST_STRUCTURE = 0.999
 """Structure term of the SSIM of `deepfuse`, which is trained for it alone."""
 
 methods = pytest.mark.parametrize("method", ["densefuse", "res2netfuse", "deepfuse"])
@@ -79,8 +81,8 @@ def test_held_out_photographs_are_reconstructed_as_well_as_in_the_paper(method: 
 def test_the_structure_of_held_out_photographs_is_reconstructed() -> None:
     weights = Weights.from_file((FOLDER / "deepfuse.safetensors").read_bytes(), "deepfuse")
     module = load_autoencoder("deepfuse", weights)
-    for name in HELD_OUT:
+    for name in set(HELD_OUT) - FLAT:
         image = decode_image((Path(skimage.__file__).parent / "data" / name).read_bytes())
-        gray = torch.from_numpy(image if image.ndim == 2 else luma(image))[None, None].float()
+        gray = torch.tensor(image if image.ndim == 2 else luma(image))[None, None].float()
         with torch.inference_mode():
             assert structure(module(gray), gray) >= LEAST_STRUCTURE, name
