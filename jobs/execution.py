@@ -265,7 +265,12 @@ def _find_remaining(
     listing, damages = ledger.listing(), list(damages)
     failed: dict[int, int] = {}
     if retry_failed or verify:
-        for content in ledger.contents(listing=listing, whole=verify, on_damage=damages.append):
+        contents = (
+            ledger.verify(listing, damages.append)
+            if verify
+            else ledger.contents(listing=listing, on_damage=damages.append)
+        )
+        for content in contents:
             if retry_failed and content.facts.failed:
                 failed[content.shard] = content.facts.failed
     damaged = {damage.shard for damage in damages}

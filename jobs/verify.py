@@ -62,7 +62,7 @@ def verify(options: VerifyOptions, progress: Progress | None = None) -> Verifica
     if listing.shards:
         progress.message(f"Reading the manifest and {len(listing.shards)} shards")
         ledger.verify_manifest()
-    sound = sum(1 for _ in ledger.contents(listing=listing, whole=True, on_damage=damages.append))
+    sound = sum(1 for _ in ledger.verify(listing, damages.append))
     return Verification(
         out=out.url,
         run=record.name,

@@ -65,7 +65,6 @@ class Ledger:
         columns: Sequence[str] = (),
         *,
         listing: Listing | None = None,
-        whole: bool = False,
         on_damage: Callable[[Damage], None] | None = None,
     ) -> Iterator[ShardContent]:
         """Read the committed shards in order, and compare them with the plan of the run.
@@ -73,7 +72,6 @@ class Ledger:
         Args:
             columns: Columns to read.
             listing: The shards to read; by default those of a new listing.
-            whole: Read all columns, and compare the digest of their values.
             on_damage: Called for each damaged shard, which is left out. By default an exception is
                 raised for the first one.
 
@@ -81,24 +79,54 @@ class Ledger:
             DamagedShardError: A shard is damaged.
             StorageError: A shard cannot be read.
         """
+
+        def read(shard: int, pairs: str) -> ShardContent:
+            return self._shards.read(shard, columns, pairs=pairs)
+
+        return self._in_parallel(read, listing or self.listing(), on_damage)
+
+    def verify(
+        self, listing: Listing, on_damage: Callable[[Damage], None]
+    ) -> Iterator[ShardContent]:
+        """Read the committed shards whole, images included, and yield the facts of sound ones.
+
+        Args:
+            listing: The shards to read.
+            on_damage: Called for each damaged shard.
+
+        Raises:
+            StorageError: A shard cannot be read.
+        """
+
+        def read(shard: int, pairs: str) -> ShardContent:
+            return self._shards.verify(shard, pairs=pairs)
+
+        return self._in_parallel(read, listing, on_damage)
+
+    def _in_parallel(
+        self,
+        read: Callable[[int, str], ShardContent],
+        listing: Listing,
+        on_damage: Callable[[Damage], None] | None,
+    ) -> Iterator[ShardContent]:
+        ahead: deque[Future[ShardContent]] = deque()
+
+        def take() -> Iterator[ShardContent]:
+            try:
+                yield ahead.popleft().result()
+            except DamagedShardError as error:
+                if on_damage is None:
+                    raise
+                on_damage(error.damage)
+
         with ThreadPoolExecutor(_READERS) as pool:
-            ahead: deque[Future[ShardContent]] = deque()
-
-            def take() -> Iterator[ShardContent]:
-                try:
-                    yield ahead.popleft().result()
-                except DamagedShardError as error:
-                    if on_damage is None:
-                        raise
-                    on_damage(error.damage)
-
-            for shard in sorted((listing or self.listing()).shards):
-                pairs = self._shards.expected_pairs(shard)  # in order: one row group in memory
-                if whole:
-                    ahead.append(pool.submit(self._shards.read_whole, shard, pairs=pairs))
-                else:
-                    ahead.append(pool.submit(self._shards.read, shard, columns, pairs=pairs))
-                if len(ahead) == _READ_AHEAD:
+            try:
+                for shard in sorted(listing.shards):
+                    pairs = self._shards.expected_pairs(shard)  # in order: one row group in memory
+                    ahead.append(pool.submit(read, shard, pairs))
+                    if len(ahead) == _READ_AHEAD:
+                        yield from take()
+                while ahead:
                     yield from take()
-            while ahead:
-                yield from take()
+            finally:
+                pool.shutdown(cancel_futures=True)

@@ -66,7 +66,7 @@ def content_digest(tables: Iterable[pa.Table]) -> str:
     digest = hashlib.sha256()
     for table in tables:
         scalars = table.drop_columns([_IMAGES]).to_pylist()
-        images = table.column(_IMAGES).to_pylist()
+        images = (cell.as_py() for cell in table.column(_IMAGES))  # one in memory
         for row, image in zip(scalars, images, strict=True):
             data = image.pop("bytes") if image else None
             _update(digest, json.dumps([row, image, data is None]).encode())

@@ -50,6 +50,16 @@ class ShardContent:
         return self.table.to_pylist() if self.table is not None else []
 
 
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """What was read of the values of a shard."""
+
+    table: pa.Table | None = None
+    """The rows that are kept."""
+    content: str | None = None
+    """Digest of all values, if all were read."""
+
+
 class Shards:
     """Reads the shards of a run.
 
@@ -85,14 +95,13 @@ class Shards:
             DamagedShardError: The shard is damaged, also when it is read a second time.
             StorageError: The shard cannot be read.
         """
-        names = [*columns, "pair_id"] if columns else []
 
-        def read(parquet: pq.ParquetFile) -> pa.Table | None:
-            return parquet.read(columns=names) if names else None
+        def read(parquet: pq.ParquetFile) -> _Values:
+            return _Values(parquet.read(columns=[*columns, "pair_id"]) if columns else None)
 
-        return self._read_twice(shard, pairs or self.expected_pairs(shard), read, whole=False)
+        return self._read_twice(shard, pairs or self.expected_pairs(shard), read)
 
-    def read_whole(self, shard: int, *, pairs: str = "") -> ShardContent:
+    def read_whole(self, shard: int) -> ShardContent:
         """Read all columns of a shard, images included, and compare the digest of their values.
 
         Raises:
@@ -100,10 +109,27 @@ class Shards:
             StorageError: The shard cannot be read.
         """
 
-        def read(parquet: pq.ParquetFile) -> pa.Table:
-            return pa.concat_tables(read_groups(parquet))
+        def read(parquet: pq.ParquetFile) -> _Values:
+            table = pa.concat_tables(read_groups(parquet))
+            return _Values(table, content_digest([table]))
 
-        return self._read_twice(shard, pairs or self.expected_pairs(shard), read, whole=True)
+        return self._read_twice(shard, self.expected_pairs(shard), read)
+
+    def verify(self, shard: int, *, pairs: str = "") -> ShardContent:
+        """Check a shard like `read_whole`, but keep no more than one row group in memory.
+
+        Returns:
+            The facts of the shard, without rows.
+
+        Raises:
+            DamagedShardError: The shard is damaged, also when it is read a second time.
+            StorageError: The shard cannot be read.
+        """
+
+        def read(parquet: pq.ParquetFile) -> _Values:
+            return _Values(None, content_digest(read_groups(parquet)))
+
+        return self._read_twice(shard, pairs or self.expected_pairs(shard), read)
 
     def read_row(self, shard: int, offset: int) -> Row:
         """Read the row of one pair with its fused image, but no images of other row groups.
@@ -114,53 +140,44 @@ class Shards:
         """
         image: dict[str, Any] | None = None
 
-        def read(parquet: pq.ParquetFile) -> pa.Table:
+        def read(parquet: pq.ParquetFile) -> _Values:
             nonlocal image
             image = read_image(parquet, offset)
-            return parquet.read(columns=[name for name in self._schema.names if name != "fused"])
+            names = [name for name in self._schema.names if name != "fused"]
+            return _Values(parquet.read(columns=names))
 
-        content = self._read_twice(shard, self.expected_pairs(shard), read, whole=False)
+        content = self._read_twice(shard, self.expected_pairs(shard), read)
         return {**content.to_rows()[offset], "fused": image}
 
     def _read_twice(
-        self,
-        shard: int,
-        expected: str,
-        read: Callable[[pq.ParquetFile], pa.Table | None],
-        *,
-        whole: bool,
+        self, shard: int, expected: str, read: Callable[[pq.ParquetFile], _Values]
     ) -> ShardContent:
         try:
-            return self._read_once(shard, expected, read, whole=whole)
+            return self._read_once(shard, expected, read)
         except (NotFoundError, AccessDeniedError):
             raise
         except StorageError:  # a retry may have replaced the shard while it was read
-            return self._read_once(shard, expected, read, whole=whole)
+            return self._read_once(shard, expected, read)
 
     def _read_once(
-        self,
-        shard: int,
-        expected: str,
-        read: Callable[[pq.ParquetFile], pa.Table | None],
-        *,
-        whole: bool,
+        self, shard: int, expected: str, read: Callable[[pq.ParquetFile], _Values]
     ) -> ShardContent:
         key = shard_key(shard)
         file, version = self._out.open_version(key)
-        facts, table = None, None
+        facts, values = None, _Values()
         with file:
             try:
                 parquet = open_shard(file)
                 facts = read_facts(parquet)
                 problem = self._facts_problem(shard, expected, facts, parquet)
-                table = None if problem else read(parquet)
+                values = values if problem else read(parquet)
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 problem = f"it cannot be read ({str(error).splitlines()[0]})"
-        if table is not None and facts is not None:
-            problem = _values_problem(expected, facts, table, whole=whole)
+        if not problem and facts is not None:
+            problem = _values_problem(expected, facts, values)
         if problem or facts is None:
             raise DamagedShardError(self._out.uri(key), Damage(shard, problem or "", version))
-        return ShardContent(shard, facts, table, version)
+        return ShardContent(shard, facts, values.table, version)
 
     def _facts_problem(
         self, shard: int, expected: str, facts: ShardFacts | None, parquet: pq.ParquetFile
@@ -183,12 +200,11 @@ class Shards:
         return None
 
 
-def _values_problem(
-    expected: str, facts: ShardFacts, table: pa.Table, *, whole: bool
-) -> str | None:
-    """Return what is wrong with the values of a shard."""
-    if pairs_digest(table["pair_id"].to_pylist()) != expected:
+def _values_problem(expected: str, facts: ShardFacts, values: _Values) -> str | None:
+    """Return what is wrong with the values of a shard, as far as they were read."""
+    table = values.table
+    if table is not None and pairs_digest(table["pair_id"].to_pylist()) != expected:
         return "its pairs are not those of the manifest"
-    if whole and content_digest([table]) != facts.content:
+    if values.content is not None and values.content != facts.content:
         return "its values are not those that were committed"
     return None

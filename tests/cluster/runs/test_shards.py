@@ -18,7 +18,7 @@ from cluster.runs.plan import shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import ResultRow
 from cluster.runs.shard_file import content_digest, open_shard, read_facts
-from cluster.runs.shards import Shards
+from cluster.runs.shards import ShardContent, Shards
 from cluster.storage.store import Store
 from fusion_core.errors import RunConflictError
 
@@ -74,21 +74,33 @@ def test_damage_is_found_when_scores_are_read(out: Store, shards: Shards, damage
         shards.read(0, ["EN"])
 
 
+BY_ALL_VALUES = pytest.mark.parametrize("check", [Shards.read_whole, Shards.verify])
+
+
+@BY_ALL_VALUES
 def test_other_values_under_valid_checksums_are_found_by_their_digest(
-    out: Store, shards: Shards
+    out: Store, shards: Shards, check: Callable[[Shards, int], ShardContent]
 ) -> None:
     out.write(shard_key(0), other_values([ok("p0"), ok("p1", 2.0)]))
     assert shards.read(0, ["EN"]).facts.rows == 2
     with pytest.raises(DamagedShardError, match="values are not those that were committed"):
-        shards.read_whole(0)
+        check(shards, 0)
 
 
-def test_exchanged_images_are_found(out: Store, shards: Shards) -> None:
+@BY_ALL_VALUES
+def test_exchanged_images_are_found(
+    out: Store, shards: Shards, check: Callable[[Shards, int], ShardContent]
+) -> None:
     first, second = ok("p0"), ok("p1")
     first.fused, second.fused = second.fused, first.fused
     out.write(shard_key(0), other_values([first, second]))
     with pytest.raises(DamagedShardError, match="values are not those that were committed"):
-        shards.read_whole(0)
+        check(shards, 0)
+
+
+def test_a_sound_shard_is_verified_without_keeping_its_rows(shards: Shards) -> None:
+    found = shards.verify(0)
+    assert (found.facts.rows, found.table) == (2, None)
 
 
 def test_a_changed_byte_never_passes_as_good_rows(out: Store, shards: Shards) -> None:
