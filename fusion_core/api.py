@@ -36,6 +36,7 @@ def fuse(
     method: str = "densefuse",
     weights: str | Path | None = None,
     device: str = "cpu",
+    trust_code: str | None = None,
     **parameters: Any,  # noqa: ANN401
 ) -> NDArray[np.uint8]:
     """Fuse one registered pair, or more than two sources.
@@ -46,12 +47,15 @@ def fuse(
         *further: Further sources such as near infrared, likewise, for methods that are defined for
             any number of sources.
         method: Name of a fusion method; `list_methods()` returns those of irfuse. One of your own
-            is named by the entry point of an installed package, `MODULE:NAME` or `FILE.py:NAME`.
+            is named by the entry point of an installed package, `MODULE:NAME`, `FILE.py:NAME`, or
+            the path of a model file (.onnx, .pt2, .pt).
         weights: Path of a weight file, the name of torchvision's weights such as `IMAGENET1K_V2`
             (for methods on ImageNet networks), or `random:SEED` for untrained weights. By default,
             autoencoders use the weights that irfuse includes, and methods on ImageNet networks use
             `IMAGENET1K_V1`, which is downloaded once. Some methods have no weights.
         device: Torch device, such as `cpu` or `cuda`.
+        trust_code: First digits of the SHA-256 of a model file that executes code when it is loaded
+            (.pt2, .pt).
         **parameters: Parameters of the method, such as `strategy="l1_norm"` or `colour="gray"`.
 
     Returns:
@@ -72,7 +76,7 @@ def fuse(
     >>> fuse(ir, vis, method="resnet152", weights="random:0", colour="gray").shape
     (24, 32)
     """
-    found = find_method(method)
+    found = find_method(method, trust_code)
     parsed = found.spec.parameters.parse(parameters)
     fuse_batch = _cached_method(found, parsed, _identify(weights), device)
     named = {"ir": ir, "vis": vis, **dict(zip(FURTHER_SOURCES, further, strict=False))}

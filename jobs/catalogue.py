@@ -93,7 +93,7 @@ def methods(options: MethodsOptions, progress: Progress | None = None) -> dict[s
         ExtensionError: A method of the user's own cannot be loaded.
     """
     if options.name is not None:
-        found = find_method(options.name)
+        found = find_method(options.name, options.trust_code)
         return {found.name: _listed(found)}
     listed = {name: ListedMethod(spec) for name, spec in METHODS.items()}
     for name in list_entry_points("irfuse.methods"):

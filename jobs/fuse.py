@@ -74,7 +74,7 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
     """
     progress = progress or SilentProgress()
     encode = image_encoder(options.output)
-    method = find_method(options.method)
+    method = find_method(options.method, options.trust_code)
     parameters = method.spec.parameters.parse(options.params)
     scored = options.show_scores or options.metrics is not None
     choose_metrics(options.metrics)  # reports unknown names before the work

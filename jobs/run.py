@@ -32,7 +32,7 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
         RunFailedError: Workers cannot be placed, or too many pairs fail.
         StorageError: A location cannot be read or written.
     """
-    method = find_method(options.method)
+    method = find_method(options.method, options.trust_code)
     parameters = method.spec.parameters.parse(options.params)
     weights = find_stored_weights(method.spec, options, parameters, progress or SilentProgress())
     # Invalid weights are reported before Ray starts.

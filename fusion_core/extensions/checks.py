@@ -18,6 +18,8 @@ from fusion_core.errors import ContractError, InvalidValueError
 from fusion_core.extensions.adapter import check_result, in_tiles
 from fusion_core.extensions.code import place_of
 from fusion_core.extensions.guarding import ProcessState, guard
+from fusion_core.extensions.model_card import side_file_name
+from fusion_core.extensions.models import ModelBuild
 from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped, warned
 from fusion_core.images import luma
 from fusion_core.images.synthetic import synthetic_pair
@@ -404,7 +406,21 @@ class PeakMemory:
         self.bytes = max(0, peak - self._before)
 
 
+def check_model(subject: MethodSubject) -> Outcome:
+    """What a model file expects is stated."""
+    build = subject.spec.build
+    if not isinstance(build, ModelBuild):
+        return skipped("only for model files")
+    if build.guessed:
+        return warned(
+            f"guessed or assumed: {'; '.join(build.guessed)}. State it in "
+            f"{side_file_name(build.extension.name)}, next to the model"
+        )
+    return passed()
+
+
 METHOD_CHECKS: dict[str, Check] = {
+    "model": check_model,
     "parameters": check_parameters,
     "runs": check_runs,
     "sizes": _explained(check_sizes),

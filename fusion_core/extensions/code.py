@@ -18,11 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from fusion_core.errors import ExtensionError
 from fusion_core.extensions.entry_points import EntryPointGroup, describe, find_entry_point
-from fusion_core.extensions.names import Kind, Target
+from fusion_core.extensions.names import MODEL_SUFFIXES, Kind, Target
 
 _LARGEST_BYTES = 256 * 1024**2
 _LEFT_OUT = ("__pycache__", ".pyc", ".pyo")
@@ -44,6 +44,10 @@ class CodeOrigin(BaseModel):
     trusted: bool | None = None
     """Whether the user has confirmed the digest of a model file that executes code; None if the
     file is none."""
+    side_file_sha256: str | None = None
+    """SHA-256 of the side file of a model; None if there is none."""
+    details: dict[str, str] = Field(default_factory=dict)
+    """What a model file states about its producer and operators."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ def pack(target: Target, group: EntryPointGroup) -> Extension:
     Raises:
         ExtensionError: There is no such file, module or entry point, or it is too large.
     """
+    if target.kind in MODEL_SUFFIXES.values():
+        return _pack_model(target)
     if target.kind == "file":
         path = Path(target.location)
         files = {path.name: read_file(path)}
@@ -138,6 +144,19 @@ def pack(target: Target, group: EntryPointGroup) -> Extension:
     return Extension(
         target.name, target, CodeOrigin(kind=target.kind, sha256=digest_files(files)), files
     )
+
+
+def _pack_model(target: Target) -> Extension:
+    path = Path(target.location)
+    files = {path.name: read_file(path)}
+    side = path.with_suffix(".toml")
+    if side.is_file():
+        files[side.name] = read_file(side)
+    digests = {name: digest_files({name: content}) for name, content in files.items()}
+    origin = CodeOrigin(
+        kind=target.kind, sha256=digests[path.name], side_file_sha256=digests.get(side.name)
+    )
+    return Extension(target.name, Target(target.kind, path.name), origin, files)
 
 
 def digest_files(files: Mapping[str, bytes]) -> str:

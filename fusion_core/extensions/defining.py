@@ -112,6 +112,7 @@ def method(
     channels: Literal[1, 3] = 1,
     dtype: Precision = "float32",
     batch: bool = True,
+    most_sources: int | None = 2,
 ) -> Callable[[Callable[..., Any]], MethodSpec]:
     """Define a fusion method.
 
@@ -143,6 +144,8 @@ def method(
             one that takes and returns R, G and B. A gray source is then repeated.
         dtype: Floating-point type that the method expects.
         batch: Whether the method takes several pairs at once; otherwise B is 1.
+        most_sources: Number K of sources that a builder's method is defined for; None for any
+            number from 2.
 
     Returns:
         A decorator that replaces the function by the description of the method.
@@ -195,6 +198,7 @@ def method(
             weights=_OWN_WEIGHTS if weights else NoWeights(),
             build=AdaptedBuild(build, settings),
             channels=channels,
+            most_sources=most_sources if settings is adaptation else 2,
         )
 
     return describe

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.extensions.code import Extension, pack
+from fusion_core.extensions.code import Extension, digest_files, pack, read_file
 from fusion_core.extensions.defining import to_method_spec
 from fusion_core.extensions.entry_points import (
     EntryPointGroup,
     find_entry_point,
     list_entry_points,
 )
-from fusion_core.extensions.names import parse_target
+from fusion_core.extensions.models import model_spec
+from fusion_core.extensions.names import MODEL_SUFFIXES, Target, parse_target
 from fusion_core.methods.base import FuseBatch, MethodSpec
 from fusion_core.methods.registry import METHODS
 from fusion_core.suggestions import unknown_name
@@ -33,8 +35,8 @@ class FoundMethod:
     """Name in rows and tables."""
     spec: MethodSpec = field(compare=False)
     extension: Extension | None = field(default=None, compare=False)
-    sha256: str = ""
-    """SHA-256 of the code of a method that is not one of irfuse."""
+    identity: str = ""
+    """Digests of the code of a method that is not one of irfuse, and of its side file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,13 @@ class GuardedBuild:
         return guard(fuse_batch)
 
 
-def find_method(name: str) -> FoundMethod:
+def find_method(name: str, trust_code: str | None = None) -> FoundMethod:
     """Return the method that a name stands for.
 
     Args:
-        name: Name of a method of irfuse or of an installed package, `MODULE:NAME`, or
-            `FILE.py:NAME`.
+        name: Name of a method of irfuse or of an installed package, `MODULE:NAME`,
+            `FILE.py:NAME`, or the path of a model file.
+        trust_code: First digits of the SHA-256 of a model file that executes code.
 
     Raises:
         InvalidValueError: There is no such method; the message suggests similar names.
@@ -72,8 +75,36 @@ def find_method(name: str) -> FoundMethod:
     if target.kind == "entry_point" and find_entry_point(_GROUP, name) is None:
         known = [*METHODS, *list_entry_points(_GROUP)]
         raise InvalidValueError(unknown_name("method", name, known))
+    extension = pack_method(target, trust_code)
+    identity = f"{extension.origin.sha256} {extension.origin.side_file_sha256}"
+    return FoundMethod(extension.name, load_method(extension), extension, identity)
+
+
+def pack_method(target: Target, trust_code: str | None = None) -> Extension:
+    """Collect the code of a method, or a model file, provided that it is trusted if it must be.
+
+    Raises:
+        ExtensionError: There is no such file, module or entry point, or a model file executes code
+            and is not trusted.
+    """
     extension = pack(target, _GROUP)
-    return FoundMethod(extension.name, load_method(extension), extension, extension.origin.sha256)
+    origin = extension.origin
+    if target.kind in ("torch_export", "torchscript"):
+        from fusion_core.extensions.torch_files import check_trust
+
+        check_trust(extension.name, origin.sha256, trust_code)
+        return replace(extension, origin=origin.model_copy(update={"trusted": True}))
+    if target.kind == "onnx":
+        from fusion_core.extensions.onnx import read_onnx
+
+        model = read_onnx(extension.files[extension.target.location], extension.name)
+        folder = Path(target.location).parent
+        weights = {name: read_file(folder / name) for name in model.external}
+        model_files = {extension.name: extension.files[extension.name], **weights}
+        changed = {"details": dict(model.details), "sha256": digest_files(model_files)}
+        files = {**extension.files, **weights}
+        return replace(extension, origin=origin.model_copy(update=changed), files=files)
+    return extension
 
 
 def load_method(extension: Extension, *, sent: bool = False) -> MethodSpec:
@@ -90,5 +121,16 @@ def load_method(extension: Extension, *, sent: bool = False) -> MethodSpec:
     Raises:
         ExtensionError: It cannot be loaded.
     """
-    spec = to_method_spec(extension.load(_GROUP, sent=sent), extension.name)
+    spec = describe_method(extension, sent=sent)
     return replace(spec, name=extension.name, build=GuardedBuild(spec.build))
+
+
+def describe_method(extension: Extension, *, sent: bool = False) -> MethodSpec:
+    """Return the description of a method of the user's own, whose calls are not guarded.
+
+    Raises:
+        ExtensionError: It cannot be loaded.
+    """
+    if extension.target.kind in MODEL_SUFFIXES.values():
+        return model_spec(extension)
+    return to_method_spec(extension.load(_GROUP, sent=sent), extension.name)

@@ -24,6 +24,7 @@ from fusion_core.extensions.checks import (
     Pair,
 )
 from fusion_core.extensions.entry_points import EntryPointGroup
+from fusion_core.extensions.finding import pack_method
 from fusion_core.extensions.metric_checks import METRIC_CHECKS
 from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped
 from fusion_core.images import decode_named, decode_pair, luma, to_eight_bit, to_one_size
@@ -37,7 +38,6 @@ from jobs.options import CheckMethodOptions, CheckMetricOptions, PairsOptions
 from jobs.progress import Progress, SilentProgress
 from jobs.sources import open_source
 
-_METHODS: EntryPointGroup = "irfuse.methods"
 _METRICS: EntryPointGroup = "irfuse.metrics"
 _PROCESSES = "processes"
 _LARGEST_DIFFERENCE = 1e-3
@@ -62,7 +62,11 @@ def check_method(options: CheckMethodOptions, progress: Progress | None = None) 
         StorageError: Weights or images cannot be read.
     """
     progress = progress or SilentProgress()
-    extension = None if options.target in METHODS else pack(parse_target(options.target), _METHODS)
+    extension = (
+        None
+        if options.target in METHODS
+        else pack_method(parse_target(options.target), options.trust_code)
+    )
     if options.expect is not None and options.pairs is None:
         raise InvalidValueError("--expect needs --pairs, of which the expected images were made")
     examples = list(_examples(options, options.expect))

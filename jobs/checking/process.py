@@ -25,7 +25,7 @@ from fusion_core.extensions.checks import (
     Pair,
     reference_result,
 )
-from fusion_core.extensions.defining import to_method_spec
+from fusion_core.extensions.finding import describe_method
 from fusion_core.extensions.guarding import ProcessState
 from fusion_core.extensions.metric_checks import METRIC_CHECKS, MetricSubject, score_example
 from fusion_core.extensions.metrics import load_metric
@@ -141,7 +141,7 @@ def _load_method(request: Request, before: ProcessState, attempts: list[str]) ->
     if extension is None:
         spec = get_method(request.name)
     else:
-        spec = to_method_spec(extension.load("irfuse.methods", sent=request.sent), request.name)
+        spec = describe_method(extension, sent=request.sent)
     weights = require_weights(spec, request.weights) if spec.needs_weights else None
     subject = MethodSubject(
         spec,

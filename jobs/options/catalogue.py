@@ -20,6 +20,9 @@ class MethodsOptions(_CatalogueOptions):
     name: str | None = None
     """Method to describe, also one of your own as FILE.py:NAME or MODULE:NAME; by default those of
     irfuse and of installed packages are listed."""
+    trust_code: str | None = None
+    """First digits of the SHA-256 of a model file (.pt2, .pt), which executes code when it is
+    loaded; `sha256sum FILE` prints it."""
 
 
 class MetricsOptions(_CatalogueOptions):

@@ -38,6 +38,9 @@ class CheckMethodOptions(_CheckOptions):
     """Parameter of the method as NAME=VALUE, repeated for each."""
     weights: str | Path | None = None
     """Weight file (path or URL) or random:SEED."""
+    trust_code: str | None = None
+    """First digits of the SHA-256 of a model file (.pt2, .pt), which executes code when it is
+    loaded; `sha256sum FILE` prints it."""
     expect: str | None = None
     """Folder of fused images that your own program made of the pairs of --pairs."""
     tolerance: float = Field(default=1.0, ge=0)

@@ -72,14 +72,17 @@ class FuseOptions(ImageOptions):
     output: Annotated[str, Parameter(name=("--output", "-o"))]
     """Fused image to write, ending in .png or .tif."""
     method: str = "densefuse"
-    """Fusion method: a name, which `irfuse methods` lists, or one of your own as FILE.py:NAME or
-    MODULE:NAME."""
+    """Fusion method: a name, which `irfuse methods` lists, or one of your own as FILE.py:NAME,
+    MODULE:NAME, or a model file (.onnx, .pt2, .pt)."""
     params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
     """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods NAME` describes
     them."""
     weights: str | Path | None = None
     """Weight file (path or URL), the name of torchvision weights, or random:SEED for untrained
     weights; by default those that the method uses in `irfuse run`."""
+    trust_code: str | None = None
+    """First digits of the SHA-256 of a model file (.pt2, .pt), which executes code when it is
+    loaded; `sha256sum FILE` prints it."""
     device: Device = "auto"
     """Device to compute on; `auto` uses a GPU if there is one."""
     show_scores: Annotated[bool, Parameter(negative=())] = False
@@ -100,14 +103,17 @@ class RunOptions(JobOptions):
     """
 
     method: str = "densefuse"
-    """Fusion method: a name, which `irfuse methods` lists, or one of your own as FILE.py:NAME or
-    MODULE:NAME."""
+    """Fusion method: a name, which `irfuse methods` lists, or one of your own as FILE.py:NAME,
+    MODULE:NAME, or a model file (.onnx, .pt2, .pt)."""
     params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
     """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods` lists them."""
     weights: str | Path | None = None
     """Weight file (path or URL), the name of torchvision weights for methods with ImageNet networks
     (IMAGENET1K_V1 by default), or random:SEED for untrained weights. By default autoencoders use
     the weights that are included in irfuse."""
+    trust_code: str | None = None
+    """First digits of the SHA-256 of a model file (.pt2, .pt), which executes code when it is
+    loaded; `sha256sum FILE` prints it."""
     name: str | None = Field(default=None, min_length=1)
     """Name of the run in rows and tables; by default the method and the parameters that differ from
     their defaults. A run with random weights is marked [untrained]."""

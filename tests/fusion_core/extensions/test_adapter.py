@@ -206,6 +206,16 @@ def test_a_builder_gets_parameters_weights_and_device() -> None:
     assert found.unique().tolist() == [2.0]
 
 
+def test_a_builder_may_fuse_any_number_of_sources() -> None:
+    @irfuse.method(most_sources=None)
+    def build(parameters: Any, weights: Any, device: Any) -> Any:
+        return lambda sources: sources.mean(dim=0)
+
+    assert build.most_sources is None
+    fuse_batch = build_method(build, MethodParameters(), None)
+    assert fuse_batch(torch.arange(3.0).view(3, 1, 1, 1, 1)).item() == 1.0
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
