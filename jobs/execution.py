@@ -34,7 +34,7 @@ from fusion_core.errors import InvalidValueError, RunFailedError
 from fusion_core.extensions import MetricChoice, MetricRecord, choose_metrics
 from fusion_core.metrics import identify_measure, measures_among
 from jobs.options import JobOptions
-from jobs.preview import Preview, update_preview
+from jobs.preview import PREVIEW_KEY, Preview, update_preview
 from jobs.progress import Progress, SilentProgress, note_changed_code
 from jobs.sources import (
     Batches,
@@ -118,8 +118,10 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
             progress.planned(record.rows, remaining.rows, remaining.finished, record.plan.count)
             if options.retry_failed:
                 job.before_retry(out, progress)
-            out.remove_stale_temporaries(SHARDS_PREFIX)
-            delete_summary(out)  # it would be out of date
+            for folder in ("", SHARDS_PREFIX):
+                out.remove_stale_temporaries(folder)
+            delete_summary(out)  # it would be out of date, and the picture, too
+            out.delete(PREVIEW_KEY)
             _compute(job, WorkerConfig(record, out, payload), remaining.tasks, progress)
             computed += remaining.rows
         try:

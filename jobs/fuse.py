@@ -113,10 +113,16 @@ def fuse_pair(options: FuseOptions, progress: Progress | None = None) -> FusedPa
 
 
 def _check_output(options: FuseOptions, out: Store, name: str) -> None:
-    if options.output in (options.ir, options.vis, *options.further_source):
+    sources = (options.ir, options.vis, *options.further_source)
+    if _place(out, name) in (_place(*options.file(source)) for source in sources):
         raise InvalidValueError("The output is one of the sources; give it another name")
     if not options.overwrite and out.exists(name):
         raise InvalidValueError(f"{redact(out.uri(name))} exists; --overwrite replaces it")
+
+
+def _place(folder: Store, name: str) -> str:
+    """Return the location of a file, which is one for all ways to write it."""
+    return os.path.join(os.path.realpath(folder.url), name) if folder.is_local else folder.uri(name)
 
 
 def _write(options: FuseOptions, out: Store, name: str, data: bytes) -> None:

@@ -14,6 +14,8 @@ from fusion_core.methods import check_registered
 from fusion_core.metrics import METRICS, metrics_printed_as, score_images, select_channels
 
 _KINDS = ("infrared", "visible", "fused")
+_MOST_PLACES = 300
+"""Decimal places of a published value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def _parse(printed: str) -> tuple[float, float]:
     except InvalidOperation:
         number = Decimal("NaN")
     exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int):
+    if not isinstance(exponent, int) or abs(exponent) > _MOST_PLACES:
         raise InvalidValueError(f"Expected a number as the published value, but got {printed!r}")
     return float(number), 0.5001 * 10.0**exponent
 

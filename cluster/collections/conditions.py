@@ -39,6 +39,8 @@ class Condition:
         import duckdb
 
         self._text, self._duckdb = text, duckdb
+        if not text.strip():
+            raise self._invalid("the condition is empty")
         self._connection = duckdb.connect(":memory:", config=_SETTINGS)
         self._connection.execute("SET lock_configuration = true")
         try:

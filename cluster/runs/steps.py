@@ -88,7 +88,9 @@ class Steps:
 
 
 def _to_failure(stage: Stage, error: Exception) -> Failure:
-    text = redact_text(str(error)) or type(error).__name__
+    # A column holds only text that can be encoded, but the name of a file need not be.
+    text = str(error).encode(errors="backslashreplace").decode()
+    text = redact_text(text) or type(error).__name__
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         text = f"Not enough memory for this pair: {text}"
     return Failure(stage, type(error).__name__, " ".join(text.split())[:_LONGEST_MESSAGE])

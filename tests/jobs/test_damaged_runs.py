@@ -151,3 +151,16 @@ def test_a_summary_that_a_suspended_process_replaced_is_computed_again(
     monkeypatch.setattr("jobs.summarize.write_summary", write_while_a_twin_commits)
     irfuse.summarize(SummarizeOptions(outs=(str(out),)))
     assert irfuse.verify(VerifyOptions(out=str(out))).summary_is_current
+
+
+def test_what_would_be_out_of_date_is_removed_before_rows_are_computed(
+    small: FinishedRun, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard(out, 1).unlink()
+    half = out / ".manifest.parquet.irfuse-tmp-0123"  # of a driver that was killed
+    half.write_bytes(b"half")
+    os.utime(half, (1, 1))
+    monkeypatch.setattr("jobs.execution.ray_session", None)
+    with pytest.raises(TypeError):
+        irfuse.run(run_options(small.source, out))
+    assert {path.name for path in out.iterdir()} == {"run.json", "manifest.parquet", "shards"}

@@ -93,9 +93,11 @@ def test_an_existing_file_is_replaced_only_on_request(pair: dict[str, Any]) -> N
     assert pixels(pair["output"]).shape == (26, 37, 3)
 
 
-def test_a_source_is_never_overwritten(pair: dict[str, Any]) -> None:
-    before = Path(pair["vis"]).read_bytes()
-    pair["output"] = pair["vis"]
+@pytest.mark.parametrize("spelling", ["{0}", "{1}/./{2}", "{1}/../{3}/{2}", "{1}/link/{2}"])
+def test_a_source_is_never_overwritten(pair: dict[str, Any], spelling: str) -> None:
+    before, path = Path(pair["vis"]).read_bytes(), Path(pair["vis"])
+    (path.parent / "link").symlink_to(path.parent)
+    pair["output"] = spelling.format(path, path.parent, path.name, path.parent.name)
     with pytest.raises(InvalidValueError, match="is one of the sources"):
         fuse_pair(FuseOptions(**pair, overwrite=True))
     assert Path(pair["vis"]).read_bytes() == before

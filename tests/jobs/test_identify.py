@@ -89,6 +89,7 @@ def test_a_value_of_no_metric_has_no_match_but_what_the_name_gives(images: list[
         ("=1", "Expected NAME=VALUE"),
         ("PSNR=high", "Expected a number as the published value, but got 'high'"),
         ("PSNR=inf", "Expected a number"),
+        ("PSNR=1e400", "Expected a number"),
     ],
 )
 def test_what_is_no_published_value_is_refused(

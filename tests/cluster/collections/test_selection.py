@@ -81,6 +81,7 @@ def test_a_condition_is_evaluated_over_all_columns() -> None:
         ("sbset = 'test'", "Unknown column 'sbset'; did you mean subset"),
         ("weather = 'fog'", "the columns are: pair_id, subset, frame, lux"),
         ('subset = "test"', "text stands between single quotes"),
+        (" ", "the condition is empty"),
         ("subset =", "syntax error at or near"),
         ("subset = 'a", "unterminated"),
         ("subset = 'a', 1", "single expression"),
