@@ -43,12 +43,21 @@ class SettingsRecord(BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """All settings that affect the result; names of nested settings are joined by dots."""
-        return dict(_flatten(self.model_dump(exclude={**_NO_SETTINGS, **self.informative})))
+        return self._settings()
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the settings that differ from their defaults.
+
+        A later version of irfuse may have further settings, whose defaults stand for what earlier
+        versions do. It finds the same fingerprint, and therefore reads what they have written.
+        """
+        changed = self._settings(exclude_defaults=True)
+        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
+
+    def _settings(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
+        excluded = {**_NO_SETTINGS, **self.informative}
+        return dict(_flatten(self.model_dump(exclude=excluded, exclude_defaults=exclude_defaults)))
 
 
 Record = TypeVar("Record", bound=SettingsRecord)

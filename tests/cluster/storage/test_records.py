@@ -32,6 +32,21 @@ def test_settings_are_flat_and_leave_out_what_informs_only() -> None:
     assert WORK.fingerprint != WORK.model_copy(update={"size": 2}).fingerprint
 
 
+class LaterWork(Work):
+    """The same work in a later version, which has a further setting."""
+
+    speed: str = "as before"
+
+
+def test_a_later_version_with_further_settings_finds_the_same_fingerprint(tmp_path: Path) -> None:
+    out = Store(str(tmp_path))
+    claim_location(out, WORK, None)
+    later = read_record(out, LaterWork)
+    assert later.settings["speed"] == "as before"
+    assert later.fingerprint == WORK.fingerprint
+    assert later.model_copy(update={"speed": "twice"}).fingerprint != WORK.fingerprint
+
+
 def test_the_first_claim_is_kept_and_the_same_settings_find_it(tmp_path: Path) -> None:
     out = Store(str(tmp_path))
     assert find_record(out, Work) is None
