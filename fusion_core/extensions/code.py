@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fusion_core.errors import ExtensionError
 from fusion_core.extensions.entry_points import EntryPointGroup, describe, find_entry_point
-from fusion_core.extensions.names import MODEL_SUFFIXES, Kind, Target
+from fusion_core.extensions.names import MODEL_KINDS, Kind, Target
 
 _LARGEST_BYTES = 256 * 1024**2
 _LEFT_OUT = ("__pycache__", ".pyc", ".pyo")
@@ -119,7 +119,7 @@ def pack(target: Target, group: EntryPointGroup) -> Extension:
     Raises:
         ExtensionError: There is no such file, module or entry point, or it is too large.
     """
-    if target.kind in MODEL_SUFFIXES.values():
+    if target.kind in MODEL_KINDS:
         return _pack_model(target)
     if target.kind == "file":
         path = Path(target.location)

@@ -16,7 +16,7 @@ from fusion_core.extensions.entry_points import (
     list_entry_points,
 )
 from fusion_core.extensions.models import model_spec
-from fusion_core.extensions.names import MODEL_SUFFIXES, Target, parse_target
+from fusion_core.extensions.names import MODEL_KINDS, Target, parse_target
 from fusion_core.methods.base import FuseBatch, MethodSpec
 from fusion_core.methods.registry import METHODS
 from fusion_core.suggestions import unknown_name
@@ -131,6 +131,6 @@ def describe_method(extension: Extension, *, sent: bool = False) -> MethodSpec:
     Raises:
         ExtensionError: It cannot be loaded.
     """
-    if extension.target.kind in MODEL_SUFFIXES.values():
+    if extension.target.kind in MODEL_KINDS:
         return model_spec(extension)
     return to_method_spec(extension.load(_GROUP, sent=sent), extension.name)

@@ -21,6 +21,8 @@ MODEL_SUFFIXES: dict[str, Kind] = {
     ".pt": "torchscript",
 }
 """Model files, by the endings of their names."""
+MODEL_KINDS = tuple(MODEL_SUFFIXES.values())
+"""Kinds of model files."""
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 

@@ -26,6 +26,7 @@ from fusion_core.extensions.checks import (
 from fusion_core.extensions.entry_points import EntryPointGroup
 from fusion_core.extensions.finding import pack_method
 from fusion_core.extensions.metric_checks import METRIC_CHECKS
+from fusion_core.extensions.names import MODEL_KINDS
 from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped
 from fusion_core.images import decode_named, decode_pair, luma, to_eight_bit, to_one_size
 from fusion_core.methods import METHODS
@@ -70,10 +71,11 @@ def check_method(options: CheckMethodOptions, progress: Progress | None = None) 
     if options.expect is not None and options.pairs is None:
         raise InvalidValueError("--expect needs --pairs, of which the expected images were made")
     examples = list(_examples(options, options.expect))
+    checks = tuple(METHOD_CHECKS)  # the first one is for model files
     request = Request(
         "method",
         options.target if extension is None else extension.name,
-        tuple(METHOD_CHECKS),
+        checks if extension and extension.target.kind in MODEL_KINDS else checks[1:],
         extension,
         parameters=options.params,
         weights=_read_weights(options),

@@ -27,7 +27,7 @@ def test_a_good_method_passes_here_and_in_another_process(tmp_path: Path) -> Non
     assert report.keys() == {"target", "digest", "origin", "checks"}
     assert (report["target"], report["origin"]["kind"]) == ("mine.py:fuse", "file")
     statuses = {check["name"]: check["status"] for check in report["checks"]}
-    assert list(statuses) == ["loads", *METHOD_CHECKS, "processes", *FRESH_METHOD_CHECKS]
+    assert list(statuses) == ["loads", *list(METHOD_CHECKS)[1:], "processes", *FRESH_METHOD_CHECKS]
     skipped = {"tiling", "memory", "expected images"}
     assert all(status == "passed" for name, status in statuses.items() if name not in skipped)
 

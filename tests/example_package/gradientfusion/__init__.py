@@ -1,0 +1,1 @@
+"""Example of a package with a fusion method and a metric for irfuse."""
