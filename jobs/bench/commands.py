@@ -11,12 +11,12 @@ from pydantic import BaseModel
 from fusion_core.choices import Autoencoder, Precision
 from fusion_core.errors import InvalidValueError
 from jobs.key_values import parse_key_values
+from jobs.options.common import Json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 AnyReport = TypeVar("AnyReport", bound=BaseModel)
-JsonOutput = Annotated[bool, Parameter(name="--json", negative=())]
 
 bench = App(
     name="bench", help="Measure the speed of metrics, methods and training on this machine."
@@ -31,13 +31,14 @@ def bench_metrics(
     repeats: int = 9,
     device: Literal["cpu", "cuda"] = "cpu",
     batch: int = 1,
-    json_output: JsonOutput = False,
+    json_output: Json = False,
 ) -> None:
     """Measure the time that the metrics take on one CPU thread or on a GPU.
 
     Args:
         size: Width and height of the synthetic pairs, such as 640x480.
-        metrics: Metrics and presets to measure; the preset `default` by default.
+        metrics: Metrics and presets to measure, separated by commas; by default those of the preset
+            `default`.
         repeats: Number of timed repeats per metric, after warm-up.
         device: Device to compute on.
         batch: Number of pairs per batch; use more than one for a GPU.
@@ -69,7 +70,7 @@ def bench_methods(
     device: Literal["cpu", "cuda"] = "cpu",
     batch: int = 1,
     longest_seconds: float = 15.0,
-    json_output: JsonOutput = False,
+    json_output: Json = False,
 ) -> None:
     """Measure the time that the methods take on one CPU thread or on a GPU.
 
@@ -121,7 +122,7 @@ def bench_train(
     workers: int = 1,
     batch: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
-    json_output: JsonOutput = False,
+    json_output: Json = False,
 ) -> None:
     """Measure training: steps per second, and the share of time outside of the network's passes.
 

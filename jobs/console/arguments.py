@@ -54,10 +54,15 @@ def _with_arguments(model: type[BaseModel], positional: Sequence[str]) -> type[B
     fields = arguments.model_fields
     for name, info in fields.items():
         info.kw_only = name not in positional
-    # The fields in the order of the help; positional arguments must come first.
-    ordered = sorted(
-        fields.items(), key=lambda item: (item[0] not in positional, not item[1].is_required())
-    )
+        if info.default == ():
+            info.metadata = [*info.metadata, Parameter(show_default=False)]
+
+    def rank(name: str) -> tuple[bool, bool, bool]:
+        """Return the place in the help: what commands share comes after what is the command's."""
+        own = model.__annotations__
+        return name not in positional, not fields[name].is_required(), name not in own
+
+    ordered = {name: fields[name] for name in sorted(fields, key=rank)}
     fields.clear()
     fields.update(ordered)
     return arguments

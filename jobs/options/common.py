@@ -33,7 +33,8 @@ def _split_names(given: Any) -> Any:  # noqa: ANN401
 KeyValues = Annotated[dict[str, Any], BeforeValidator(parse_key_values)]
 TypedKeyValues = Annotated[dict[str, Any], BeforeValidator(parse_typed_key_values)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
-Flag = Annotated[bool, Parameter(negative=())]
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+"""An option that is off unless it is given, without a second form that turns it off."""
 Json = Annotated[Flag, Parameter(name="--json")]
 
 
@@ -131,7 +132,7 @@ class SourceOptions(LocationOptions):
     """Seed of --sample; 0 by default."""
     limit: Annotated[int | None, Parameter(group=SELECTION)] = Field(default=None, ge=1)
     """Take only this number of pairs from the beginning, after all other options."""
-    allow_local_files: Annotated[bool, Parameter(group=STORAGE)] = False
+    allow_local_files: Annotated[Flag, Parameter(group=STORAGE)] = False
     """Allow a manifest on remote storage to refer to files of the local file system."""
 
 

@@ -42,13 +42,13 @@ class ShowOptions(LocationOptions):
 
     out: str
     """Output location of the run."""
-    pairs: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    pairs: tuple[str, ...] = ()
     """Pairs to show: pair ids, or their last parts."""
     best: str | None = None
     """Metric: show the pairs with the best scores."""
     worst: str | None = None
     """Metric: show the pairs with the worst scores."""
-    failed: Annotated[bool, Parameter(negative=())] = False
+    failed: Flag = False
     """Show failed pairs with their reasons."""
     count: int = Field(default=6, ge=1, le=100)
     """Number of pairs of each kind."""

@@ -12,6 +12,7 @@ from pydantic import Field
 from fusion_core.choices import Device, ScoreColour, SixteenBit
 from jobs.options.common import (
     RAY,
+    Flag,
     ImageOptions,
     Json,
     KeyValues,
@@ -34,9 +35,9 @@ class JobOptions(SourceOptions, ImageOptions, RayOptions):
     """Name of the collection in rows and tables; by default that of the source folder or manifest,
     without its extension."""
     metrics: Names | None = None
-    """Names of the metrics to compute and of presets such as `vifb`, separated by commas; the
-    preset `default` by default. `irfuse metrics` lists them. Measures of pyiqa and torchmetrics are
-    named as `pyiqa:lpips`."""
+    """Metrics to compute, and presets of metrics such as `vifb`, separated by commas; by default
+    those of the preset `default`. `irfuse metrics` lists them. Measures of pyiqa and torchmetrics
+    are named as `pyiqa:lpips`."""
     score_colour: ScoreColour = "luma"
     """What metrics of colour images are computed of: their luma, each channel (the mean of the
     values counts), or what the program of each preset computes them of."""
@@ -44,9 +45,9 @@ class JobOptions(SourceOptions, ImageOptions, RayOptions):
     """Pairs per shard; 64 by default, and fewer for small collections."""
     max_failure_rate: float = Field(default=0.1, ge=0.0, le=1.0)
     """Largest accepted share of failed pairs; a run with more failed pairs stops with an error."""
-    retry_failed: bool = False
+    retry_failed: Flag = False
     """Compute the failed rows of finished shards again."""
-    verify: bool = False
+    verify: Flag = False
     """Read finished shards whole, images included, and compute damaged ones again."""
     pair_timeout: Annotated[float, Parameter(group=RAY)] = Field(default=300.0, gt=0)
     """Seconds without progress after which a worker is considered hung and replaced."""
@@ -65,7 +66,7 @@ class FuseOptions(ImageOptions):
     ir: str
     """Infrared image (path or URL)."""
     vis: str
-    """Visible image of the same size."""
+    """Visible image of the same size (path or URL)."""
     further_source: tuple[str, ...] = ()
     """Third source of the same size, such as near infrared, repeated for a fourth and so on, for
     methods that fuse any number of sources."""
@@ -85,11 +86,11 @@ class FuseOptions(ImageOptions):
     loaded; `sha256sum FILE` prints it."""
     device: Device = "auto"
     """Device to compute on; `auto` uses a GPU if there is one."""
-    show_scores: Annotated[bool, Parameter(negative=())] = False
+    show_scores: Flag = False
     """Score the fused image and print the scores."""
     metrics: Names | None = None
-    """Names of the metrics or presets to print, separated by commas; implies --show-scores."""
-    overwrite: Annotated[bool, Parameter(negative=())] = False
+    """Metrics or presets whose scores are printed, separated by commas; implies --show-scores."""
+    overwrite: Flag = False
     """Replace the fused image if it exists."""
     json_output: Json = False
     """Print JSON instead of text."""
@@ -106,7 +107,8 @@ class RunOptions(JobOptions):
     """Fusion method: a name, which `irfuse methods` lists, or one of your own as FILE.py:NAME,
     MODULE:NAME, or a model file (.onnx, .pt2, .pt)."""
     params: Annotated[KeyValues, Parameter(name="--param")] = Field(default_factory=dict)
-    """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods` lists them."""
+    """Parameter of the method as NAME=VALUE, repeated for each; `irfuse methods NAME` describes
+    them."""
     weights: str | Path | None = None
     """Weight file (path or URL), the name of torchvision weights for methods with ImageNet networks
     (IMAGENET1K_V1 by default), or random:SEED for untrained weights. By default autoencoders use

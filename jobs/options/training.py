@@ -65,7 +65,8 @@ class TrainOptions(RayOptions):
     precision: Precision = "fp32"
     """Precision of the forward and backward passes."""
     convolutions: ResidualConvolutions = "shared"
-    """Convolutions of the residual block of Res2NetFuse; `irfuse methods` describes them."""
+    """Convolutions of the residual block of Res2NetFuse; `irfuse methods res2netfuse` describes
+    them."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints, from which an interrupted training resumes."""
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)

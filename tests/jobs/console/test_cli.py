@@ -30,6 +30,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert "--max-failure-rate" in shown.stdout
 
 
+def test_help_shows_the_options_of_the_command_before_those_that_others_share() -> None:
+    shown = call_cli("score", "--help").stdout
+    assert shown.index("--out ") < shown.index("--fused ") < shown.index("--max-pixels ")
+
+
+@pytest.mark.parametrize("command", ["run", "show", "metrics"])
+def test_help_shows_no_default_that_means_nothing(command: str) -> None:
+    shown = " ".join(call_cli(command, "--help").stdout.split())
+    assert not [text for text in ("()", "[]", "False") if f"default: {text}" in shown]
+
+
 @pytest.mark.slow  # `.ci/run` begins with the demo
 def test_the_demo_runs_from_nothing_and_says_where_things_are(tmp_path: Path) -> None:
     result = run_cli("demo", tmp_path / "demo", timeout=180)
