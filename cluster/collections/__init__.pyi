@@ -1,5 +1,6 @@
 from .check import CollectionCheck as CollectionCheck
 from .check import check_pairs as check_pairs
+from .conditions import Condition as Condition
 from .discovery import Collection as Collection
 from .discovery import Pairing as Pairing
 from .discovery import discover as discover
@@ -8,6 +9,9 @@ from .frozen_manifest import FrozenInfo as FrozenInfo
 from .frozen_manifest import freeze as freeze
 from .fused_images import FusedImages as FusedImages
 from .fused_images import require_fused as require_fused
+from .fused_names import common_folder as common_folder
+from .fused_names import mirrored_name as mirrored_name
+from .fused_names import own_name as own_name
 from .late_matches import match_late as match_late
 from .layouts import Discovery as Discovery
 from .layouts import Layout as Layout

@@ -52,7 +52,12 @@ def folder_parts(folder: str) -> list[str]:
 
 def folder_subset(parts: list[str]) -> str:
     """Return the subset that folder components denote, without neutral ones such as `images`."""
-    return "/".join(part for part in parts if part and part.casefold() not in _NEUTRAL_FOLDERS)
+    return "/".join(part for part in parts if part and not is_neutral_folder(part))
+
+
+def is_neutral_folder(name: str) -> bool:
+    """Whether a folder is named for images of any kind, such as `images`."""
+    return name.casefold() in _NEUTRAL_FOLDERS
 
 
 def why_ignore_folder(folder: str) -> str | None:

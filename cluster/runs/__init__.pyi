@@ -27,6 +27,7 @@ from .shard_file import encode_shard as encode_shard
 from .shard_file import open_shard as open_shard
 from .shard_file import read_facts as read_facts
 from .shards import ShardContent as ShardContent
+from .shards import Shards as Shards
 from .snapshot import Snapshot as Snapshot
 from .stages import PairStages as PairStages
 from .worker import ShardReport as ShardReport

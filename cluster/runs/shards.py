@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +130,30 @@ class Shards:
             return _Values(None, content_digest(read_groups(parquet)))
 
         return self._read_twice(shard, pairs or self.expected_pairs(shard), read)
+
+    def stream(self, shard: int) -> Iterator[ShardContent]:
+        """Yield the rows of a shard, one row group after the other, so that few images are held.
+
+        The pages are compared with their checksums, but not all values with their digest.
+
+        Raises:
+            DamagedShardError: The shard is damaged; parts of it may have been yielded.
+            StorageError: The shard cannot be read.
+        """
+        key, expected = shard_key(shard), self.expected_pairs(shard)
+        file, version = self._out.open_version(key)
+        with file:
+            try:
+                parquet = open_shard(file)
+                facts = read_facts(parquet)
+                problem = self._facts_problem(shard, expected, facts, parquet)
+                if facts is not None and problem is None:
+                    for table in read_groups(parquet):
+                        yield ShardContent(shard, facts, table, version)
+                    return
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                problem = f"it cannot be read ({str(error).splitlines()[0]})"
+        raise DamagedShardError(self._out.uri(key), Damage(shard, problem or "", version))
 
     def read_row(self, shard: int, offset: int) -> Row:
         """Read the row of one pair with its fused image, but no images of other row groups.

@@ -35,6 +35,7 @@ from cluster.storage.publishing import (
     ReplacedError,
     link_new,
     publish_file,
+    publish_files,
     replace_version,
     version_in,
     version_of,
@@ -251,6 +252,23 @@ class Store:
             self._call("write", key, lambda: publish_file(Path(self.path(key)), data, os.replace))
         else:
             self._call("write", key, lambda: self._put(key, data))
+
+    def write_all(self, objects: Mapping[str, bytes]) -> None:
+        """Publish objects, each atomically, and replace existing ones.
+
+        On file systems this is faster than to `write` one by one, because they are synced together.
+
+        Raises:
+            StorageError: An object cannot be written; others may have been.
+        """
+        if not objects:
+            return
+        if self.is_local:
+            files = {Path(self.path(key)): data for key, data in objects.items()}
+            self._call("write", next(iter(objects)), lambda: publish_files(files))
+        else:
+            for key, data in objects.items():
+                self.write(key, data)
 
     def create(self, key: str, data: bytes) -> bool:
         """Publish an object only if none exists; return False if one exists already.

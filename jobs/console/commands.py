@@ -22,6 +22,8 @@ from jobs.options import (
     CheckMethodOptions,
     CheckMetricOptions,
     DemoOptions,
+    ExportCheckOptions,
+    ExportFolderOptions,
     FuseOptions,
     MethodsOptions,
     MetricsOptions,
@@ -58,7 +60,10 @@ class Command:
     shows_progress: bool = True
 
 
-GROUPS = {"study": "Compare methods on collections, from the runs to tables, figures and a report."}
+GROUPS = {
+    "export": "Write the fused images of a run as files, for programs that read no Parquet.",
+    "study": "Compare methods on collections, from the runs to tables, figures and a report.",
+}
 """Commands that consist of others, and their help."""
 
 COMMANDS: dict[str, Command] = {
@@ -73,6 +78,12 @@ COMMANDS: dict[str, Command] = {
         SummarizeOptions, "jobs.summarize:summarize", "summaries:print_summaries", "outs", False
     ),
     "show": Command(ShowOptions, "jobs.show:show", "pictures:print_sheet", "out pairs", False),
+    "export folder": Command(
+        ExportFolderOptions, "jobs.export.folder:export_folder", "exports:print_folder", "run out"
+    ),
+    "export check": Command(
+        ExportCheckOptions, "jobs.export.check:check_export", "exports:print_check", "out"
+    ),
     "study run": Command(
         StudyRunOptions, "jobs.study.run:run_study", "studies:print_study", "sources"
     ),

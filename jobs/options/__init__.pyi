@@ -7,6 +7,10 @@ from .common import ImageOptions as ImageOptions
 from .common import LocationOptions as LocationOptions
 from .common import RayOptions as RayOptions
 from .common import SourceOptions as SourceOptions
+from .exporting import ExportCheckOptions as ExportCheckOptions
+from .exporting import ExportFolderOptions as ExportFolderOptions
+from .exporting import ImageFormat as ImageFormat
+from .exporting import Preset as Preset
 from .finished_runs import ShowOptions as ShowOptions
 from .finished_runs import StatusOptions as StatusOptions
 from .finished_runs import SummarizeOptions as SummarizeOptions

@@ -50,7 +50,7 @@ def compute_run(
     out.write(MANIFEST_KEY, manifest)
     origin = MethodOrigin(method="average", parameters=AVERAGE, keep_images=keep_images)
     settings = {"name": "average", "metrics": ["EN", "SD"], "shard_size": 4, **changed}
-    record = run_record(info, origin=origin, **settings)
+    record = run_record(info, origin=origin, source=source.url, **settings)
     out.write(record.key, record.model_dump_json().encode())
     processor = ShardProcessor(WorkerConfig(record, out))
     for shard in range(record.plan.count) if shards is None else shards:

@@ -396,3 +396,18 @@ def test_a_folder_without_rights_is_access_denied(tmp_path: Path) -> None:
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(AccessDeniedError):
         Store(str(tmp_path)).write("a.bin", b"1")
+
+
+def test_objects_that_are_written_together_replace_existing_ones_and_leave_no_others(
+    tmp_path: Path,
+) -> None:
+    longest = "x" * 255
+    store = Store(str(tmp_path))
+    store.write("a/1", b"old")
+    store.write_all({"a/1": b"new", f"b/{longest}": b"", "2": b"two"})
+    assert {entry.key: store.read(entry.key) for entry in store.entries()} == {
+        "2": b"two",
+        "a/1": b"new",
+        f"b/{longest}": b"",
+    }
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == 3

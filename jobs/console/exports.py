@@ -1,0 +1,81 @@
+"""What is printed about exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from jobs.console.printing import print_lines
+from jobs.metric_text import value_text
+
+if TYPE_CHECKING:
+    from jobs.export.check import ExportCheck
+    from jobs.export.folder import FolderExport
+    from jobs.export.loss import JpegLoss
+    from jobs.options import ExportCheckOptions, ExportFolderOptions
+
+_MOST_KEYS = 5
+
+
+def print_folder(console: Console, result: FolderExport, options: ExportFolderOptions) -> None:
+    """Print how many pairs were exported, and what was left out."""
+    print_lines(
+        console,
+        f"{result.run}: {result.pairs} of {result.rows + result.unfinished} pairs exported, "
+        f"{result.written} newly written; {result.files} files, {_size(result.size)}",
+    )
+    left = {
+        "failed": result.failed,
+        "left out by --where": result.unfit,
+        "not computed yet": result.unfinished,
+    }
+    counts = [f"{count} {what}" for what, count in left.items() if count]
+    if counts:
+        print_lines(console, f"Without a file: {', '.join(counts)}")
+    if result.failed or result.unfit:
+        print_lines(console, f"Listed in: {result.out}/_irfuse/skipped.csv")
+    print_lines(console, f"Images: {result.out}/{result.example}" if result.example else "")
+    print_lines(console, *result.notes)
+    if result.loss is not None:
+        print_lines(console, *_loss(result.loss))
+
+
+def _loss(loss: JpegLoss) -> Iterator[str]:
+    yield (
+        f"JPEG changes the images ({loss.pairs} pairs compared): PSNR {loss.psnr:.2f} dB, lowest "
+        f"{loss.lowest_psnr:.2f} dB"
+    )
+    if loss.scores:
+        changes = ", ".join(
+            f"{name} {'+' if value >= 0 else ''}{value_text(name, value)}"
+            for name, value in loss.scores.items()
+        )
+        yield f"Mean change of the scores: {changes}"
+
+
+def print_check(console: Console, found: ExportCheck, options: ExportCheckOptions) -> None:
+    """Print the result of a check.
+
+    Raises:
+        StorageError: Files are missing, changed or foreign.
+    """
+    if options.json_output:
+        print(found.model_dump_json(indent=2, ensure_ascii=True))
+    else:
+        print_lines(
+            console,
+            f"{found.run}: {found.pairs} pairs, {found.skipped} skipped; {found.files} files, "
+            f"{_size(found.size)}",
+        )
+        kinds = {"missing": found.missing, "changed": found.changed, "foreign": found.foreign}
+        for kind, keys in kinds.items():
+            print_lines(console, *(f"    {kind}  {key}" for key in keys[:_MOST_KEYS]))
+            if len(keys) > _MOST_KEYS:
+                print_lines(console, f"    … and {len(keys) - _MOST_KEYS} more")
+    found.require_sound()
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

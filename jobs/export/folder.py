@@ -1,0 +1,286 @@
+"""Export of a run as a folder of image files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from pydantic import BaseModel, ConfigDict
+
+from cluster.collections import FrozenManifest, PairRow, common_folder, is_manifest
+from cluster.runs import Ledger, RunRecord, row_schema
+from cluster.storage import (
+    Store,
+    find_record,
+    read_record,
+    redact,
+    require_same_settings,
+    split_query,
+)
+from fusion_core.errors import InvalidValueError, NotFoundError, RunConflictError
+from jobs.export.loss import JpegLoss, measure_loss
+from jobs.export.names import UniqueNames, check_key
+from jobs.export.record import SKIPPED_KEY, ExportedShard, ExportRecord, read_markers, to_csv
+from jobs.export.shards import RowCondition, ShardExporter, row_pair
+from jobs.export.yolo import DATA_KEY, describe_dataset
+from jobs.options import ExportFolderOptions
+from jobs.progress import Progress, SilentProgress
+
+OWN_KEYS = (DATA_KEY,)
+"""Files of an export that belong to no pair."""
+_LOCAL_THREADS, _REMOTE_THREADS = 4, 16
+_POLL_S = 0.5
+_NAMED = ["pair_id", "subset", "ir_uri", "vis_uri", "status"]
+
+
+class FolderExport(BaseModel):
+    """Result of an export to a folder."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    out: str
+    """Folder of the export."""
+    run: str
+    """Name of the run."""
+    rows: int
+    """Number of pairs of the run that have a row."""
+    pairs: int
+    """Number of pairs that have files."""
+    failed: int
+    """Number of failed pairs, which have none."""
+    unfit: int
+    """Number of other pairs that do not fit the condition."""
+    written: int
+    """Number of pairs whose files this call has written; the others had been written before."""
+    files: int
+    """Number of files."""
+    size: int
+    """Bytes of all files."""
+    example: str
+    """Key of a file."""
+    unfinished: int
+    """Number of pairs of the run that have no row yet."""
+    loss: JpegLoss | None
+    """What JPEG changes; None for other formats."""
+    notes: list[str]
+    """What the user should know besides."""
+
+
+def export_folder(options: ExportFolderOptions, progress: Progress | None = None) -> FolderExport:
+    """Write the fused images of a run as files.
+
+    Every name is checked before the first file is written. Files of a shard are written before its
+    marker, so that an interrupted export resumes where it stopped, and a shard whose failed pairs
+    were computed again is written again.
+
+    Args:
+        options: Options of the job.
+        progress: Receives the progress; silent by default.
+
+    Raises:
+        InvalidValueError: A file name is unusable or belongs to two pairs, the condition cannot be
+            evaluated, or no pair fits it.
+        NotFoundError: There is no run, it holds no images, or it is not finished.
+        RunConflictError: The folder holds other files, or an export with other settings.
+        StorageError: The run cannot be read, or a file cannot be written.
+    """
+    progress = progress or SilentProgress()
+    run, out = options.store(options.run), options.store(options.out)
+    record = read_record(run, RunRecord)
+    _require_images(run, record)
+    _require_outside(out, record)
+    requested = _describe(options, run, record)
+    found = find_record(out, ExportRecord)
+    _require_free(out, requested, found)
+    exporter = ShardExporter(run, record, out, found or requested)
+    progress.message("Checking the names of the files")
+    plan = _plan(exporter, run, record, options)
+    if found is None:
+        _begin(out, requested)
+    local = run.is_local and out.is_local
+    threads = options.threads or (_LOCAL_THREADS if local else _REMOTE_THREADS)
+    written = _write(exporter, plan, threads, progress)
+    return _finish(run, record, out, found or requested, written)
+
+
+def _require_free(out: Store, requested: ExportRecord, found: ExportRecord | None) -> None:
+    """Check that a folder is empty, or holds the export that is requested."""
+    if found is not None:
+        require_same_settings(found, requested, option="OUT")
+    elif entries := out.entries():
+        raise RunConflictError(
+            f"{out.url} is not empty (it contains {entries[0].key}), and holds no export; choose "
+            "a new or empty folder"
+        )
+
+
+def _begin(out: Store, requested: ExportRecord) -> None:
+    """Write the record, which only one of several processes creates."""
+    if not out.create(requested.key, requested.model_dump_json(indent=2).encode()):
+        require_same_settings(read_record(out, ExportRecord), requested, option="OUT")
+
+
+def _describe(options: ExportFolderOptions, run: Store, record: RunRecord) -> ExportRecord:
+    return ExportRecord(
+        run=record.fingerprint,
+        run_name=record.name,
+        run_location=run.url,
+        collection=record.collection,
+        root=_root(run, record),
+        preset=options.preset,
+        name=options.name,
+        format=options.format,
+        quality=options.quality if options.format == "jpg" else None,
+        with_sources=options.with_sources,
+        where=options.where,
+        classes=options.classes,
+        irfuse_version=version("irfuse"),
+    )
+
+
+def _require_images(run: Store, record: RunRecord) -> None:
+    if not (record.origin.encodes or record.origin.reads_fused):
+        raise NotFoundError(
+            f"{run.url} holds no images, because it was made with --no-keep-images; fuse the "
+            "collection again without it"
+        )
+
+
+def _require_outside(out: Store, record: RunRecord) -> None:
+    """Check that an export is not found as a part of its own collection."""
+    place, source = out.url, record.source
+    if out.is_local and "://" not in source:
+        place, source = os.path.realpath(place), os.path.realpath(source)
+    if not is_manifest(source) and f"{place}/".startswith(f"{source}/"):
+        raise InvalidValueError(
+            f"{out.url} is inside of the collection {redact(record.source)}, whose pairs would be "
+            "found among the exported files; choose a folder outside of it"
+        )
+
+
+def _root(run: Store, record: RunRecord) -> str:
+    """Return the location of the collection, to which names are relative."""
+    if not is_manifest(record.source):
+        return record.source
+    return common_folder(
+        split_query(uri)[0]
+        for batch in FrozenManifest(run).batches()
+        for name in ("ir_uri", "vis_uri")
+        for uri in batch.column(name).to_pylist()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The shards that are to be written."""
+
+    shards: list[int]
+    rows: int
+    """Number of rows of these shards."""
+
+
+def _plan(
+    exporter: ShardExporter, run: Store, record: RunRecord, options: ExportFolderOptions
+) -> _Plan:
+    """Check the names of all files, and find the shards that are not written yet."""
+    ledger = Ledger(run, record)
+    listing = ledger.listing()
+    if len(listing.shards) < record.plan.count and not options.partial:
+        raise NotFoundError(
+            f"The run at {run.url} is not finished: {len(listing.shards)} of {record.plan.count} "
+            "shards are committed; resume it, or export what there is with --partial"
+        )
+    condition = RowCondition(options.where)
+    scalars = [name for name in row_schema(record.metrics).names if name != "fused"]
+    columns = _NAMED if options.where is None else scalars
+
+    def names(pairs: Iterator[PairRow]) -> Iterator[tuple[str, str]]:
+        for pair in pairs:
+            key = exporter.namer(pair, "png")
+            check_key(key, pair.pair_id)
+            yield pair.pair_id, key
+
+    def chosen() -> Iterator[tuple[int, str, int, list[PairRow]]]:
+        for content in ledger.contents(columns, listing=listing):
+            assert content.table is not None
+            fitting = condition.fitting(content.table)
+            rows = [row for row in content.to_rows() if row["status"] == "ok"]
+            pairs = [row_pair(row) for row in rows if row["pair_id"] in fitting]
+            yield content.shard, content.facts.content, content.facts.rows, pairs
+
+    unique, todo, rows, fit = UniqueNames(), list[int](), 0, 0
+    for shard, content, count, pairs in chosen():
+        unique.add([key for _, key in names(iter(pairs))])
+        fit += len(pairs)
+        if not exporter.is_done(shard, content):
+            todo.append(shard)
+            rows += count
+    unique.check(lambda: (name for *_, pairs in chosen() for name in names(iter(pairs))))
+    if not fit:
+        what = "fits --where" if options.where is not None else "has a fused image"
+        raise InvalidValueError(f"No pair of {run.url} {what}; there is nothing to export")
+    return _Plan(todo, rows)
+
+
+def _write(exporter: ShardExporter, plan: _Plan, threads: int, progress: Progress) -> int:
+    """Write the files of shards with several threads, and return the number of pairs."""
+    done = written = size = 0
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: set[Future[ExportedShard]] = {
+            pool.submit(exporter.export, shard) for shard in plan.shards
+        }
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
+                for shard in (future.result() for future in finished):
+                    done += shard.pairs + len(shard.skipped)
+                    written += shard.pairs
+                    size += shard.size
+                progress.steps(done, plan.rows, f"{size / 1e6:.1f} MB")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return written
+
+
+def _finish(
+    run: Store, record: RunRecord, out: Store, export: ExportRecord, written: int
+) -> FolderExport:
+    """Write the lists of the export from its markers, and return its result."""
+    pairs = files = size = rows = 0
+    skipped: list[tuple[str, str, str]] = []
+    subsets: dict[str, None] = {}
+    example = ""
+    for marker in read_markers(out):
+        rows += marker.pairs + len(marker.skipped)
+        pairs += marker.pairs
+        files += len(marker.files)
+        size += marker.size
+        skipped += [(pair.pair_id, pair.reason, pair.detail) for pair in marker.skipped]
+        example = example or next((file.key for file in marker.files), "")
+        subsets.update((file.key.rpartition("/")[0], None) for file in marker.files)
+    out.write(SKIPPED_KEY, to_csv(("pair_id", "reason", "detail"), skipped))
+    notes: list[str] = []
+    if export.preset == "yolo" and export.name is None:
+        text = describe_dataset(list(subsets), export.collection, export.classes)
+        out.write(DATA_KEY, text.encode())
+        if not export.classes:
+            notes.append(f"{DATA_KEY} names no classes; fill them in, or export with --classes")
+    failed = sum(reason == "failed" for _, reason, _ in skipped)
+    return FolderExport(
+        out=out.url,
+        run=record.name,
+        rows=rows,
+        pairs=pairs,
+        failed=failed,
+        unfit=len(skipped) - failed,
+        written=written,
+        files=files,
+        size=size,
+        example=example,
+        unfinished=record.rows - rows,
+        loss=None if export.quality is None else measure_loss(run, record, export.quality),
+        notes=notes,
+    )

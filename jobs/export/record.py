@@ -1,0 +1,148 @@
+"""The records of an export: its settings, and what was written for each shard of the run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cluster.storage import SettingsRecord, Store
+from fusion_core.errors import NotFoundError, StorageError
+from jobs.export.names import RESERVED
+from jobs.options import ImageFormat, Preset
+
+SKIPPED_KEY = f"{RESERVED}/skipped.csv"
+_DONE = f"{RESERVED}/done"
+_MARKER = re.compile(r"shard-(\d{6,})")
+
+
+class ExportRecord(SettingsRecord):
+    """The content of `_irfuse/export.json`."""
+
+    key: ClassVar[str] = f"{RESERVED}/export.json"
+    noun: ClassVar[str] = "folder export"
+    consequences: ClassVar[Mapping[str, tuple[str, ...]]] = {"method": ("run",)}
+    informative: ClassVar[Mapping[str, Any]] = dict.fromkeys(
+        ("run_name", "run_location", "root", "irfuse_version"), True
+    )
+
+    run: str
+    """Fingerprint of the run."""
+    run_name: str
+    """Name of the run."""
+    run_location: str
+    """Location of the run when the export began."""
+    collection: str
+    """Name of the collection."""
+    root: str
+    """Location of the collection, to which the names are relative."""
+    preset: Preset
+    """Names of the files, unless there is a template."""
+    name: str | None = None
+    """Template of the names."""
+    format: ImageFormat | None = None
+    """Format of the files; None for copies."""
+    quality: int | None = None
+    """Quality of JPEG; None for other formats."""
+    with_sources: bool = False
+    """Whether the source files are copied."""
+    where: str | None = None
+    """Condition on the rows."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes of labels."""
+    irfuse_version: str
+    """Version of irfuse."""
+
+
+class ExportedFile(BaseModel):
+    """A file of an export."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    """Path below the folder of the export."""
+    bytes: int
+    sha256: str
+
+
+class SkippedPair(BaseModel):
+    """A pair that has no file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pair_id: str
+    reason: str
+    """`failed` or `where`."""
+    detail: str = ""
+    """Stage and message of a failed pair."""
+
+
+class ExportedShard(BaseModel):
+    """What was written for one shard of the run: the content of its marker."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shard: int
+    content: str
+    """Digest of the rows of the shard; another one if failed pairs were computed again."""
+    pairs: int
+    """Number of pairs that were exported."""
+    files: list[ExportedFile]
+    skipped: list[SkippedPair]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.bytes for file in self.files)
+
+
+def marker_key(shard: int) -> str:
+    """Return the key of the marker of a shard."""
+    return f"{_DONE}/shard-{shard:06d}"
+
+
+def read_markers(out: Store) -> Iterator[ExportedShard]:
+    """Yield what was written for each shard, in their order.
+
+    Raises:
+        StorageError: A marker is damaged or cannot be read.
+    """
+    for entry in out.entries(_DONE):
+        if _MARKER.fullmatch(posixpath.basename(entry.key)):
+            yield _parse(out, entry.key, out.read(entry.key))
+
+
+def find_marker(out: Store, shard: int) -> ExportedShard | None:
+    """Return what was written for a shard, or None if it is not done.
+
+    Raises:
+        StorageError: The marker is damaged or cannot be read.
+    """
+    key = marker_key(shard)
+    try:
+        return _parse(out, key, out.read(key))
+    except NotFoundError:
+        return None
+
+
+def _parse(out: Store, key: str, data: bytes) -> ExportedShard:
+    try:
+        return ExportedShard.model_validate_json(data)
+    except ValidationError:
+        raise StorageError(
+            f"{out.uri(key)} is damaged; delete it and export again to write its files anew"
+        ) from None
+
+
+def to_csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:
+    """Return a CSV file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
