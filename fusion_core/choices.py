@@ -30,6 +30,8 @@ PixelNorm = Literal["euclidean", "mse"]
 """Pixel loss of a training."""
 Similarity = Literal["ssim", "structure"]
 """Similarity term of the loss of a training."""
+Fit = Literal["crop", "resize"]
+"""How training images are brought to the size of the samples."""
 ResidualConvolutions = Literal["shared", "separate"]
 """Whether the Res2Net block of Res2NetFuse has one 3x3 convolution or six."""
 Norm = Literal["l1", "l2", "nuclear"]

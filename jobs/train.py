@@ -130,8 +130,14 @@ def _plan(
     source = options.images or options.single_image or ""
     progress.message(f"Looking for images in {redact(source)}")
     keys, digest = _list_images(options, progress)
+    if options.validation and (options.single_image or options.validation >= len(keys)):
+        raise InvalidValueError(
+            f"--validation {options.validation} leaves no image to train on: there "
+            f"{'is 1' if len(keys) == 1 else f'are {len(keys)}'}"
+        )
     if steps is None:
-        steps = -(-len(keys) * options.epochs // parameters.batch)
+        trained_on = len(keys) - options.validation
+        steps = -(-trained_on * options.epochs // parameters.batch)
     requested = TrainingRecord(
         parameters=parameters,
         steps=steps,
@@ -139,6 +145,8 @@ def _plan(
         image_count=len(keys),
         images_digest=digest,
         single_image=options.single_image is not None,
+        validation=options.validation,
+        fit=options.fit,
         max_pixels=options.max_pixels,
         irfuse_version=version("irfuse"),
         torch_version=version("torch"),

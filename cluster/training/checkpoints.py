@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -34,6 +34,8 @@ class Checkpoint:
     """Part of that time in forward and backward passes."""
     unreadable: tuple[str, ...] = ()
     """Images that could not be read and were replaced by others."""
+    validation: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
+    """`(checkpoint, 4)`: step, and total, pixel and SSIM loss of the images that are held out."""
 
 
 def write_checkpoint(out: Store, checkpoint: Checkpoint, fingerprint: str) -> None:
@@ -49,7 +51,11 @@ def write_checkpoint(out: Store, checkpoint: Checkpoint, fingerprint: str) -> No
         "busy_seconds": checkpoint.busy_seconds,
         "unreadable": checkpoint.unreadable,
     }
-    tensors = {**checkpoint.state, "curves": torch.from_numpy(checkpoint.curves)}
+    tensors = {
+        **checkpoint.state,
+        "curves": torch.from_numpy(checkpoint.curves),
+        "validation": torch.from_numpy(checkpoint.validation),
+    }
     out.write(CHECKPOINT_KEY, save_safetensors(tensors, {"irfuse": json.dumps(metadata)}))
 
 
@@ -67,7 +73,7 @@ def find_checkpoint(out: Store, fingerprint: str) -> Checkpoint | None:
     try:
         tensors = load_safetensors(data)
         metadata = json.loads(_metadata(data)["irfuse"])
-        curves = tensors.pop("curves").numpy()
+        curves, validation = (tensors.pop(name).numpy() for name in ("curves", "validation"))
         checkpoint = Checkpoint(
             step=int(metadata["step"]),
             state=tensors,
@@ -75,6 +81,7 @@ def find_checkpoint(out: Store, fingerprint: str) -> Checkpoint | None:
             seconds=float(metadata["seconds"]),
             busy_seconds=float(metadata["busy_seconds"]),
             unreadable=tuple(metadata["unreadable"]),
+            validation=validation,
         )
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise StorageError(

@@ -19,6 +19,7 @@ from cluster.training.record import TrainingRecord
 from cluster.training.samples import read_images
 
 CURVES_KEY = "curves.parquet"
+VALIDATION_KEY = "validation.parquet"
 PICTURE_KEY = "curves.png"
 
 _LAST_STEPS = 100
@@ -40,15 +41,24 @@ def publish_training(out: Store, record: TrainingRecord, checkpoint: Checkpoint)
     about = {name: card[name] for name in ("method", "parameters", "steps", "data")}
     weights = save_safetensors(tensors, {"irfuse": json.dumps(about, sort_keys=True)})
     card["sha256"] = hashlib.sha256(weights).hexdigest()
-    out.write(CURVES_KEY, _curves_table(record, checkpoint.curves))
-    out.write(PICTURE_KEY, _curves_picture(record, checkpoint.curves))
+    steps = np.arange(1, len(checkpoint.curves) + 1)
+    out.write(CURVES_KEY, _curves_table(record, steps, checkpoint.curves))
+    if len(checkpoint.validation):
+        held_out = checkpoint.validation
+        out.write(VALIDATION_KEY, _curves_table(record, held_out[:, 0], held_out[:, 1:]))
+    out.write(PICTURE_KEY, _curves_picture(record, checkpoint))
     out.write(f"{method}.safetensors", weights)
     out.write(f"{method}.json", json.dumps(card, indent=2).encode())
     return card
 
 
 def _card(record: TrainingRecord, checkpoint: Checkpoint, files: list[str]) -> dict[str, Any]:
+    figures = ("total", "pixel", "ssim")
     last = checkpoint.curves[-_LAST_STEPS:].mean(axis=0)
+    validation = {}
+    if len(checkpoint.validation):
+        losses = map(float, checkpoint.validation[-1, 1:])
+        validation = {"validation_losses": dict(zip(figures, losses, strict=True))}
     seconds = max(checkpoint.seconds, 1e-9)
     return {
         "method": record.parameters.method,
@@ -61,8 +71,10 @@ def _card(record: TrainingRecord, checkpoint: Checkpoint, files: list[str]) -> d
             "files": files if len(files) <= _FEW_FILES else [],
             "single_image": record.single_image,
             "unreadable": list(checkpoint.unreadable),
+            "validation": record.validation,
         },
-        "losses": dict(zip(("total", "pixel", "ssim"), map(float, last), strict=True)),
+        "losses": dict(zip(figures, map(float, last), strict=True)),
+        **validation,
         "seconds": round(seconds, 1),
         "steps_per_second": round(checkpoint.step / seconds, 3),
         "share_outside_passes": round(1.0 - checkpoint.busy_seconds / seconds, 4),
@@ -72,12 +84,14 @@ def _card(record: TrainingRecord, checkpoint: Checkpoint, files: list[str]) -> d
     }
 
 
-def _curves_table(record: TrainingRecord, curves: NDArray[np.float64]) -> bytes:
-    steps = np.arange(1, len(curves) + 1)
+def _curves_table(
+    record: TrainingRecord, steps: NDArray[Any], curves: NDArray[np.float64]
+) -> bytes:
+    images = record.image_count - record.validation
     table = pa.table(
         {
-            "step": pa.array(steps, pa.int64()),
-            "epoch": pa.array(steps * record.parameters.batch / record.image_count, pa.float64()),
+            "step": pa.array(steps.astype(np.int64), pa.int64()),
+            "epoch": pa.array(steps * record.parameters.batch / images, pa.float64()),
             "loss": pa.array(curves[:, 0], pa.float64()),
             "pixel_loss": pa.array(curves[:, 1], pa.float64()),
             "ssim_loss": pa.array(curves[:, 2], pa.float64()),
@@ -88,10 +102,11 @@ def _curves_table(record: TrainingRecord, curves: NDArray[np.float64]) -> bytes:
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
-def _curves_picture(record: TrainingRecord, curves: NDArray[np.float64]) -> bytes:
+def _curves_picture(record: TrainingRecord, checkpoint: Checkpoint) -> bytes:
     from matplotlib.figure import Figure
 
     norm = "Euclidean distance" if record.parameters.pixel_norm == "euclidean" else "mean square"
+    curves, validation = checkpoint.curves, checkpoint.validation
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     steps = np.arange(1, len(curves) + 1)
     width = max(1, len(curves) // _SMOOTHED)
@@ -101,7 +116,10 @@ def _curves_picture(record: TrainingRecord, curves: NDArray[np.float64]) -> byte
         curve = curves[:, place]
         axes.plot(steps, curve, linewidth=0.5, alpha=0.4)
         smooth = np.convolve(curve, np.full(width, 1.0 / width), mode="valid")
-        axes.plot(steps[width - 1 :], smooth, linewidth=1.5)
+        axes.plot(steps[width - 1 :], smooth, linewidth=1.5, label="training")
+        if len(validation):
+            axes.plot(validation[:, 0], validation[:, place + 1], "o-", ms=3, label="validation")
+            axes.legend()
         if (curve > 0.0).all():
             axes.set_yscale("log")
         axes.set_title(title)

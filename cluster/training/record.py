@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from cluster.session import Software
 from cluster.storage import SettingsRecord, Store
+from fusion_core.choices import Fit
 from fusion_core.training import TrainingParameters
 
 
@@ -30,6 +31,10 @@ class TrainingRecord(SettingsRecord):
     """SHA-256 of the images' names and sizes in bytes, or of the content of the single image."""
     single_image: bool
     """Whether the training uses only the center of a single image."""
+    validation: int = 0
+    """Number of images that are held out for the validation."""
+    fit: Fit = "crop"
+    """How images are brought to the size of the samples."""
     max_pixels: int
     """Largest accepted image in pixels, width times height."""
     irfuse_version: str

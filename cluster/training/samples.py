@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections import deque
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cluster.storage import Store, read_gray
-from cluster.training.record import TrainingJob
+from cluster.training.record import TrainingJob, TrainingRecord
 from fusion_core.errors import ImageDecodeError, NotFoundError, StorageError
-from fusion_core.training import crop_image
+from fusion_core.training import crop_image, resize_image
 
 IMAGES_KEY = "images.parquet"
 
@@ -72,12 +73,59 @@ def read_images(out: Store) -> list[str]:
     return cast(list[str], table.column("image").to_pylist())
 
 
+def split_images(keys: list[str], validation: int, seed: int) -> tuple[list[str], list[str]]:
+    """Split images into those that are trained on and those that are held out.
+
+    >>> split_images(["a", "b", "c"], 1, seed=0)
+    (['a', 'b'], ['c'])
+    """
+    order = np.random.default_rng([seed, 2]).permutation(len(keys))
+    held_out = set(order[:validation].tolist())
+    split: tuple[list[str], list[str]] = ([], [])
+    for number, key in enumerate(keys):
+        split[number in held_out].append(key)
+    return split
+
+
+def read_validation(job: TrainingJob) -> Tensor:
+    """Return the centers of the images that are held out, as far as they can be read.
+
+    Returns:
+        `(N, 1, S, S)` uint8.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    record = job.record
+    _, keys = split_images(read_images(job.out), record.validation, record.parameters.seed)
+    found = []
+    for key in keys:
+        with contextlib.suppress(NotFoundError, ImageDecodeError):
+            found.append(_to_sample(record, read_gray(job.images, key, record.max_pixels)))
+    side = record.parameters.crop
+    samples = np.stack(found) if found else np.empty((0, side, side), np.uint8)
+    return torch.from_numpy(samples).unsqueeze(1)
+
+
+def _to_sample(
+    record: TrainingRecord,
+    image: NDArray[np.uint8],
+    generator: np.random.Generator | None = None,
+) -> NDArray[np.uint8]:
+    side = record.parameters.crop
+    if record.fit == "resize":
+        return resize_image(image, side)
+    return crop_image(image, side, generator)
+
+
 class _Samples:
     """Reads samples; thread-safe."""
 
     def __init__(self, job: TrainingJob) -> None:
-        self._record, self._store = job.record, job.images
-        self._keys = read_images(job.out)
+        record = job.record
+        self._record, self._store = record, job.images
+        keys, seed = read_images(job.out), record.parameters.seed
+        self._keys, _ = split_images(keys, record.validation, seed)
         self._plan = SamplePlan(len(self._keys), job.record.parameters.seed)
 
     def read(self, sample: int) -> tuple[NDArray[np.uint8], str]:
@@ -87,7 +135,6 @@ class _Samples:
             StorageError: The store cannot be read, or many images in a row are missing.
             ImageDecodeError: Many images in a row cannot be decoded.
         """
-        side = self._record.parameters.crop
         first = self._plan.image(sample)
         unreadable = ""
         for attempt in range(min(_SUBSTITUTES, len(self._keys))):
@@ -98,7 +145,7 @@ class _Samples:
                 unreadable, last = unreadable or key, error
                 continue
             generator = None if self._record.single_image else self._plan.generator(sample)
-            return crop_image(image, side, generator), unreadable
+            return _to_sample(self._record, image, generator), unreadable
         raise last
 
 

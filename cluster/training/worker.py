@@ -19,7 +19,7 @@ from torch import Tensor
 from cluster.session import installed_software
 from cluster.training.checkpoints import Checkpoint, find_checkpoint, write_checkpoint
 from cluster.training.record import TrainingJob
-from cluster.training.samples import Share, read_batches
+from cluster.training.samples import Share, read_batches, read_validation
 from cluster.training.supervisor import TrainingProgress, TrainingState
 from fusion_core.errors import IrfuseError, RunFailedError
 from fusion_core.training import Trainer
@@ -73,6 +73,10 @@ class _WorkerLoop:
         self._recent: list[Tensor] = []
         self._seconds = self._busy_seconds = 0.0
         self._unreadable: dict[str, None] = {}
+        self._validation: list[NDArray[np.float64]] = []
+        self._held_out = torch.empty(0)
+        if self._rank == 0 and job.record.validation:
+            self._held_out = read_validation(job)
 
     def run(self) -> None:
         """Train from the last checkpoint to the last step."""
@@ -108,6 +112,7 @@ class _WorkerLoop:
         self._step, self._curves = found.step, [found.curves]
         self._seconds, self._busy_seconds = found.seconds, found.busy_seconds
         self._unreadable = dict.fromkeys(found.unreadable)
+        self._validation = list(found.validation)
 
     def _average_losses(self) -> None:
         """Average the latest losses over the workers, and check that they are finite."""
@@ -133,7 +138,19 @@ class _WorkerLoop:
             progress = TrainingProgress(self._step, self._job.record.steps, losses)
             self._supervisor.report.remote(progress)
 
+    def _validate(self) -> None:
+        """Compute the losses of the images that are held out."""
+        if not len(self._held_out):
+            return
+        total = np.zeros(len(_FIGURES))
+        for images in self._held_out.split(self._parameters.batch):
+            losses = self._trainer.evaluate(images)
+            figures = torch.stack((losses.total, losses.pixel, losses.ssim)).double()
+            total += len(images) * figures.cpu().numpy()
+        self._validation.append(np.array([self._step, *(total / len(self._held_out))]))
+
     def _save(self) -> None:
+        self._validate()
         checkpoint = Checkpoint(
             step=self._step,
             state=self._trainer.state(),
@@ -141,6 +158,7 @@ class _WorkerLoop:
             seconds=self._seconds,
             busy_seconds=self._busy_seconds,
             unreadable=tuple(self._unreadable),
+            validation=np.array(self._validation).reshape(-1, 1 + len(_FIGURES)),
         )
         write_checkpoint(self._out, checkpoint, self._job.record.fingerprint)
 

@@ -1,10 +1,19 @@
-"""Square crops for training."""
+"""Square samples for training."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+
+def resize_image(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Resize a gray image `(H, W)` uint8 to a square, whatever its proportions.
+
+    Returns:
+        `(side, side)`, by Pillow's antialiased bicubic filter.
+    """
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def crop_image(

@@ -40,9 +40,9 @@ class Trainer:
         self.parameters = parameters
         self._device = torch.device(device)
         module = Reconstruction(new_network(parameters)).to(self._device)
-        module = module.to(memory_format=torch.channels_last)
+        self._plain = module.to(memory_format=torch.channels_last)
         self._network = module.network
-        self._module = wrap(module)
+        self._module = wrap(self._plain)
         self._optimiser = torch.optim.Adam(self._network.parameters(), lr=parameters.learning_rate)
 
     def step(self, images: Tensor) -> Losses:
@@ -68,20 +68,30 @@ class Trainer:
             The losses, without gradient, on the device; the host does not wait for them.
         """
         with full_precision(self._device):
-            losses = self._losses(images.to(self._device, torch.float32))
+            losses = self._losses(self._module, images)
             self._optimiser.zero_grad(set_to_none=True)
             losses.total.backward()
         return Losses(losses.total.detach(), losses.pixel.detach(), losses.ssim.detach())
+
+    def evaluate(self, images: Tensor) -> Losses:
+        """Compute the losses of images, without learning from them.
+
+        Args:
+            images: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
+        """
+        with torch.no_grad(), full_precision(self._device):
+            return self._losses(self._plain, images)
 
     def update(self) -> None:
         """Update the weights by the gradients of `propagate`."""
         self._optimiser.step()
 
-    def _losses(self, images: Tensor) -> Losses:
+    def _losses(self, module: nn.Module, images: Tensor) -> Losses:
+        images = images.to(self._device, torch.float32)
         half = self.parameters.precision == "bf16"
         device = self._device.type
         with torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext():
-            outputs = self._module(images)
+            outputs = module(images)
         return reconstruction_losses(
             outputs.float(),
             images,

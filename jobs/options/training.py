@@ -14,6 +14,7 @@ from fusion_core.choices import (
     SMALLEST_CROP,
     Autoencoder,
     Device,
+    Fit,
     PixelNorm,
     Precision,
     ResidualConvolutions,
@@ -58,6 +59,12 @@ class TrainOptions(RayOptions):
     """Number of epochs, in each of which every image is used once."""
     iterations: int | None = Field(default=None, ge=1, le=100_000_000)
     """Number of steps, instead of epochs; 2000 by default for a single image."""
+    validation: int = Field(default=0, ge=0)
+    """Number of images that are held out, drawn by --seed. Their losses are computed at each
+    checkpoint, and shown with the learning curves."""
+    fit: Fit = "crop"
+    """Take random crops of the images, or resize each to a square whatever its proportions, as the
+    released code of DenseFuse does."""
     crop: int = Field(default=256, ge=SMALLEST_CROP, le=4096)
     """Side of the crops in pixels; smaller images are enlarged."""
     seed: int = Field(default=0, ge=0, lt=2**32)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file
@@ -23,8 +24,10 @@ from support.ray_processes import job_workers
 from support.s3 import S3Server
 
 import fusion_core
+from cluster.storage import read_gray
 from cluster.storage.store import Store
 from cluster.training.checkpoints import CHECKPOINT_KEY
+from cluster.training.samples import split_images
 from fusion_core.errors import (
     InvalidValueError,
     IrfuseError,
@@ -35,6 +38,7 @@ from fusion_core.errors import (
 )
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
+from fusion_core.training import Trainer, TrainingParameters, crop_image
 from jobs.options import TrainOptions
 from jobs.progress import SilentProgress
 from jobs.train import train
@@ -106,6 +110,28 @@ def test_the_card_tells_how_the_weights_were_made(trained: Path) -> None:
     assert card["losses"]["total"] == pytest.approx(losses(trained)[:, 0].mean())
     assert 0 < card["share_outside_passes"] < 1
     assert card["steps_per_second"] > 0
+
+
+def test_losses_of_images_that_are_held_out_are_those_of_the_weights(
+    images: Path, ray_address: str, tmp_path: Path
+) -> None:
+    result = train(options(images, tmp_path, address=ray_address, validation=2))
+    table = pq.read_table(tmp_path / "validation.parquet")
+    assert table["step"].to_pylist() == [10, 20, STEPS]
+    assert table["epoch"][-1].as_py() == pytest.approx(STEPS * 4 / (IMAGES - 2))
+    keys = pq.read_table(tmp_path / "images.parquet")["image"].to_pylist()
+    _, held_out = split_images(keys, 2, seed=0)
+    samples = np.stack(
+        [crop_image(read_gray(Store(str(images)), key, 10_000), 24) for key in held_out]
+    )
+    weights = load_file(tmp_path / "res2netfuse.safetensors")
+    trainer = Trainer(TrainingParameters(**result.card["parameters"]))
+    trainer._network.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+    expected = trainer.evaluate(torch.from_numpy(samples)[:, None]).total.item()
+    assert table["loss"][-1].as_py() == pytest.approx(expected, rel=1e-5)
+    assert result.card["validation_losses"]["total"] == table["loss"][-1].as_py()
+    with pytest.raises(InvalidValueError, match="--validation 5 leaves no image to train on"):
+        train(options(images, tmp_path / "other", validation=5))
 
 
 def test_curves_have_a_row_a_step_and_fall(trained: Path) -> None:

@@ -17,10 +17,13 @@ from cluster.training.samples import (
     Share,
     read_batches,
     read_images,
+    read_validation,
+    split_images,
     write_images,
 )
 from fusion_core.errors import ImageDecodeError, NotFoundError, StorageError
 from fusion_core.images.encoding import encode_png
+from fusion_core.training import resize_image
 from fusion_core.training.parameters import TrainingParameters
 
 PARAMETERS = TrainingParameters(
@@ -53,6 +56,33 @@ def with_record(job: TrainingJob, **changed: Any) -> TrainingJob:
 
 def crops(job: TrainingJob, share: Share) -> list[NDArray[np.uint8]]:
     return [batch.numpy() for batch, _ in read_batches(job, share)]
+
+
+def test_images_that_are_held_out_are_in_no_batch(job: TrainingJob) -> None:
+    split = with_record(job, validation=2, fit="resize", steps=20)
+    keys = read_images(job.out)
+    learned, held_out = split_images(keys, 2, PARAMETERS.seed)
+    assert (len(learned), len(held_out)) == (3, 2)
+    assert sorted([*learned, *held_out]) == keys
+    images = {key: picture(int(key.removesuffix(".png"))) for key in keys}
+    resized = {key: resize_image(image, 12).tobytes() for key, image in images.items()}
+    seen = {crop.tobytes() for batch in crops(split, Share(0, 4, 0, 1)) for crop in batch[:, 0]}
+    assert seen == {resized[key] for key in learned}
+    found = read_validation(split)[:, 0].numpy()
+    assert [sample.tobytes() for sample in found] == [resized[key] for key in held_out]
+
+
+def test_the_center_of_images_that_are_held_out_is_taken_as_far_as_they_can_be_read(
+    job: TrainingJob,
+) -> None:
+    split = with_record(job, validation=2)
+    _, held_out = split_images(read_images(job.out), 2, PARAMETERS.seed)
+    job.images.write(held_out[0], b"no image")
+    image = picture(int(held_out[1].removesuffix(".png")))
+    [found] = read_validation(split)[:, 0].numpy()
+    assert np.array_equal(found, image[4:16, 6:18])
+    job.images.delete(held_out[1])
+    assert read_validation(split).shape == (0, 1, 12, 12)
 
 
 def test_an_epoch_takes_each_image_once_in_an_order_of_its_own() -> None:
