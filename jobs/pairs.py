@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.collections import (
+    LABEL_COLUMN,
     CollectionCheck,
     Discovery,
     PairRow,
@@ -45,6 +47,12 @@ class PairsResult:
     """Pairs per layout, images without a partner, and ignored files; None for a manifest."""
     repetitions: list[Repetition]
     """Subsets most of whose pairs are in other subsets, too."""
+    labelled: int
+    """Number of pairs that have a label file."""
+    label_example: str
+    """Location of a label file."""
+    other_labels: Mapping[str, int]
+    """Labels of other kinds that the pairs of a folder have, too, by folder and extension."""
     check: CollectionCheck | None
     """What the headers of the images say; None if it was not requested."""
 
@@ -96,6 +104,9 @@ def pairs(options: PairsOptions, progress: Progress | None = None) -> PairsResul
         output=output,
         discovery=source.discovery,
         repetitions=source.repetitions,
+        labelled=overview.labelled,
+        label_example=overview.label_example,
+        other_labels=source.labels.others,
         check=_check(source, options, info.rows, progress) if options.check else None,
     )
 
@@ -117,6 +128,8 @@ class _Overview:
 
     def __init__(self) -> None:
         self.subsets: Counter[str] = Counter()
+        self.labelled = 0
+        self.label_example = ""
         self._of_subsets: list[PairRow] = []
         self._first: list[PairRow] = []
 
@@ -129,6 +142,10 @@ class _Overview:
                 if subset not in self.subsets and len(self._of_subsets) < _EXAMPLES:
                     self._of_subsets.append(_row(batch, pc.index(subsets, subset).as_py()))
                 self.subsets[subset] += entry["counts"]
+            if LABEL_COLUMN in batch.schema.names:
+                labels = [uri for uri in batch.column(LABEL_COLUMN).to_pylist() if uri]
+                self.labelled += len(labels)
+                self.label_example = self.label_example or next(iter(labels), "")
             if not self._first:
                 self._first = [_row(batch, n) for n in range(min(_EXAMPLES, batch.num_rows))]
             yield batch

@@ -12,6 +12,7 @@ import pyarrow as pa
 from cluster.collections import (
     Discovery,
     FusedImages,
+    Labels,
     Pairing,
     Repetition,
     Selection,
@@ -38,6 +39,8 @@ class Source:
     """Pairs per layout, images without a partner, and ignored files; None for a manifest."""
     repetitions: list[Repetition] = field(default_factory=list)
     """Subsets of a folder most of whose pairs are in other subsets, too."""
+    labels: Labels = field(default_factory=Labels)
+    """Label files of the pairs of a folder."""
 
 
 def open_source(options: SourceOptions) -> Source:
@@ -56,7 +59,7 @@ def open_source(options: SourceOptions) -> Source:
         return Source(_with_further(select(read, selection), options))
     found = discover(options.store(options.source), pairing)
     pairs = _with_further(select(found.batches, selection), options)
-    return Source(pairs, found.discovery, found.repetitions)
+    return Source(pairs, found.discovery, found.repetitions, found.labels)
 
 
 def _with_further(read: Callable[[], Batches], options: SourceOptions) -> Callable[[], Batches]:

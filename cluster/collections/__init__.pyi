@@ -4,6 +4,7 @@ from .conditions import Condition as Condition
 from .discovery import Collection as Collection
 from .discovery import Pairing as Pairing
 from .discovery import discover as discover
+from .frozen_manifest import LABEL_COLUMN as LABEL_COLUMN
 from .frozen_manifest import MANIFEST_KEY as MANIFEST_KEY
 from .frozen_manifest import FrozenInfo as FrozenInfo
 from .frozen_manifest import freeze as freeze
@@ -12,6 +13,10 @@ from .fused_images import require_fused as require_fused
 from .fused_names import common_folder as common_folder
 from .fused_names import mirrored_name as mirrored_name
 from .fused_names import own_name as own_name
+from .labels import LabelledPair as LabelledPair
+from .labels import Labels as Labels
+from .labels import find_labels as find_labels
+from .labels import label_folder as label_folder
 from .late_matches import match_late as match_late
 from .layouts import Discovery as Discovery
 from .layouts import Layout as Layout

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from cluster.collections.frozen_manifest import ROW_GROUP_ROWS
+from cluster.collections.frozen_manifest import LABEL_COLUMN, ROW_GROUP_ROWS
+from cluster.collections.labels import LabelledPair, Labels, find_labels
 from cluster.collections.layouts import Discovery, Layout, find_by_patterns, find_pairs
 from cluster.collections.listing import list_files
+from cluster.collections.names import why_ignore_file, why_ignore_folder
 from cluster.collections.repetitions import Repetition, find_repetitions
 from cluster.storage import Listing, Store
 from fusion_core.errors import ManifestError
@@ -41,6 +44,8 @@ class Collection:
     discovery: Discovery
     repetitions: list[Repetition] = field(default_factory=list)
     """Subsets most of whose pairs are in other subsets, too."""
+    labels: Labels = field(default_factory=Labels)
+    """Label files of the pairs."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield manifest batches."""
@@ -53,6 +58,9 @@ class Collection:
                 "vis_uri": [self.store.uri(pair.vis_key) for pair in part],
                 "subset": [pair.subset for pair in part],
             }
+            if self.labels.keys:
+                keys = [self.labels.keys.get(pair.pair_id) for pair in part]
+                columns[LABEL_COLUMN] = [self.store.uri(key) if key else "" for key in keys]
             yield pa.RecordBatch.from_pydict(
                 {name: pa.array(values, pa.string()) for name, values in columns.items()}
             )
@@ -80,11 +88,36 @@ def discover(store: Store, pairing: Pairing | None = None) -> Collection:
     entries = [e for e in listing.entries if not store.uri(e.key).startswith(apart)]
     discovery = _find(store, replace(listing, entries=entries), pairing)
     sizes = {entry.key: entry.size for entry in listing.entries}
+    found = [LabelledPair(p.pair_id, p.ir_key, p.vis_key, p.subset) for p in discovery.pairs]
+    used = {key for pair in discovery.pairs for key in (pair.ir_key, pair.vis_key)}
+    labels = find_labels((key for key in sizes if key not in used), found)
     return Collection(
         store,
-        replace(discovery, skipped=listing.skipped),
+        replace(_without_labels(discovery, sizes, labels), skipped=listing.skipped),
         find_repetitions(discovery.pairs, sizes),
+        labels,
     )
+
+
+def _without_labels(discovery: Discovery, keys: Iterable[str], labels: Labels) -> Discovery:
+    """Return what was found, without the labels of pairs among the ignored files."""
+    taken = set(labels.keys.values())
+    ignored, examples = dict(discovery.ignored), dict(discovery.ignored_examples)
+    for reason, count in Counter(map(_why_ignore, taken)).items():
+        if reason not in ignored:
+            continue
+        ignored[reason] -= count
+        if examples.get(reason) in taken:
+            others = (key for key in keys if key not in taken and _why_ignore(key) == reason)
+            examples[reason] = next(others, "")
+        if ignored[reason] <= 0 or not examples.get(reason):
+            del ignored[reason], examples[reason]
+    return replace(discovery, ignored=ignored, ignored_examples=examples)
+
+
+def _why_ignore(key: str) -> str | None:
+    folder, _, name = key.rpartition("/")
+    return why_ignore_folder(f"{folder}/" if folder else "") or why_ignore_file(name)
 
 
 def _find(store: Store, listing: Listing, pairing: Pairing) -> Discovery:

@@ -22,10 +22,12 @@ MANIFEST_KEY = "manifest.parquet"
 ROW_GROUP_ROWS = 4096
 FUSED_COLUMN = "fused_uri"
 REFERENCE_COLUMN = "reference_uri"
+LABEL_COLUMN = "label_uri"
 FURTHER_COLUMNS = tuple(f"source_{n}_uri" for n, _ in enumerate(FURTHER_SOURCES, start=3))
 """Columns of the sources of a pair after the infrared and the visible image."""
 TEXT_COLUMNS = (
-    "pair_id", "ir_uri", "vis_uri", "subset", *FURTHER_COLUMNS, FUSED_COLUMN, REFERENCE_COLUMN
+    "pair_id", "ir_uri", "vis_uri", "subset", *FURTHER_COLUMNS, FUSED_COLUMN, REFERENCE_COLUMN,
+    LABEL_COLUMN,
 )  # fmt: skip
 DIGEST_KEY = b"irfuse.digest"
 

@@ -9,8 +9,6 @@ from cluster.collections.layouts.words import folder_meaning
 from cluster.collections.manifest_reader import PairRow
 from cluster.collections.names import fold, is_neutral_folder
 
-_FUSED = "fused"
-
 
 def own_name(pair: PairRow) -> str:
     """Return the name of a pair without folders: that of both sources, or the end of its id.
@@ -24,7 +22,7 @@ def own_name(pair: PairRow) -> str:
     return vis if fold(ir) == fold(vis) else posixpath.basename(pair.pair_id)
 
 
-def mirrored_name(pair: PairRow, root: str) -> str:
+def mirrored_name(pair: PairRow, root: str, word: str = "fused") -> str:
     """Return the path of the visible image with `fused` in place of its modality, no extension.
 
     Where no folder denotes the modality, `fused` takes the place of a folder such as `images` that
@@ -33,6 +31,7 @@ def mirrored_name(pair: PairRow, root: str) -> str:
     Args:
         pair: The pair.
         root: Location below which both images are, for example the folder of the collection.
+        word: Another word in place of the modality.
 
     >>> mirrored_name(PairRow("a/01", "/d/a/lwir/01.jpg", "/d/a/visible/01.jpg", "a"), "/d")
     'a/fused/01'
@@ -40,7 +39,7 @@ def mirrored_name(pair: PairRow, root: str) -> str:
     'fused/1'
     """
     ir, vis = (_split(below(uri, root))[0] for uri in (pair.ir_uri, pair.vis_uri))
-    return "/".join([*_fused_folder(ir, vis), own_name(pair)])
+    return "/".join([*_fused_folder(ir, vis, word), own_name(pair)])
 
 
 def below(uri: str, root: str) -> str:
@@ -68,7 +67,7 @@ def common_folder(uris: Iterable[str]) -> str:
     return "/".join(common or [])
 
 
-def _fused_folder(ir: Sequence[str], vis: Sequence[str]) -> list[str]:
+def _fused_folder(ir: Sequence[str], vis: Sequence[str], word: str) -> list[str]:
     """Return the folder of the fused image, from the folders of the sources."""
     differing = [n for n, part in enumerate(vis) if n >= len(ir) or fold(part) != fold(ir[n])]
     meanings = {n: folder_meaning(vis[n]) for n in differing}
@@ -76,10 +75,10 @@ def _fused_folder(ir: Sequence[str], vis: Sequence[str]) -> list[str]:
     if named or (differing and len(ir) == len(vis)):
         depth = (named or differing)[-1]
         base = meanings[depth][1] if named else ""
-        return [*vis[:depth], f"{base}_{_FUSED}" if base else _FUSED, *vis[depth + 1 :]]
+        return [*vis[:depth], f"{base}_{word}" if base else word, *vis[depth + 1 :]]
     if vis and is_neutral_folder(vis[-1]):
-        return [*vis[:-1], _FUSED]
-    return [_FUSED, *vis]
+        return [*vis[:-1], word]
+    return [word, *vis]
 
 
 def _split(path: str) -> tuple[list[str], str]:

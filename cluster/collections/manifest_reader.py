@@ -41,6 +41,7 @@ class PairRow:
     subset: str
     fused_uri: str = ""
     reference_uri: str = ""
+    label_uri: str = ""
     further_uris: tuple[str, ...] = ()
     """Locations of the sources after the infrared and the visible image."""
 

@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 
 from cluster.collections.frozen_manifest import (
     FURTHER_COLUMNS,
-    FUSED_COLUMN,
-    REFERENCE_COLUMN,
     ROW_GROUP_ROWS,
     TEXT_COLUMNS,
 )
@@ -137,7 +135,7 @@ def _normalise(batch: pa.RecordBatch, store: Store, name: str, locator: _Locator
         if column in names:
             columns[column] = _as_text(batch.column(column), column)
     _check_further(store, name, names)
-    for column in ("ir_uri", "vis_uri", *FURTHER_COLUMNS, FUSED_COLUMN, REFERENCE_COLUMN):
+    for column in set(TEXT_COLUMNS) - {"pair_id", "subset"}:
         if column in columns:
             columns[column] = pa.array(locator.locate(columns[column].to_pylist()), pa.string())
     if "pair_id" not in columns:

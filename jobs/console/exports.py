@@ -20,7 +20,11 @@ _MOST_KEYS = 5
 
 
 def print_folder(console: Console, result: FolderExport, options: ExportFolderOptions) -> None:
-    """Print how many pairs were exported, and what was left out."""
+    """Print how many pairs were exported, and what was left out.
+
+    Raises:
+        ManifestError: More pairs have no label than was accepted.
+    """
     print_lines(
         console,
         f"{result.run}: {result.pairs} of {result.rows + result.unfinished} pairs exported, "
@@ -37,9 +41,20 @@ def print_folder(console: Console, result: FolderExport, options: ExportFolderOp
     if result.failed or result.unfit:
         print_lines(console, f"Listed in: {result.out}/_irfuse/skipped.csv")
     print_lines(console, f"Images: {result.out}/{result.example}" if result.example else "")
+    if result.labels or result.most_missing_labels is not None:
+        print_lines(console, *_labels(result))
     print_lines(console, *result.notes)
     if result.loss is not None:
         print_lines(console, *_loss(result.loss))
+    result.require_labels()
+
+
+def _labels(result: FolderExport) -> Iterator[str]:
+    missing = f", {result.missing_labels} missing" if result.missing_labels else ""
+    example = f": {result.out}/{result.label_example}" if result.label_example else ""
+    yield f"Labels: {result.labels} of {result.pairs} pairs{missing}{example}"
+    if result.coco_dropped:
+        yield f"{result.coco_dropped} images of COCO files have no fused image and were dropped"
 
 
 def _loss(loss: JpegLoss) -> Iterator[str]:
@@ -64,10 +79,11 @@ def print_check(console: Console, found: ExportCheck, options: ExportCheckOption
     if options.json_output:
         print(found.model_dump_json(indent=2, ensure_ascii=True))
     else:
+        unfinished = f", {found.unfinished} not exported yet" if found.unfinished else ""
         print_lines(
             console,
-            f"{found.run}: {found.pairs} pairs, {found.skipped} skipped; {found.files} files, "
-            f"{_size(found.size)}",
+            f"{found.run}: {found.pairs} pairs, {found.skipped} skipped{unfinished}; "
+            f"{found.files} files, {_size(found.size)}",
         )
         kinds = {"missing": found.missing, "changed": found.changed, "foreign": found.foreign}
         for kind, keys in kinds.items():

@@ -37,6 +37,8 @@ def print_pairs(console: Console, result: PairsResult, options: PairsOptions) ->
     print_lines(console, "", "For example")
     for pair in result.examples:
         print_lines(console, *_example(pair, result.source))
+    if result.labelled:
+        print_lines(console, "", *_labels(result))
     rest = [
         *(() if result.discovery is None else _rest(result.discovery)),
         *map(describe_repetition, result.repetitions),
@@ -80,6 +82,14 @@ def _example(pair: PairRow, source: str) -> Iterator[str]:
     else:
         yield f"      infrared {ir}"
         yield f"      visible  {vis}"
+
+
+def _labels(result: PairsResult) -> Iterator[str]:
+    """Yield how many pairs have labels, and which other labels there are."""
+    example = result.label_example.removeprefix(f"{result.source}/")
+    yield f"Labels: {result.labelled} of {result.rows} pairs, such as {example}"
+    for kind, count in result.other_labels.items():
+        yield f"Other labels: {kind} of {count} pairs, which exports take with --labels DIR"
 
 
 def _rest(discovery: Discovery) -> Iterator[str]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict
 
 from cluster.storage import Store, read_record
 from fusion_core.errors import NotFoundError, StorageError
-from jobs.export.folder import OWN_KEYS
 from jobs.export.names import RESERVED
-from jobs.export.record import ExportedFile, ExportRecord, read_markers
+from jobs.export.record import ExportedFile, ExportRecord, read_markers, read_shared
 from jobs.options import ExportCheckOptions
 from jobs.progress import Progress, SilentProgress
 
 _READERS = 8
-_BATCH = 256
 
 
 class ExportCheck(BaseModel):
@@ -32,6 +31,8 @@ class ExportCheck(BaseModel):
     """Number of pairs that have files."""
     skipped: int
     """Number of pairs that have none."""
+    unfinished: int
+    """Number of pairs of the run that are not exported yet."""
     files: int
     """Number of files that were written."""
     size: int
@@ -76,14 +77,21 @@ def check_export(options: ExportCheckOptions, progress: Progress | None = None) 
     entries = {entry.key for entry in out.entries()}
     pairs = skipped = size = files = 0
     missing, changed = list[str](), list[str]()
-    unknown = {key for key in entries if key.partition("/")[0] != RESERVED} - set(OWN_KEYS)
-    with ThreadPoolExecutor(_READERS) as pool:
+    unknown = {key for key in entries if key.partition("/")[0] != RESERVED}
+
+    def groups() -> Iterator[list[ExportedFile]]:
+        nonlocal pairs, skipped
         for marker in read_markers(out):
             pairs, skipped = pairs + marker.pairs, skipped + len(marker.skipped)
-            size, files = size + marker.size, files + len(marker.files)
-            unknown.difference_update(file.key for file in marker.files)
-            present = [file for file in marker.files if file.key in entries]
-            missing += [file.key for file in marker.files if file.key not in entries]
+            yield marker.files
+        yield read_shared(out).files
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        for group in groups():
+            size, files = size + sum(file.bytes for file in group), files + len(group)
+            unknown.difference_update(file.key for file in group)
+            present = [file for file in group if file.key in entries]
+            missing += [file.key for file in group if file.key not in entries]
             sound = pool.map(lambda file: _is_sound(out, file), present)
             changed += [file.key for file, ok in zip(present, sound, strict=True) if not ok]
             progress.steps(files, len(entries), "files")
@@ -92,6 +100,7 @@ def check_export(options: ExportCheckOptions, progress: Progress | None = None) 
         run=record.run_name,
         pairs=pairs,
         skipped=skipped,
+        unfinished=record.rows - pairs - skipped,
         files=files,
         size=size,
         missing=missing,

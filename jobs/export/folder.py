@@ -20,17 +20,33 @@ from cluster.storage import (
     require_same_settings,
     split_query,
 )
-from fusion_core.errors import InvalidValueError, NotFoundError, RunConflictError
+from fusion_core.errors import (
+    InvalidValueError,
+    ManifestError,
+    NotFoundError,
+    RunConflictError,
+)
+from jobs.export.labels import LabelFinder, open_labels, rewrite_coco
 from jobs.export.loss import JpegLoss, measure_loss
 from jobs.export.names import UniqueNames, check_key
-from jobs.export.record import SKIPPED_KEY, ExportedShard, ExportRecord, read_markers, to_csv
+from jobs.export.record import (
+    LABELS_KEY,
+    SHARED_KEY,
+    SKIPPED_KEY,
+    ExportedShard,
+    ExportRecord,
+    LabelOf,
+    SharedFiles,
+    SkippedPair,
+    describe_file,
+    read_markers,
+    to_csv,
+)
 from jobs.export.shards import RowCondition, ShardExporter, row_pair
 from jobs.export.yolo import DATA_KEY, describe_dataset
 from jobs.options import ExportFolderOptions
 from jobs.progress import Progress, SilentProgress
 
-OWN_KEYS = (DATA_KEY,)
-"""Files of an export that belong to no pair."""
 _LOCAL_THREADS, _REMOTE_THREADS = 4, 16
 _POLL_S = 0.5
 _NAMED = ["pair_id", "subset", "ir_uri", "vis_uri", "status"]
@@ -65,8 +81,31 @@ class FolderExport(BaseModel):
     """Number of pairs of the run that have no row yet."""
     loss: JpegLoss | None
     """What JPEG changes; None for other formats."""
+    labels: int
+    """Number of exported pairs that have a label."""
+    label_example: str
+    """Key of a label."""
+    coco_dropped: int
+    """Number of images of COCO files that have no fused image, and were dropped."""
+    missing_labels: int
+    """Number of exported pairs that have none."""
+    most_missing_labels: int | None
+    """Largest number of them that was accepted."""
     notes: list[str]
     """What the user should know besides."""
+
+    def require_labels(self) -> None:
+        """Raise an error if more pairs have no label than was accepted.
+
+        Raises:
+            ManifestError: There are more.
+        """
+        if self.most_missing_labels is not None and self.missing_labels > self.most_missing_labels:
+            raise ManifestError(
+                f"{self.missing_labels} of {self.pairs} exported pairs have no label, more than "
+                f"--max-missing-labels {self.most_missing_labels}; {self.out}/{LABELS_KEY} lists "
+                "them, and all files are written"
+            )
 
 
 def export_folder(options: ExportFolderOptions, progress: Progress | None = None) -> FolderExport:
@@ -95,7 +134,10 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
     requested = _describe(options, run, record)
     found = find_record(out, ExportRecord)
     _require_free(out, requested, found)
-    exporter = ShardExporter(run, record, out, found or requested)
+    labels = open_labels(
+        requested.labels, options.store(options.labels), FrozenManifest(run), requested.root
+    )
+    exporter = ShardExporter(run, record, out, found or requested, labels)
     progress.message("Checking the names of the files")
     plan = _plan(exporter, run, record, options)
     if found is None:
@@ -103,7 +145,8 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
     local = run.is_local and out.is_local
     threads = options.threads or (_LOCAL_THREADS if local else _REMOTE_THREADS)
     written = _write(exporter, plan, threads, progress)
-    return _finish(run, record, out, found or requested, written)
+    progress.message("Writing the lists of the export")
+    return _finish(exporter, options, run, record, found or requested, written)
 
 
 def _require_free(out: Store, requested: ExportRecord, found: ExportRecord | None) -> None:
@@ -128,17 +171,25 @@ def _describe(options: ExportFolderOptions, run: Store, record: RunRecord) -> Ex
         run=record.fingerprint,
         run_name=record.name,
         run_location=run.url,
+        rows=record.rows,
         collection=record.collection,
         root=_root(run, record),
         preset=options.preset,
         name=options.name,
         format=options.format,
         quality=options.quality if options.format == "jpg" else None,
+        labels=_name_labels(options),
         with_sources=options.with_sources,
         where=options.where,
         classes=options.classes,
         irfuse_version=version("irfuse"),
     )
+
+
+def _name_labels(options: ExportFolderOptions) -> str:
+    """Return `auto`, `none`, or the full location of a folder."""
+    known = options.labels in ("auto", "none")
+    return options.labels if known else options.store(options.labels).url
 
 
 def _require_images(run: Store, record: RunRecord) -> None:
@@ -246,41 +297,102 @@ def _write(exporter: ShardExporter, plan: _Plan, threads: int, progress: Progres
 
 
 def _finish(
-    run: Store, record: RunRecord, out: Store, export: ExportRecord, written: int
+    exporter: ShardExporter,
+    options: ExportFolderOptions,
+    run: Store,
+    record: RunRecord,
+    export: ExportRecord,
+    written: int,
 ) -> FolderExport:
     """Write the lists of the export from its markers, and return its result."""
-    pairs = files = size = rows = 0
-    skipped: list[tuple[str, str, str]] = []
-    subsets: dict[str, None] = {}
-    example = ""
+    out = options.store(options.out)
+    totals = _Totals()
     for marker in read_markers(out):
-        rows += marker.pairs + len(marker.skipped)
-        pairs += marker.pairs
-        files += len(marker.files)
-        size += marker.size
-        skipped += [(pair.pair_id, pair.reason, pair.detail) for pair in marker.skipped]
-        example = example or next((file.key for file in marker.files), "")
-        subsets.update((file.key.rpartition("/")[0], None) for file in marker.files)
-    out.write(SKIPPED_KEY, to_csv(("pair_id", "reason", "detail"), skipped))
+        totals.add(marker)
+    dropped = _write_shared(out, export, exporter.labels, totals)
     notes: list[str] = []
-    if export.preset == "yolo" and export.name is None:
-        text = describe_dataset(list(subsets), export.collection, export.classes)
-        out.write(DATA_KEY, text.encode())
-        if not export.classes:
-            notes.append(f"{DATA_KEY} names no classes; fill them in, or export with --classes")
-    failed = sum(reason == "failed" for _, reason, _ in skipped)
+    if export.preset == "yolo" and export.name is None and not export.classes:
+        notes.append(f"{DATA_KEY} names no classes but class0, class1, …; --classes names them")
+    failed = sum(pair.reason == "failed" for pair in totals.skipped)
+    most = options.max_missing_labels
+    if most is None and export.labels not in ("auto", "none"):
+        most = 0
     return FolderExport(
         out=out.url,
         run=record.name,
-        rows=rows,
-        pairs=pairs,
+        rows=len(totals.images) + len(totals.skipped),
+        pairs=len(totals.images),
         failed=failed,
-        unfit=len(skipped) - failed,
+        unfit=len(totals.skipped) - failed,
         written=written,
-        files=files,
-        size=size,
-        example=example,
-        unfinished=record.rows - rows,
+        files=totals.files,
+        size=totals.size,
+        example=next(iter(totals.images.values()), ""),
+        unfinished=record.rows - len(totals.images) - len(totals.skipped),
         loss=None if export.quality is None else measure_loss(run, record, export.quality),
+        labels=len(totals.labels),
+        label_example=next((label.key for label in totals.labels.values()), ""),
+        coco_dropped=dropped,
+        missing_labels=len(totals.images) - len(totals.labels),
+        most_missing_labels=most,
         notes=notes,
     )
+
+
+class _Totals:
+    """What all markers say together."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, str] = {}
+        self.labels: dict[str, LabelOf] = {}
+        self.skipped: list[SkippedPair] = []
+        self.files = self.size = 0
+        self.largest_class: int | None = None
+
+    def add(self, marker: ExportedShard) -> None:
+        """Add the files of a shard."""
+        self.images.update(marker.images)
+        self.labels.update(marker.labels)
+        self.skipped += marker.skipped
+        self.files += len(marker.files)
+        self.size += marker.size
+        classes = [n for n in (self.largest_class, marker.largest_class) if n is not None]
+        self.largest_class = max(classes, default=None)
+
+
+def _write_shared(out: Store, export: ExportRecord, labels: LabelFinder, totals: _Totals) -> int:
+    """Write the files that belong to no single shard.
+
+    Returns:
+        The number of images of COCO files that were dropped.
+    """
+    shared: dict[str, bytes] = {}
+    dropped = 0
+    for file in labels.coco:
+        data, without = rewrite_coco(file, totals.images)
+        dropped += without
+        shared[file.exported_key] = data
+        for pair_id in file.names.keys() & totals.images.keys():
+            totals.labels[pair_id] = LabelOf(key=file.exported_key, source="coco")
+    if totals.labels or export.labels not in ("auto", "none"):
+        shared[LABELS_KEY] = _label_list(totals)
+    if export.preset == "yolo" and export.name is None:
+        count = 0 if totals.largest_class is None else totals.largest_class + 1
+        classes = export.classes or [f"class{number}" for number in range(count)]
+        folders = sorted({key.rpartition("/")[0] for key in totals.images.values()})
+        shared[DATA_KEY] = describe_dataset(folders, export.collection, classes).encode()
+    out.write_all(shared)
+    files = [describe_file(key, data) for key, data in shared.items()]
+    out.write(SHARED_KEY, SharedFiles(files=files).model_dump_json().encode())
+    rows = [(pair.pair_id, pair.reason, pair.detail) for pair in totals.skipped]
+    out.write(SKIPPED_KEY, to_csv(("pair_id", "reason", "detail"), rows))
+    return dropped
+
+
+def _label_list(totals: _Totals) -> bytes:
+    rows = []
+    for pair_id, key in totals.images.items():
+        label = totals.labels.get(pair_id)
+        found = ("", "", "missing") if label is None else (label.key, label.source, "found")
+        rows.append((pair_id, key, *found))
+    return to_csv(("pair_id", "image", "label", "label_of", "status"), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import posixpath
 import re
@@ -16,6 +17,8 @@ from fusion_core.errors import NotFoundError, StorageError
 from jobs.export.names import RESERVED
 from jobs.options import ImageFormat, Preset
 
+LABELS_KEY = "labels.csv"
+SHARED_KEY = f"{RESERVED}/shared.json"
 SKIPPED_KEY = f"{RESERVED}/skipped.csv"
 _DONE = f"{RESERVED}/done"
 _MARKER = re.compile(r"shard-(\d{6,})")
@@ -28,7 +31,7 @@ class ExportRecord(SettingsRecord):
     noun: ClassVar[str] = "folder export"
     consequences: ClassVar[Mapping[str, tuple[str, ...]]] = {"method": ("run",)}
     informative: ClassVar[Mapping[str, Any]] = dict.fromkeys(
-        ("run_name", "run_location", "root", "irfuse_version"), True
+        ("run_name", "run_location", "rows", "root", "irfuse_version"), True
     )
 
     run: str
@@ -37,6 +40,8 @@ class ExportRecord(SettingsRecord):
     """Name of the run."""
     run_location: str
     """Location of the run when the export began."""
+    rows: int
+    """Number of pairs of the run."""
     collection: str
     """Name of the collection."""
     root: str
@@ -49,6 +54,8 @@ class ExportRecord(SettingsRecord):
     """Format of the files; None for copies."""
     quality: int | None = None
     """Quality of JPEG; None for other formats."""
+    labels: str = "auto"
+    """Where labels come from: `auto` for the manifest of the run, `none`, or a folder."""
     with_sources: bool = False
     """Whether the source files are copied."""
     where: str | None = None
@@ -82,6 +89,26 @@ class SkippedPair(BaseModel):
     """Stage and message of a failed pair."""
 
 
+class LabelOf(BaseModel):
+    """The exported label of a pair."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    """Path of the label below the folder of the export."""
+    source: str
+    """What has the stem of the label: `both` images, the `infrared` or the `visible` one, the
+    `pair`, or `other`."""
+
+
+class SharedFiles(BaseModel):
+    """The content of `_irfuse/shared.json`: files that belong to no single shard."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files: list[ExportedFile]
+
+
 class ExportedShard(BaseModel):
     """What was written for one shard of the run: the content of its marker."""
 
@@ -90,10 +117,19 @@ class ExportedShard(BaseModel):
     shard: int
     content: str
     """Digest of the rows of the shard; another one if failed pairs were computed again."""
-    pairs: int
-    """Number of pairs that were exported."""
+    images: dict[str, str]
+    """Key of the fused image of each pair that was exported."""
+    labels: dict[str, LabelOf]
+    """The labels of those of them that have one."""
+    largest_class: int | None = None
+    """Largest class number in labels of YOLO."""
     files: list[ExportedFile]
     skipped: list[SkippedPair]
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs that were exported."""
+        return len(self.images)
 
     @property
     def size(self) -> int:
@@ -137,6 +173,25 @@ def _parse(out: Store, key: str, data: bytes) -> ExportedShard:
         raise StorageError(
             f"{out.uri(key)} is damaged; delete it and export again to write its files anew"
         ) from None
+
+
+def describe_file(key: str, data: bytes) -> ExportedFile:
+    """Return size and digest of a file."""
+    return ExportedFile(key=key, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def read_shared(out: Store) -> SharedFiles:
+    """Return the files that belong to no single shard; none before an export is complete.
+
+    Raises:
+        StorageError: The list is damaged or cannot be read.
+    """
+    try:
+        return SharedFiles.model_validate_json(out.read(SHARED_KEY))
+    except NotFoundError:
+        return SharedFiles(files=[])
+    except ValidationError:
+        raise StorageError(f"{out.uri(SHARED_KEY)} is damaged; export again") from None
 
 
 def to_csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:

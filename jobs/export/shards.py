@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import posixpath
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,17 +15,21 @@ from PIL import Image
 from cluster.collections import Condition, PairRow
 from cluster.runs import RunRecord, ShardContent, Shards
 from cluster.storage import Reader, Store
-from fusion_core.errors import IrfuseError, StorageError
+from fusion_core.errors import IrfuseError, NotFoundError, StorageError
 from fusion_core.images import decode_image, encode_png, to_eight_bit
+from jobs.export.labels import LabelFinder, label_key, largest_class, rewrite_label
 from jobs.export.names import Namer, check_key, namer_of, source_keys
 from jobs.export.record import (
     ExportedFile,
     ExportedShard,
     ExportRecord,
+    LabelOf,
     SkippedPair,
+    describe_file,
     find_marker,
     marker_key,
 )
+from jobs.options import Preset
 
 _JPEG = ("jpg", "jpeg")
 
@@ -59,9 +63,18 @@ class ShardExporter:
         record: Record of the run.
         out: Folder of the export.
         export: Record of the export.
+        labels: What finds the labels.
     """
 
-    def __init__(self, run: Store, record: RunRecord, out: Store, export: ExportRecord) -> None:
+    def __init__(
+        self,
+        run: Store,
+        record: RunRecord,
+        out: Store,
+        export: ExportRecord,
+        labels: LabelFinder,
+    ) -> None:
+        self.labels = labels
         self._record, self._out, self._export = record, out, export
         self._shards = Shards(run, record)
         self._reader = Reader(run.storage_options, max_pixels=record.max_pixels)
@@ -80,7 +93,7 @@ class ShardExporter:
             DamagedShardError: The shard is damaged.
             StorageError: The shard or a file cannot be read, or a file cannot be written.
         """
-        pairs, files, skipped = 0, list[ExportedFile](), list[SkippedPair]()
+        files, written = list[ExportedFile](), _Written()
         first, end = self._record.plan.bounds(shard)
         located = iter(self._shards.manifest.read(first, end))
         digest = ""
@@ -90,13 +103,20 @@ class ShardExporter:
             for row, fits in self._rows(content):
                 pair = next(located)
                 if row["status"] == "ok" and fits:
-                    objects.update(self._files(row, pair))
-                    pairs += 1
+                    objects.update(self._files(row, pair, written))
                 else:
-                    skipped.append(_skipped(row))
+                    written.skipped.append(_skipped(row))
             self._out.write_all(objects)
-            files += [_describe(key, data) for key, data in objects.items()]
-        done = ExportedShard(shard=shard, content=digest, pairs=pairs, files=files, skipped=skipped)
+            files += [describe_file(key, data) for key, data in objects.items()]
+        done = ExportedShard(
+            shard=shard,
+            content=digest,
+            images=written.images,
+            labels=written.labels,
+            largest_class=max(written.classes, default=None),
+            files=files,
+            skipped=written.skipped,
+        )
         self._out.write(marker_key(shard), done.model_dump_json().encode())
         return done
 
@@ -107,20 +127,42 @@ class ShardExporter:
         for row in content.to_rows():
             yield row, row["pair_id"] in fitting
 
-    def _files(self, row: Mapping[str, Any], located: PairRow) -> Iterator[tuple[str, bytes]]:
+    def _files(
+        self, row: Mapping[str, Any], located: PairRow, written: _Written
+    ) -> Iterator[tuple[str, bytes]]:
         """Yield key and content of each file of a pair."""
         pair = row_pair(row)
         extension, data = self._image(pair.pair_id, row["fused"])
         key = self.namer(pair, extension)
         check_key(key, pair.pair_id)
+        written.images[pair.pair_id] = key
         yield key, data
+        preset = self._export.preset if self._export.name is None else None
+        yield from self._label(pair, located, key, preset, written)
         if self._export.with_sources:
-            preset = self._export.preset if self._export.name is None else None
             keys = source_keys(pair, key, preset=preset, root=self._export.root)
             uris = (located.ir_uri, located.vis_uri)
             for key, uri in dict(zip(keys, uris, strict=True)).items():
                 check_key(key, pair.pair_id)
                 yield key, self._reader.read(uri)
+
+    def _label(
+        self, pair: PairRow, located: PairRow, fused_key: str, preset: Preset | None, out: _Written
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield key and content of a pair's label, if it has one and it can be found."""
+        label = self.labels.find(located)
+        if label is None:
+            return
+        try:
+            data = self._reader.read(label.uri)
+        except NotFoundError:
+            return  # it is listed as missing
+        key = label_key(label, pair, fused_key, preset=preset, root=self._export.root)
+        check_key(key, pair.pair_id)
+        out.labels[pair.pair_id] = LabelOf(key=key, source=label.source)
+        if label.extension == "txt":
+            out.classes += [n for n in (largest_class(data),) if n is not None]
+        yield key, rewrite_label(data, label.extension, fused_key)
 
     def _image(self, pair_id: str, cell: Mapping[str, Any]) -> tuple[str, bytes]:
         """Return the extension and the bytes of a fused image."""
@@ -152,8 +194,14 @@ def encode_jpeg(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _describe(key: str, data: bytes) -> ExportedFile:
-    return ExportedFile(key=key, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+@dataclass(slots=True)
+class _Written:
+    """What is known of the pairs of a shard so far."""
+
+    images: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, LabelOf] = field(default_factory=dict)
+    classes: list[int] = field(default_factory=list)
+    skipped: list[SkippedPair] = field(default_factory=list)
 
 
 def _skipped(row: Mapping[str, Any]) -> SkippedPair:

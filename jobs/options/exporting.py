@@ -38,11 +38,19 @@ class ExportFolderOptions(LocationOptions):
     and the command prints by how much."""
     quality: int = Field(default=95, ge=1, le=100)
     """Quality of JPEG, whose chroma is not subsampled."""
+    labels: str = "auto"
+    """Label files to export with the names of the images: `auto` takes those that were found when
+    the run began, or that the manifest names in its column label_uri, and `none` takes none. A
+    folder is searched for files with the names of the pairs or of their images, or COCO files."""
+    max_missing_labels: int | None = Field(default=None, ge=0)
+    """Largest number of exported pairs without a label; with more, the command ends with status 1.
+    0 by default for a folder of labels; otherwise there is no limit."""
     with_sources: Flag = False
     """Copy the infrared and visible files, too: with `mirror` to their own paths, otherwise below
     sources/."""
     classes: Names = ()
-    """Names of the classes that data.yaml lists with the preset `yolo`, separated by commas."""
+    """Names of the classes that data.yaml lists with the preset `yolo`, separated by commas; by
+    default class0, class1, … as far as labels contain them."""
     where: Annotated[str | None, Parameter(group=SELECTION)] = None
     """Export the pairs for which a condition is true: SQL over the columns of the run, such as
     "EN > 6 AND subset = 'train'"."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def compute_run(
     damaged: Sequence[int] = (),
     shards: range | None = None,
     keep_images: bool = True,
+    files: Mapping[str, bytes] | None = None,
     **changed: Any,
 ) -> tuple[Store, RunRecord]:
     """Fuse a collection with `average`.
@@ -38,6 +39,7 @@ def compute_run(
         damaged: Pairs of the first subset whose visible image is not one.
         shards: The shards to compute; all by default.
         keep_images: Whether the fused images are kept.
+        files: Further files of the collection, such as labels.
         changed: Fields of the record, such as `shard_size`.
     """
     source = Store(str(folder / "in"))
@@ -45,6 +47,8 @@ def compute_run(
         write_pairs(folder / "in" / subset, pairs)
     for number in damaged:
         source.write(f"{subsets[0]}/vis/{number:04d}.png".lstrip("/"), b"no image")
+    for key, data in (files or {}).items():
+        source.write(key, data)
     out = Store(str(folder / "out"))
     info, manifest = freeze(discover(source).batches())
     out.write(MANIFEST_KEY, manifest)

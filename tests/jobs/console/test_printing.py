@@ -129,6 +129,9 @@ def test_images_without_a_partner_are_shown_harmlessly() -> None:
         output="m.parquet",
         discovery=Discovery([], {}, NASTY[:5], {}),
         repetitions=[],
+        labelled=1,
+        label_example=NASTY[0],
+        other_labels={NASTY[1]: 1},
         check=None,
     )
     print_pairs(console, found, PairsOptions(source="s", output="m.parquet"))
