@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
@@ -86,6 +86,8 @@ class Job:
     """Whether there are reference images."""
     check_sources: Callable[[int], None] = lambda count: None
     """Function that raises an error if so many sources cannot be fused."""
+    documents: Mapping[str, bytes] = field(default_factory=dict)
+    """Further objects to write next to the record, by their keys."""
     before_retry: Callable[[Store, Progress], None] = lambda out, progress: None
     """Function that is called before failed rows are computed again."""
 
@@ -215,6 +217,8 @@ def _plan(job: Job, metrics: MetricChoice, out: Store, progress: Progress) -> Ru
     )
     record = claim_location(out, requested, found)
     note_changed_code(record, requested, progress)
+    for key, content in job.documents.items():
+        out.write(key, content)
     # Written after run.json, which only one of several drivers can create.
     if manifest is not None and not out.exists(MANIFEST_KEY):
         out.write(MANIFEST_KEY, manifest)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from cluster.runs import MethodOrigin, Payload
+from fusion_core.errors import ExtensionError, RunFailedError
 from fusion_core.extensions import find_method
 from fusion_core.methods import build_method, check_source_count
 from fusion_core.parameters import MethodParameters
+from jobs.checking.jobs import check_method
+from jobs.checking.report import CheckReport
 from jobs.execution import Job, RunResult, execute
-from jobs.options import RunOptions
+from jobs.options import CheckMethodOptions, RunOptions
 from jobs.progress import Progress, SilentProgress
 from jobs.weights import find_stored_weights
+
+CHECKS_KEY = "checks.json"
 
 
 def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
@@ -32,6 +38,7 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
         RunFailedError: Workers cannot be placed, or too many pairs fail.
         StorageError: A location cannot be read or written.
     """
+    checks = _check(options, progress) if options.check else None
     method = find_method(options.method, options.trust_code)
     parameters = method.spec.parameters.parse(options.params)
     weights = find_stored_weights(method.spec, options, parameters, progress or SilentProgress())
@@ -50,7 +57,37 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
     name = f"{options.name or default_name(method.name, parameters)}{mark}"
     payload = Payload(weights, method.extension)
     check_sources = partial(check_source_count, method.name, method.spec)
-    return execute(Job(options, origin, name, payload, check_sources=check_sources), progress)
+    job = Job(options, origin, name, payload, check_sources=check_sources)
+    if checks is not None:
+        report = checks.model_dump_json(indent=2).encode()
+        job = replace(job, documents={CHECKS_KEY: report})
+    return execute(job, progress)
+
+
+def _check(options: RunOptions, progress: Progress | None) -> CheckReport:
+    """Check the method of a run.
+
+    Raises:
+        ExtensionError: It cannot be loaded.
+        RunFailedError: A check has failed.
+    """
+    names = ("params", "weights", "trust_code", "storage_options")
+    given = {name: getattr(options, name) for name in names}
+    report = check_method(
+        CheckMethodOptions(
+            target=options.method, quick=True, timeout=options.pair_timeout, **given
+        ),
+        progress,
+    )
+    if not report.loaded:
+        raise ExtensionError(report.checks[0].hint)
+    if report.failed:
+        failed = next(check for check in report.checks if check.status == "failed")
+        raise RunFailedError(
+            f"The check {failed.name!r} of {report.target} failed: {failed.hint}; `irfuse "
+            "check-method` shows all checks"
+        )
+    return report
 
 
 def default_name(method: str, parameters: MethodParameters) -> str:

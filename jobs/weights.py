@@ -7,13 +7,13 @@ from fusion_core.errors import NotFoundError, WeightsError
 from fusion_core.methods import MethodSpec, find_weights
 from fusion_core.networks import Weights
 from fusion_core.parameters import MethodParameters
-from jobs.options import FuseOptions, ReconstructOptions, RunOptions
+from jobs.options import CheckMethodOptions, FuseOptions, ReconstructOptions, RunOptions
 from jobs.progress import Progress
 
 
 def find_stored_weights(
     method: MethodSpec,
-    options: RunOptions | FuseOptions | ReconstructOptions,
+    options: RunOptions | FuseOptions | ReconstructOptions | CheckMethodOptions,
     parameters: MethodParameters,
     progress: Progress,
 ) -> Weights | None:

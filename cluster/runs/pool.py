@@ -190,7 +190,7 @@ class WorkerPool:
             resources["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoids))})"}
         handle = ACTOR_CLASS.options(
             scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            runtime_env={**self._options.runtime_env, "env_vars": WORKER_ENVIRONMENT},
             **resources,
         ).remote()
         starting = handle.start.remote(self._config, self._payload)

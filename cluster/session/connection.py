@@ -9,9 +9,9 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class ClusterOptions:
     device: Device = "auto"
     pair_timeout_s: float = 300.0
     """Longest time without progress until a worker is considered hung."""
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    """Environment of the workers that Ray makes on every node, such as `{"pip": ["package==1"]}`;
+    an empty one is that of the node."""
     start_timeout_s: float = 900.0
     """Longest time to wait for the first worker."""
 

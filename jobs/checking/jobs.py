@@ -16,6 +16,7 @@ import pyarrow as pa
 from cluster.collections import FusedImages
 from cluster.storage import Reader
 from fusion_core.errors import InvalidValueError, ManifestError
+from fusion_core.extensions import method as irfuse_method
 from fusion_core.extensions import pack, parse_target
 from fusion_core.extensions.checks import (
     FRESH_METHOD_CHECKS,
@@ -31,16 +32,20 @@ from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped
 from fusion_core.images import decode_named, decode_pair, luma, to_eight_bit, to_one_size
 from fusion_core.methods import METHODS
 from fusion_core.metrics import METRICS
-from fusion_core.networks import Weights, find_device, parse_random_weights
+from fusion_core.networks import Weights, find_device
+from fusion_core.parameters import MethodParameters
 from jobs.checking.process import RESULT, Request
 from jobs.checking.report import CheckReport, CheckResult
 from jobs.checking.supervision import supervise
 from jobs.options import CheckMethodOptions, CheckMetricOptions, PairsOptions
 from jobs.progress import Progress, SilentProgress
 from jobs.sources import open_source
+from jobs.weights import find_stored_weights
 
 _METRICS: EntryPointGroup = "irfuse.metrics"
 _PROCESSES = "processes"
+_ANY_WEIGHTS = irfuse_method(weights=True)(lambda parameters, weights, device: None)
+"""Stands for a method whose code is not imported in this process."""
 _LARGEST_DIFFERENCE = 1e-3
 
 
@@ -78,7 +83,7 @@ def check_method(options: CheckMethodOptions, progress: Progress | None = None) 
         checks if extension and extension.target.kind in MODEL_KINDS else checks[1:],
         extension,
         parameters=options.params,
-        weights=_read_weights(options),
+        weights=_read_weights(options, progress),
         device=str(find_device(options.device)),
         pairs=[example.pair for example in examples],
         expected=[example.fused for example in examples if example.fused is not None],
@@ -171,14 +176,14 @@ def _compare_processes(others: dict[str, CheckResult], here: str, there: str) ->
     return passed(difference, _LARGEST_DIFFERENCE)
 
 
-def _read_weights(options: CheckMethodOptions) -> Weights | None:
-    if options.weights is None:
-        return None
-    source = str(options.weights)
-    if random := parse_random_weights(source):
-        return random
-    store, name = options.file(source)
-    return Weights.from_file(store.read(name), source)
+def _read_weights(options: CheckMethodOptions, progress: Progress) -> Weights | None:
+    """Find the weights, of a method of the user's own without importing its code."""
+    spec = METHODS.get(options.target, _ANY_WEIGHTS)
+    if spec is _ANY_WEIGHTS:
+        if options.weights is None:
+            return None
+        return find_stored_weights(spec, options, MethodParameters(), progress)
+    return find_stored_weights(spec, options, spec.parameters.parse(options.params), progress)
 
 
 def _examples(

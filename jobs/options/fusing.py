@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from pydantic import Field
 
 from fusion_core.choices import Device, ScoreColour, SixteenBit
+from fusion_core.errors import InvalidValueError
 from jobs.options.common import (
     RAY,
     Flag,
@@ -49,12 +50,37 @@ class JobOptions(SourceOptions, ImageOptions, RayOptions):
     """Compute the failed rows of finished shards again."""
     verify: Flag = False
     """Read finished shards whole, images included, and compute damaged ones again."""
+    env: Annotated[KeyValues, Parameter(group=RAY)] = Field(default_factory=dict)
+    """Environment that Ray makes on every node for the workers: pip=FILE, requirements in addition
+    to what the node has, or image_uri=IMAGE, a container with irfuse. It takes minutes; packages
+    that are installed on the nodes are faster."""
     pair_timeout: Annotated[float, Parameter(group=RAY)] = Field(default=300.0, gt=0)
     """Seconds without progress after which a worker is considered hung and replaced."""
 
     def cluster(self) -> ClusterOptions:
         """Return the cluster and the resources to use."""
-        return replace(super().cluster(), pair_timeout_s=self.pair_timeout)
+        return replace(
+            super().cluster(), pair_timeout_s=self.pair_timeout, runtime_env=self._runtime_env()
+        )
+
+    def _runtime_env(self) -> dict[str, Any]:
+        """Return the environment in the notation of Ray.
+
+        Raises:
+            InvalidValueError: It is neither one of pip nor one of a container.
+            StorageError: The file with requirements cannot be read.
+        """
+        if not self.env:
+            return {}
+        if len(self.env) != 1 or not self.env.keys() <= {"pip", "image_uri"}:
+            raise InvalidValueError(
+                f"Expected pip=FILE or image_uri=IMAGE as --env, but got {', '.join(self.env)}"
+            )
+        if "image_uri" in self.env:
+            return {"image_uri": self.env["image_uri"]}
+        store, name = self.file(self.env["pip"])
+        lines = (line.partition(" #")[0].strip() for line in store.read(name).decode().splitlines())
+        return {"pip": [line for line in lines if line and not line.startswith("#")]}
 
 
 class FuseOptions(ImageOptions):
@@ -116,6 +142,9 @@ class RunOptions(JobOptions):
     trust_code: str | None = None
     """First digits of the SHA-256 of a model file (.pt2, .pt), which executes code when it is
     loaded; `sha256sum FILE` prints it."""
+    check: Annotated[bool, Parameter(negative=())] = False
+    """Check a method of your own first, as `irfuse check-method --quick` does, and stop if a check
+    fails. The report is kept as OUT/checks.json."""
     name: str | None = Field(default=None, min_length=1)
     """Name of the run in rows and tables; by default the method and the parameters that differ from
     their defaults. A run with random weights is marked [untrained]."""

@@ -12,7 +12,7 @@ from support.extensions import AVERAGE, METRIC, write_code
 import irfuse
 from fusion_core.errors import InvalidValueError, RunFailedError
 from fusion_core.extensions.checks import FRESH_METHOD_CHECKS, METHOD_CHECKS
-from irfuse import CheckMethodOptions, CheckMetricOptions
+from irfuse import CheckMethodOptions, CheckMetricOptions, RunOptions
 
 
 def check_method(target: object, *options: object) -> CommandResult:
@@ -69,6 +69,27 @@ def test_a_metric_is_compared_with_known_scores(tmp_path: Path) -> None:
     )
     report = irfuse.check_metric(options)
     assert report.failed == ["expected scores"]
+
+
+def test_a_run_checks_its_method_first_and_keeps_the_report(
+    tmp_path: Path, ray_address: str
+) -> None:
+    write_pairs(tmp_path / "in", 2)
+    folder = write_code(tmp_path, {"mine.py": AVERAGE, "bad.py": BAD_METHODS})
+
+    def own(name: str) -> RunOptions:
+        return run_options(
+            tmp_path / "in", tmp_path / "out", method=f"{folder}/{name}", weights=None, check=True,
+            address=ray_address, metrics=("EN",),
+        )  # fmt: skip
+
+    with pytest.raises(RunFailedError, match=r"^The check 'range' of bad\.py:unit_range failed: "):
+        irfuse.run(own("bad.py:unit_range"))
+    assert not (tmp_path / "out").exists()
+    irfuse.run(own("mine.py:fuse"))
+    report = json.loads((tmp_path / "out" / "checks.json").read_text())
+    recorded = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert report["digest"] == recorded["origin"]["method_origin"]["sha256"]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from support.cli import CommandResult, call_cli
 from support.collections import SMALL, read_rows, run_options, write_pairs
 from support.extensions import AVERAGE, METRIC, install_package, write_code
+from support.models import Mean, export_onnx
 
 import irfuse
 from fusion_core.errors import ExtensionError, InvalidValueError, RunConflictError, RunFailedError
@@ -101,6 +102,68 @@ def test_an_entry_point_that_a_node_has_not_stops_the_run_before_the_first_pair(
         match=r"^Node \S+: elsewhere is not installed; it is of the package elsewhere 2\.1; every",
     ):
         irfuse.run(own_run(pairs, tmp_path / "out", "elsewhere", ray_address))
+
+
+def test_a_model_file_runs_on_workers_with_its_side_file(
+    pairs: Path, tmp_path: Path, ray_address: str
+) -> None:
+    path = export_onnx(Mean(), tmp_path / "m.onnx")
+    (tmp_path / "m.toml").write_text("input_range = [0, 1]\npad_multiple = 8\n")
+    out = tmp_path / "out"
+    assert irfuse.run(own_run(pairs, out, path, ray_address, limit=3)).failed == 0
+    origin = json.loads((out / "run.json").read_text())["origin"]["method_origin"]
+    assert origin["kind"] == "onnx"
+    assert origin["details"]["operators"].startswith("ai.onnx ")
+    expected = irfuse.fuse(*sources_of(pairs, "0000"), method=str(path))
+    assert np.array_equal(decode_image(read_rows(out)[0]["fused"]["bytes"]), expected)
+    (tmp_path / "m.toml").write_text("input_range = [0, 255]\n")
+    with pytest.raises(RunConflictError, match=r"method_origin\.side_file_sha256: existing"):
+        irfuse.run(own_run(pairs, out, path, ray_address, limit=3))
+
+
+def sources_of(pairs: Path, name: str) -> list[np.ndarray]:
+    return [decode_image((pairs / kind / f"{name}.png").read_bytes()) for kind in ("ir", "vis")]
+
+
+def test_a_model_that_executes_code_is_refused_by_a_run(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.pt2").write_bytes(b"anything")
+    result = call_cli("run", pairs, "--out", tmp_path / "out", "--method", tmp_path / "m.pt2")
+    assert result.returncode == 2
+    assert "executes code when it is loaded" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_environment_of_pip_has_the_requirements_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("# comment\nscipy>=1.17  # why\n\nkornia\n")
+    own = run_options("in", "out", env={"pip": str(tmp_path / "r.txt")})
+    assert own.cluster().runtime_env == {"pip": ["scipy>=1.17", "kornia"]}
+    image = run_options("in", "out", env={"image_uri": "mine:1"})
+    assert image.cluster().runtime_env == {"image_uri": "mine:1"}
+    with pytest.raises(InvalidValueError, match="Expected pip=FILE or image_uri=IMAGE"):
+        run_options("in", "out", env={"conda": "x"}).cluster()
+
+
+@pytest.mark.slow
+def test_an_environment_of_pip_is_made_on_the_node(
+    pairs: Path, tmp_path: Path, ray_address: str
+) -> None:
+    project = """
+    [build-system]
+    requires = ["hatchling>=1.27"]
+    build-backend = "hatchling.build"
+    [project]
+    name = "onlythere"
+    version = "1.0"
+    """
+    package = {"package/pyproject.toml": project, "package/onlythere/__init__.py": "HALF = 0.5"}
+    code = "def fuse(ir, vis):\n    import onlythere\n    return (ir + vis) * onlythere.HALF\n"
+    write_code(tmp_path, {**package, "mine.py": code})
+    (tmp_path / "r.txt").write_text(f"{tmp_path}/package\n")
+    own = own_run(
+        pairs, tmp_path / "out", f"{tmp_path}/mine.py:fuse", ray_address,
+        env={"pip": str(tmp_path / "r.txt")}, limit=2,
+    )  # fmt: skip
+    assert irfuse.run(own).failed == 0
 
 
 def test_a_metric_of_a_file_has_its_column_and_its_direction_in_tables(
