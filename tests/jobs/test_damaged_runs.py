@@ -15,22 +15,12 @@ from support.collections import (
     run_options,
     stable,
 )
+from support.progress import RecordedProgress
 
 import irfuse
 from cluster.runs import DamagedRunError
 from irfuse import StatusOptions, SummarizeOptions, VerifyOptions
-from jobs.progress import SilentProgress
 from jobs.summary_files import write_summary
-
-
-class Messages(SilentProgress):
-    """Keeps the messages of a job."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.texts.append(text)
 
 
 def shard(out: Path, number: int) -> Path:
@@ -55,9 +45,9 @@ def test_a_shard_in_the_place_of_another_one_is_reported_and_computed_again(
         irfuse.summarize(SummarizeOptions(outs=(str(out),)))
     found = irfuse.status(StatusOptions(out=str(out)))
     assert (found.rows_done, found.damaged_shards[0].shard) == (SMALL - SHARD_SIZE, 1)
-    progress = Messages()
+    progress = RecordedProgress()
     result = irfuse.run(run_options(small.source, out, address=ray_address), progress)
-    assert any(reason in text for text in progress.texts)
+    assert any(reason in text for text in progress.messages)
     assert (result.computed, result.rows) == (SHARD_SIZE, SMALL)
     assert stable(read_rows(out)) == before
 
@@ -128,13 +118,13 @@ def test_a_summary_file_that_was_changed_is_written_again_without_ray(
 def test_a_summary_of_other_shards_is_computed_again(small: FinishedRun, out: Path) -> None:
     old = (out / "summary.json").read_bytes()
     os.utime(shard(out, 0))
-    progress = Messages()
+    progress = RecordedProgress()
     irfuse.run(run_options(small.source, out), progress)
-    assert "Computing the summary" in progress.texts
+    assert "Computing the summary" in progress.messages
     assert (out / "summary.json").read_bytes() != old
-    progress = Messages()
+    progress = RecordedProgress()
     irfuse.run(run_options(small.source, out), progress)
-    assert "Computing the summary" not in progress.texts
+    assert "Computing the summary" not in progress.messages
 
 
 def test_a_summary_that_a_suspended_process_replaced_is_computed_again(

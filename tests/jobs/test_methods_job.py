@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from support.cli import CommandResult, call_cli
 from support.collections import SIZES, read_rows, write_pairs
+from support.environment import forbid_ray
 
 import irfuse
 from fusion_core import fuse
@@ -201,13 +201,6 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(source: object, out: object, **changed: Any) -> RunOptions:
     settings = {"weights": "random:0", "workers": 1, "metrics": ("EN",), **changed}
     return RunOptions(source=str(source), out=str(out), **settings)
-
-
-def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Iterator[None]:
-        raise AssertionError("Ray must not be started")
-
-    monkeypatch.setattr("jobs.execution.ray_session", refuse)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,9 @@ import random
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from support.cli import call_cli, run_cli, start_cli
@@ -24,44 +22,24 @@ from support.collections import (
     stable,
     write_pairs,
 )
-from support.environment import PROJECT_ROOT
+from support.environment import PROJECT_ROOT, forbid_ray
 from support.processes import wait_until
+from support.progress import RecordedProgress
 from support.s3 import S3Server
 
 import irfuse
 from cluster.storage.store import Store
 from fusion_core.errors import (
     InvalidValueError,
-    ManifestError,
     RunConflictError,
-    RunFailedError,
     WeightsError,
 )
 from fusion_core.images.decoding import decode_image
 from fusion_core.metrics import METRICS, select_metrics
-from irfuse import ScoreOptions
-from jobs.progress import SilentProgress
 
 DEFAULT = select_metrics()
 LARGE_ENOUGH = 4
 """Of the small pairs, for `MS_SSIM`."""
-
-
-class Notes(SilentProgress):
-    """Keeps the notes of a job."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.texts.append(text)
-
-
-def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Iterator[None]:
-        raise AssertionError("Ray must not be started")
-
-    monkeypatch.setattr("jobs.execution.ray_session", refuse)
 
 
 def test_every_pair_has_one_row_in_manifest_order(small: FinishedRun) -> None:
@@ -141,12 +119,12 @@ def test_a_run_that_is_resumed_with_other_code_says_so(small: FinishedRun, tmp_p
     record = tmp_path / "out" / "run.json"
     changed = json.loads(record.read_text()) | {"code_sha256": "0" * 64}
     record.write_text(json.dumps(changed))
-    notes = Notes()
-    irfuse.run(run_options(small.source, tmp_path / "out"), notes)
-    assert ["code of irfuse has changed" in note for note in notes.texts] == [True]
-    notes = Notes()
-    irfuse.run(run_options(small.source, small.out), notes)
-    assert not notes.texts
+    progress = RecordedProgress()
+    irfuse.run(run_options(small.source, tmp_path / "out"), progress)
+    assert ["code of irfuse has changed" in note for note in progress.notes] == [True]
+    progress = RecordedProgress()
+    irfuse.run(run_options(small.source, small.out), progress)
+    assert not progress.notes
 
 
 @pytest.mark.slow
@@ -346,223 +324,3 @@ def test_a_run_on_s3_gives_the_same_rows(
     assert (found.ok, found.rows_left) == (SMALL, 0)
     record = Store(f"{bucket}/out", storage).read("run.json").decode()
     assert storage["secret"] not in record
-
-
-@pytest.fixture(scope="module")
-def mended(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """A run in which one of six pairs failed; its image is whole by now."""
-    folder = tmp_path_factory.mktemp("mended")
-    store = write_pairs(folder / "in", 6)
-    picture = store.read("vis/0005.png")
-    store.write("vis/0005.png", b"")
-    wanted = run_options(store.url, folder / "out", address=ray_address, max_failure_rate=0.5)
-    assert irfuse.run(wanted).failed == 1
-    store.write("vis/0005.png", picture)
-    return FinishedRun(folder / "in", folder / "out")
-
-
-def test_failed_rows_can_be_retried_alone(
-    mended: FinishedRun, ray_address: str, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    shutil.copytree(mended.out, out)
-    wanted = run_options(mended.source, out, address=ray_address, max_failure_rate=0.5)
-    before = read_rows(out)
-    assert irfuse.run(wanted).computed == 0
-    result = irfuse.run(wanted.model_copy(update={"retry_failed": True}))
-    after = read_rows(out)
-    assert (result.failed, result.computed) == (0, 1)
-    assert [b for b, a in zip(before, after, strict=True) if b != a] == [before[5]]
-    assert (after[5]["status"], after[5]["attempt"]) == ("ok", 2)
-
-
-@pytest.mark.slow
-def test_an_old_summary_does_not_outlive_an_interrupted_retry(
-    mended: FinishedRun, ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(mended.out, tmp_path / "out")
-    wanted = run_options(mended.source, tmp_path / "out", address=ray_address, max_failure_rate=0.5)
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("jobs.summarize.summarize_run", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            irfuse.run(wanted.model_copy(update={"retry_failed": True}))
-    assert irfuse.run(wanted).failed == 0
-
-
-def write_broken_pairs(folder: Path, count: int) -> Path:
-    """Write a manifest of so many pairs whose visible image is no image."""
-    store = write_pairs(folder, 1)
-    store.write("vis/0000.png", b"")
-    line = f"{store.path('ir/0000.png')},{store.path('vis/0000.png')}"
-    manifest = folder / "list.csv"
-    lines = [f"{number:04d},{line}" for number in range(count)]
-    manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines]))
-    return manifest
-
-
-@pytest.mark.slow
-def test_a_retry_goes_on_although_all_that_is_left_fails_again(
-    ray_address: str, tmp_path: Path
-) -> None:
-    source = write_broken_pairs(tmp_path, 240)
-    wanted = run_options(
-        source, tmp_path / "out", address=ray_address, shard_size=60, max_failure_rate=1.0
-    )
-    irfuse.run(wanted)
-    again = wanted.model_copy(update={"retry_failed": True, "max_failure_rate": 0.1})
-    with pytest.raises(RunFailedError, match=r"240 of 240 pairs failed"):
-        irfuse.run(again)
-    assert {row["attempt"] for row in read_rows(tmp_path / "out")} == {2}
-
-
-def test_too_many_failures_are_an_error_but_everything_is_committed(
-    ray_address: str, tmp_path: Path
-) -> None:
-    store = write_pairs(tmp_path / "in", 9)
-    for number in (1, 4):
-        store.write(f"ir/{number:04d}.png", b"<html>")
-    wanted = run_options(tmp_path / "in", tmp_path / "out", address=ray_address)
-    with pytest.raises(RunFailedError, match=r"2 of 9 pairs failed \(2 at decode\).*10%"):
-        irfuse.run(wanted)
-    assert [row["status"] for row in read_rows(tmp_path / "out")].count("ok") == 7
-    lenient = wanted.model_copy(update={"max_failure_rate": 0.5})
-    assert irfuse.run(lenient).failed == 2
-
-
-def test_a_run_that_fails_wholesale_stops_early(ray_address: str, tmp_path: Path) -> None:
-    source = write_broken_pairs(tmp_path, 400)
-    with pytest.raises(RunFailedError, match=r"Stopped: .* at decode"):
-        irfuse.run(run_options(source, tmp_path / "out", address=ray_address, shard_size=20))
-    assert len(Store(str(tmp_path / "out")).entries("shards")) < 20
-
-
-def test_fused_images_made_elsewhere_get_the_scores_of_the_run(
-    small: FinishedRun, ray_address: str, tmp_path: Path
-) -> None:
-    fused = Store(str(tmp_path / "fused"))
-    expected = read_rows(small.out)
-    for row in expected[:-1]:
-        fused.write(f"{row['pair_id']}.png", row["fused"]["bytes"])
-    result = irfuse.score_collection(
-        ScoreOptions(
-            source=str(small.source),
-            fused=fused.url,
-            name="theirs",
-            out=str(tmp_path / "out"),
-            address=ray_address,
-            workers=1,
-            max_failure_rate=0.5,
-        )
-    )
-    rows = read_rows(tmp_path / "out")
-    assert (result.failed, len(rows)) == (1, SMALL)
-    assert {row["method"] for row in rows} == {"theirs"}
-    for row, other in zip(rows[:-1], expected[:-1], strict=True):
-        assert {m: row[m] for m in DEFAULT} == {m: other[m] for m in DEFAULT}
-    assert rows[0]["fused"] == {"bytes": None, "path": fused.uri("0000.png")}
-    assert (rows[-1]["error_stage"], rows[-1]["fused"]) == ("read", None)
-    assert "no fused image" in rows[-1]["error_message"]
-
-
-def test_a_retry_finds_fused_images_that_were_made_later(
-    small: FinishedRun, ray_address: str, tmp_path: Path
-) -> None:
-    fused, expected = Store(str(tmp_path / "fused")), read_rows(small.out)
-    for row in expected[:-1]:
-        fused.write(f"{row['pair_id']}.webp", row["fused"]["bytes"])
-    wanted = ScoreOptions(
-        source=str(small.source), fused=fused.url, name="theirs", out=str(tmp_path / "out"),
-        metrics=("EN",), address=ray_address, workers=1, max_failure_rate=0.5,
-    )  # fmt: skip
-    assert irfuse.score_collection(wanted).failed == 1
-    for row in expected:
-        fused.write(f"{row['pair_id']}.png", row["fused"]["bytes"])
-    assert irfuse.score_collection(wanted).failed == 1
-    result = irfuse.score_collection(wanted.model_copy(update={"retry_failed": True}))
-    rows = read_rows(tmp_path / "out")
-    assert (result.failed, result.computed) == (0, 1)
-    assert [row["attempt"] for row in rows] == [1] * (SMALL - 1) + [2]
-    kept = [f"{row['pair_id']}.webp" for row in expected[:-1]]
-    paths = [fused.uri(name) for name in (*kept, f"{expected[-1]['pair_id']}.png")]
-    assert [row["fused"]["path"] for row in rows] == paths
-
-
-def test_fused_images_that_the_manifest_names_get_the_chosen_scores(
-    small: FinishedRun, ray_address: str, tmp_path: Path
-) -> None:
-    collection = small.source
-    pair = f"{collection}/ir/0001.png,{collection}/vis/0001.png"
-    lines = ["ir_uri,vis_uri,fused_uri", f"{pair},{collection}/ir/0001.png"]
-    lines.append(f"{pair.replace('0001', '0002')},")
-    (tmp_path / "list.csv").write_text("\n".join(lines))
-    result = irfuse.score_collection(
-        ScoreOptions(
-            source=str(tmp_path / "list.csv"), name="infrared", out=str(tmp_path / "out"),
-            metrics=("EN", "SSIM_a"), workers=1, address=ray_address, max_failure_rate=0.5,
-        )
-    )  # fmt: skip
-    scored, missing = read_rows(tmp_path / "out")
-    assert (result.failed, scored["status"], missing["error_stage"]) == (1, "ok", "read")
-    assert scored["fused"] == {"bytes": None, "path": f"{collection}/ir/0001.png"}
-    assert set(METRICS) & set(scored) == {"EN", "SSIM_a"}
-    assert min(scored["EN"], scored["SSIM_a"]) > 0
-
-
-def test_fused_images_are_compared_with_reference_images(
-    small: FinishedRun, ray_address: str, tmp_path: Path
-) -> None:
-    result = irfuse.score_collection(
-        ScoreOptions(
-            source=str(small.source), fused=str(small.source / "vis"), name="visible",
-            reference=str(small.source / "ir"), metrics=("EN",), out=str(tmp_path / "out"),
-            address=ray_address, workers=1,
-        )
-    )  # fmt: skip
-    rows = read_rows(tmp_path / "out")
-    (metrics,) = (subset.metrics for subset in result.summary.subsets)
-    assert list(metrics) == ["EN", "SSIM_ref", "PSNR_ref", "MSE_ref", "VIF_ref"]
-    assert min(row["PSNR_ref"] for row in rows) > 0
-
-
-def test_fused_images_that_nobody_names_are_asked_for(small: FinishedRun, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"--fused, or a manifest with the column fused_uri"):
-        irfuse.score_collection(
-            ScoreOptions(source=str(small.source), name="theirs", out=str(tmp_path))
-        )
-
-
-@pytest.mark.slow
-def test_the_published_pictures_and_means_come_out_on_s3_as_on_disk(
-    shared_reference: Path, s3_seaweed: S3Server, ray_address: str, tmp_path: Path
-) -> None:
-    bucket = f"s3://{s3_seaweed.new_bucket()}"
-    source = Store(f"{bucket}/tno", s3_seaweed.storage_options)
-    for path in sorted((shared_reference / "tno").glob("*.png")):
-        source.write(path.name, path.read_bytes())
-    wanted = {
-        "params": {"strategy": "addition", "output_range": "minmax"},
-        "weights": shared_reference / "weights" / "densefuse_gray_1e2.safetensors",
-        "address": ray_address,
-        "shard_size": None,
-    }
-    irfuse.run(run_options(shared_reference / "tno", tmp_path, **wanted))
-    irfuse.run(
-        run_options(
-            source.url, f"{bucket}/out", storage_options=s3_seaweed.storage_options, **wanted
-        )
-    )
-    rows = read_rows(tmp_path)
-    remote = read_rows(f"{bucket}/out", s3_seaweed.storage_options)
-    assert [row["pair_id"] for row in rows] == [str(number) for number in range(1, 22)]
-    for row, other in zip(rows, remote, strict=True):
-        keys = ("pair_id", "status", "fused", *DEFAULT)
-        assert {k: row[k] for k in keys} == {k: other[k] for k in keys}
-        published = shared_reference / "fused" / "densefuse_addition" / f"{row['pair_id']}.png"
-        ours = decode_image(row["fused"]["bytes"]).astype(int)
-        assert np.abs(ours - decode_image(published.read_bytes())).max() <= 1
-    means = {m: np.mean([row[m] for row in rows[:20]]) for m in ("EN", "SCD", "SSIM_a")}
-    assert means == pytest.approx({"EN": 6.66296, "SCD": 1.83379, "SSIM_a": 0.72829}, abs=1e-4)

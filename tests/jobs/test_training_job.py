@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file
 from support.cli import call_cli, start_cli
-from support.environment import without_home
+from support.environment import forbid_ray, without_home
 from support.processes import wait_until
 from support.ray_processes import job_workers
 from support.s3 import S3Server
@@ -83,13 +82,6 @@ def trained(images: Path, ray_address: str, tmp_path_factory: pytest.TempPathFac
     result = train(options(images, out, address=ray_address))
     assert (result.steps, result.computed) == (STEPS, STEPS)
     return out
-
-
-def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Iterator[None]:
-        raise AssertionError("Ray must not be started")
-
-    monkeypatch.setattr("jobs.train.ray_session", refuse)
 
 
 def test_training_leaves_weights_that_fuse(trained: Path) -> None:
@@ -201,7 +193,7 @@ def test_a_user_without_a_home_gets_the_remedy(
 def test_a_finished_training_needs_no_ray(
     trained: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid_ray(monkeypatch)
+    forbid_ray(monkeypatch, "jobs.train")
     before = (trained / "res2netfuse.safetensors").read_bytes()
     assert train(options(images, trained)).computed == 0
     assert (trained / "res2netfuse.safetensors").read_bytes() == before
@@ -296,7 +288,7 @@ def test_another_configuration_on_the_same_out_is_refused(
     changed: dict[str, Any],
     message: str,
 ) -> None:
-    forbid_ray(monkeypatch)
+    forbid_ray(monkeypatch, "jobs.train")
     with pytest.raises(RunConflictError, match="contains a training with other settings") as e:
         train(options(images, trained, **changed))
     assert message in str(e.value)
@@ -305,7 +297,7 @@ def test_another_configuration_on_the_same_out_is_refused(
 def test_other_images_on_the_same_out_are_refused(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid_ray(monkeypatch)
+    forbid_ray(monkeypatch, "jobs.train")
     write_images(tmp_path)
     Store(str(tmp_path)).delete("scene0/0.png")
     with pytest.raises(RunConflictError, match="image_count: existing 5, requested 4"):
@@ -315,7 +307,7 @@ def test_other_images_on_the_same_out_are_refused(
 def test_a_checkpoint_of_another_training_is_refused(
     trained: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid_ray(monkeypatch)
+    forbid_ray(monkeypatch, "jobs.train")
     (tmp_path / CHECKPOINT_KEY).write_bytes((trained / CHECKPOINT_KEY).read_bytes())
     with pytest.raises(StorageError, match="written by a training with other settings"):
         train(options(images, tmp_path, seed=7))

@@ -1,18 +1,16 @@
 """Weights that a person names: nothing in them is executed, and no signature is repeated."""
 
-import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from support.collections import write_pairs
+from support.weight_files import MakesFolder, torch_file
 
 import irfuse
 from fusion_core.errors import WeightsError
@@ -25,25 +23,9 @@ from jobs.weights import find_stored_weights
 SECRET = "hushhush"
 
 
-class MakesFolder:
-    """A pickle of this makes a folder when it is loaded."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return os.mkdir, (str(self.folder),)
-
-
-def torch_file(content: Any, *, zipped: bool) -> bytes:
-    buffer = BytesIO()
-    torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
-    return buffer.getvalue()
-
-
 FORMATS: dict[str, Callable[[Any], bytes]] = {
-    "zip": lambda content: torch_file(content, zipped=True),
-    "legacy": lambda content: torch_file(content, zipped=False),
+    "zip": torch_file,
+    "legacy": lambda content: torch_file(content, _use_new_zipfile_serialization=False),
     "pickle": pickle.dumps,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     import pytest
@@ -39,6 +39,15 @@ def without_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+
+
+def forbid_ray(monkeypatch: pytest.MonkeyPatch, job: str = "jobs.execution") -> None:
+    """Fail if the module of a job starts Ray or connects to it."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("Ray must not be started")
+
+    monkeypatch.setattr(f"{job}.ray_session", refuse)
 
 
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:

@@ -25,6 +25,10 @@ from support.reference_backbones import RESNET_BLOCKS, VGG19_BLOCKS
 State = dict[str, NDArray[np.float32]]
 Image = NDArray[np.float64]
 
+ALL_RESNET_LAYERS = (
+    "conv1", "conv2_1", "conv2", "conv3_1", "conv3", "conv4_1", "conv4", "conv5_1", "conv5",
+)  # fmt: skip
+"""Every layer of a ResNet that continues the network, in their order."""
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 RESNET_LAYERS = ("conv2", "conv3", "conv4", "conv5")
 

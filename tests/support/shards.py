@@ -1,12 +1,15 @@
 """A run of two shards of two pairs each, and rows of it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from cluster.collections.frozen_manifest import freeze
+from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.runs.plan import shard_key
 from cluster.runs.rows import ResultRow
+from cluster.storage.store import Store
 from support.records import encoded_shard, result_row, run_record
 
 IMAGE = bytes(range(256)) * 20
@@ -44,3 +47,11 @@ def encoded(rows: Sequence[ResultRow], shard: int = 0, **changed: Any) -> bytes:
 
 GOOD = encoded([ok("p0"), ok("p1")])
 """The first shard."""
+
+
+def begun_run(folder: Path) -> Store:
+    """Return the output location of the run, of which the first shard is committed."""
+    out = Store(str(folder))
+    out.write(MANIFEST_KEY, MANIFEST)
+    out.write(shard_key(0), GOOD)
+    return out

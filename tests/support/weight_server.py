@@ -5,6 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
+from fusion_core.networks.imagenet_files import ImageNetFile
+
 Answer = Callable[[BaseHTTPRequestHandler, threading.Event], None]
 """Responds to one request; the event is set when the server ends."""
 
@@ -120,3 +124,9 @@ def _send_head(handler: BaseHTTPRequestHandler, length: int) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", str(length))
     handler.end_headers()
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Let torchvision publish the weights of ResNet-50 at this address."""
+    file = ImageNetFile("resnet50", "IMAGENET1K_V1", url)
+    monkeypatch.setattr("fusion_core.networks.imagenet.imagenet_file", lambda *names: file)

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 from support.records import TIME
-from support.shards import GOOD, MANIFEST, RECORD, encoded, failed, ok, records
+from support.shards import GOOD, RECORD, begun_run, encoded, failed, ok, records
 
-from cluster.collections.frozen_manifest import MANIFEST_KEY
 from cluster.runs.commits import Committer
 from cluster.runs.plan import shard_key
 from cluster.runs.rows import ResultRow
@@ -18,10 +17,7 @@ from fusion_core.errors import RunFailedError
 
 @pytest.fixture
 def out(tmp_path: Path) -> Store:
-    store = Store(str(tmp_path))
-    store.write(MANIFEST_KEY, MANIFEST)
-    store.write(shard_key(0), GOOD)
-    return store
+    return begun_run(tmp_path)
 
 
 @pytest.fixture

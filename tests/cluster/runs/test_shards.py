@@ -9,9 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from support.records import encoded_shard, result_row, run_record
-from support.shards import GOOD, IMAGE, INFO, MANIFEST, RECORD, encoded, ok
+from support.shards import GOOD, IMAGE, INFO, MANIFEST, RECORD, begun_run, encoded, ok
 
-from cluster.collections.frozen_manifest import MANIFEST_KEY
 from cluster.runs.damage import DamagedShardError
 from cluster.runs.ledger import Ledger
 from cluster.runs.plan import shard_key
@@ -34,10 +33,7 @@ def other_values(rows: Sequence[ResultRow]) -> bytes:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Store:
-    store = Store(str(tmp_path))
-    store.write(MANIFEST_KEY, MANIFEST)
-    store.write(shard_key(0), GOOD)
-    return store
+    return begun_run(tmp_path)
 
 
 @pytest.fixture

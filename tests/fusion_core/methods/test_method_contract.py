@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -38,12 +37,6 @@ WAITING = {"resnet_zca", "gtf", "convsr"}
 """Methods whose iterations are tested for convergence on the host."""
 OTHER_DEVICE = 1.0
 """Gray levels between GPU and CPU, of a range that is stretched to 0..255."""
-
-
-@pytest.fixture(autouse=True)
-def inference() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 def build(name: str, device: str = "cpu", **values: str) -> FuseBatch:

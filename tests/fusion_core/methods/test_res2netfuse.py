@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -41,12 +40,6 @@ WEIGHT_TOLERANCE = 5e-6
 """Over the largest weight; the largest deviation of float32 measured is 2.6e-7."""
 REORDERED = 1e-5
 """Other tile sizes let sums run in another order; the largest effect is 1e-6."""
-
-
-@pytest.fixture(autouse=True)
-def inference() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -54,12 +53,6 @@ SQUARED_WEIGHT_TOLERANCE = 5e-5
 """Likewise of the published variant, whose first layer is the detail; measured: 7e-6."""
 GRAY_TOLERANCE = 5e-4
 """Gray levels; the largest deviation of float32 measured is 8e-5."""
-
-
-@pytest.fixture(autouse=True)
-def inference() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 def extractor(variant: Resnet152Variant, scale: InputScale = "published") -> FeatureExtractor:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import pytest
@@ -45,12 +45,6 @@ WEIGHT_TOLERANCE = 1e-5
 """Over the largest weight; the largest deviation of float32 measured is 6e-7."""
 GRAY_TOLERANCE = 1e-3
 """Gray levels; the largest deviation of float32 measured is 6e-5."""
-
-
-@pytest.fixture(autouse=True)
-def inference() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(autouse=True)

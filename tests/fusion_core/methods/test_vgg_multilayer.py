@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import get_args
 
 import numpy as np
@@ -33,12 +32,6 @@ WEIGHT_TOLERANCE = 2e-5
 """Over the largest weight; the largest deviation of float32 measured is 1.6e-6."""
 GRAY_TOLERANCE = 5e-4
 """Gray levels; the largest deviation of float32 measured is 3e-5."""
-
-
-@pytest.fixture(autouse=True)
-def inference() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
 
 
 def extractor(output: VggOutput, scale: InputScale) -> FeatureExtractor:

@@ -1,9 +1,8 @@
-"""How the weights of ImageNet networks, and those of every method, are found."""
+"""How the weights of ImageNet networks are named, found, and downloaded."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import pickle
 import re
@@ -16,13 +15,14 @@ from typing import Any, get_args
 import pytest
 import torch
 import torchvision  # type: ignore[import-untyped]
-from safetensors.torch import save
 from support.environment import without_home
+from support.weight_files import MakesFolder, torch_file
 from support.weight_server import (
     Answer,
     WeightServer,
     hung_up,
     not_http,
+    publish,
     refused,
     silent,
     stalled,
@@ -31,37 +31,16 @@ from support.weight_server import (
     weight_server,
     whole,
 )
-from torch import Tensor
 
 from fusion_core.errors import WeightsError
-from fusion_core.methods import METHODS, build_method, find_weights
-from fusion_core.methods.base import FileWeights, ImageNetWeights
+from fusion_core.methods import METHODS, find_weights
 from fusion_core.networks.imagenet import imagenet_variant, read_imagenet_weights
-from fusion_core.networks.imagenet_files import DEFAULT_VARIANT, IMAGENET_FILES, ImageNetFile
+from fusion_core.networks.imagenet_files import DEFAULT_VARIANT, IMAGENET_FILES
 from fusion_core.networks.layers import BackboneName
-from fusion_core.networks.weights import Weights, read_tensors
-
-WITH_BACKBONE = [
-    name for name, spec in METHODS.items() if isinstance(spec.weights, ImageNetWeights)
-]
-WITHOUT_BACKBONE = [name for name, spec in METHODS.items() if isinstance(spec.weights, FileWeights)]
-WITH_NETWORK = [name for name, spec in METHODS.items() if spec.needs_weights]
-
-
-def torch_file(content: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
-
+from fusion_core.networks.weights import Weights
 
 CONTENT = torch_file({"conv1.weight": torch.arange(2048.0)})
 FILE_NAME = f"resnet50-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
-
-
-def publish(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Let torchvision publish the weights at this address."""
-    file = ImageNetFile("resnet50", "IMAGENET1K_V1", url)
-    monkeypatch.setattr("fusion_core.networks.imagenet.imagenet_file", lambda *names: file)
 
 
 def read(notify: Callable[[str], None] = lambda message: None) -> Weights:
@@ -75,16 +54,6 @@ def refusal() -> str:
     message = str(caught.value)
     assert message.isprintable()
     return message
-
-
-class MakesFolder:
-    """A pickle of this makes a folder when it is loaded."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return os.mkdir, (str(self.folder),)
 
 
 @pytest.fixture(autouse=True)
@@ -281,7 +250,7 @@ def test_code_in_a_file_with_the_right_digest_is_not_executed_either(
     (home / "hub" / "checkpoints").mkdir(parents=True)
     (home / "hub" / "checkpoints" / name).write_bytes(content)
     with pytest.raises(WeightsError, match=r"ResNet50_Weights\.IMAGENET1K_V1 is not a weight file"):
-        find("resnet_zca", None)
+        find_weights("resnet_zca", METHODS["resnet_zca"].parameters(), None, {}.__getitem__)
     assert not (tmp_path / "executed").exists()
 
 
@@ -438,174 +407,3 @@ def test_a_folder_that_may_not_be_written_to_is_told(server: WeightServer, home:
     home.chmod(0o500)
     assert "cannot be downloaded (Permission denied)" in refusal()
     assert server.requests == []
-
-
-# What a method gets
-
-
-def find(
-    method: str,
-    source: str | None,
-    files: dict[str, bytes] | None = None,
-    **parameters: Any,
-) -> Weights | None:
-    parsed = METHODS[method].parameters.parse(parameters)
-    return find_weights(method, parsed, source, (files or {}).__getitem__)
-
-
-def state_of(backbone: str, *, without: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """Return a state dict of torchvision's names and shapes, all zeros."""
-    with torch.device("meta"):
-        network = getattr(torchvision.models, backbone)(weights=None)
-    return {
-        name: torch.zeros(tensor.shape, dtype=tensor.dtype)
-        for name, tensor in network.state_dict().items()
-        if not name.startswith(without)
-    }
-
-
-@pytest.fixture(scope="module")
-def resnet50_file() -> bytes:
-    return save(state_of("resnet50"))
-
-
-@pytest.mark.parametrize("method", WITH_NETWORK)
-def test_random_weights_do_for_every_method(method: str) -> None:
-    assert find(method, "random:12") == Weights.from_seed(12)
-
-
-@pytest.mark.parametrize("method", WITH_NETWORK)
-def test_random_weights_without_a_seed_are_refused_for_every_method(method: str) -> None:
-    with pytest.raises(WeightsError, match=r"Expected random:SEED .* but got 'random:seed'"):
-        find(method, "random:seed")
-
-
-@pytest.mark.parametrize("method", WITHOUT_BACKBONE)
-def test_a_method_with_a_network_of_its_own_has_weights_that_come_with_irfuse(method: str) -> None:
-    weights = find(method, None)
-    assert weights is not None
-    assert (weights.source, weights.trained) == (f"irfuse:{method}", True)
-
-
-def test_error_for_missing_weights_contains_the_remedy() -> None:
-    parameters = METHODS["res2netfuse"].parameters.parse({"convolutions": "separate"})
-    weights = find_weights("res2netfuse", parameters, None, lambda source: b"")
-    assert weights is None
-    with pytest.raises(WeightsError) as caught:
-        build_method("res2netfuse", parameters, weights)
-    assert str(caught.value) == (
-        "res2netfuse needs weights: give the trained autoencoder with --weights FILE (safetensors "
-        "or a PyTorch state dict with c1, c2, r1, split, r2, d1, d2, d3, d4), or --weights "
-        "random:0 for an untrained dry run"
-    )
-
-
-@pytest.mark.parametrize("method", WITHOUT_BACKBONE)
-def test_a_method_with_a_network_of_its_own_gets_its_file_as_it_is(method: str) -> None:
-    weights = find(method, "mine", {"mine": b"any bytes"})
-    assert weights == Weights.from_file(b"any bytes", "mine")
-
-
-@pytest.mark.parametrize(
-    ("method", "parameters", "name"),
-    [
-        ("vgg_multilayer", {}, "VGG19_Weights.IMAGENET1K_V1"),
-        ("resnet_zca", {}, "ResNet50_Weights.IMAGENET1K_V1"),
-        ("resnet_zca", {"backbone": "resnet101"}, "ResNet101_Weights.IMAGENET1K_V1"),
-        ("resnet_zca", {"backbone": "vgg19"}, "VGG19_Weights.IMAGENET1K_V1"),
-        ("resnet152", {}, "ResNet152_Weights.IMAGENET1K_V1"),
-    ],
-)
-def test_a_method_on_an_imagenet_network_has_torchvisions_weights_by_default(
-    method: str, parameters: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(url: str, path: str, **options: object) -> None:
-        raise OSError(0, "no network")
-
-    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
-    with pytest.raises(WeightsError, match=rf"^{re.escape(name)} is not on this machine"):
-        find(method, None, **parameters)
-
-
-def test_torchvisions_weights_are_found_by_name_and_packed(
-    monkeypatch: pytest.MonkeyPatch, home: Path, resnet50_file: bytes
-) -> None:
-    digest = hashlib.sha256(resnet50_file).hexdigest()
-    path = home / "hub" / "checkpoints" / f"resnet50-{digest[:8]}.pth"
-    publish(monkeypatch, f"http://127.0.0.1:1/{path.name}")
-    path.parent.mkdir(parents=True)
-    path.write_bytes(resnet50_file)
-    named, default = (
-        find("resnet_zca", source, layer="conv2")
-        for source in ("ResNet50_Weights.IMAGENET1K_V1", None)
-    )
-    assert named is not None
-    assert named == default
-    assert (named.source, named.sha256) == ("ResNet50_Weights.IMAGENET1K_V1", digest)
-    assert len(named.data or b"") < 1_000_000
-
-
-@pytest.mark.parametrize(
-    ("layer", "deepest"),
-    [("conv2", "layer1.2"), ("conv3", "layer2.3"), ("conv4", "layer3.5"), ("conv5", "layer4.2")],
-)
-def test_only_what_the_layer_needs_of_a_file_is_kept(
-    resnet50_file: bytes, layer: str, deepest: str
-) -> None:
-    weights = find("resnet_zca", "mine", {"mine": resnet50_file}, layer=layer)
-    assert weights is not None
-    tensors = read_tensors(weights)
-    assert max(name for name in tensors if name.startswith("layer")).startswith(deepest)
-    assert not any(name.endswith("num_batches_tracked") for name in tensors)
-    assert not any(name.startswith("fc.") for name in tensors)
-
-
-def test_what_is_kept_is_what_the_file_holds() -> None:
-    state = state_of("resnet50")
-    state["layer1.0.conv1.weight"] = torch.arange(4096.0).view(64, 64, 1, 1)
-    weights = find("resnet_zca", "mine", {"mine": torch_file(state)}, layer="conv2")
-    assert weights is not None
-    assert torch.equal(read_tensors(weights)["layer1.0.conv1.weight"].flatten(), torch.arange(4096))
-
-
-def test_packed_weights_are_known_by_the_digest_of_the_whole_file(resnet50_file: bytes) -> None:
-    for layer in ("conv2", "conv3"):
-        weights = find("resnet_zca", "mine", {"mine": resnet50_file}, layer=layer)
-        assert weights is not None
-        assert weights.sha256 == hashlib.sha256(resnet50_file).hexdigest()
-        assert (weights.source, weights.trained) == ("mine", True)
-
-
-def test_only_the_convolutions_that_vgg_multilayer_reads_are_kept() -> None:
-    data = save(state_of("vgg19", without=("classifier.",)))
-    weights = find("vgg_multilayer", "mine", {"mine": data})
-    assert weights is not None
-    assert weights.sha256 == hashlib.sha256(data).hexdigest()
-    assert sorted(read_tensors(weights)) == sorted(
-        f"features.{index}.{part}"
-        for index in (0, 2, 5, 7, 10, 12, 14, 16, 19)
-        for part in ("weight", "bias")
-    )
-
-
-@pytest.mark.parametrize(
-    ("method", "parameters"),
-    [("vgg_multilayer", {}), ("resnet_zca", {"backbone": "resnet101"}), ("resnet152", {})],
-)
-def test_a_file_of_another_network_is_refused(
-    method: str, parameters: dict[str, Any], resnet50_file: bytes
-) -> None:
-    with pytest.raises(WeightsError, match="mine holds weights of another network"):
-        find(method, "mine", {"mine": resnet50_file}, **parameters)
-
-
-@pytest.mark.parametrize("method", WITH_BACKBONE)
-def test_a_file_that_is_no_weight_file_is_refused(method: str) -> None:
-    with pytest.raises(WeightsError, match="mine is not a weight file that can be read safely"):
-        find(method, "mine", {"mine": b"<html>"})
-
-
-def test_a_file_without_a_layer_that_is_needed_is_refused_by_its_name() -> None:
-    state = state_of("resnet50", without=("layer3.4.conv2",))
-    with pytest.raises(WeightsError, match=r"layer3\.4\.conv2\.weight is missing \(1 of"):
-        find("resnet_zca", "mine", {"mine": save(state)})

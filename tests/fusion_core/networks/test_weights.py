@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save
 from support.reference_densefuse import CHANNELS, random_tensors
+from support.weight_files import MakesFolder, torch_file
 from torch import Tensor
 
 from fusion_core.errors import WeightsError
@@ -26,12 +26,6 @@ Tensors = dict[str, Tensor]
 
 def good_tensors() -> Tensors:
     return {name: torch.from_numpy(values) for name, values in random_tensors(1).items()}
-
-
-def torch_file(content: Any, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer, **options)
-    return buffer.getvalue()
 
 
 def load(data: bytes, source: str = "given.weights") -> DenseFuseNetwork:
@@ -65,16 +59,6 @@ def replace_pickle(data: bytes, content: bytes) -> bytes:
         for name in old.namelist():
             new.writestr(name, content if name.endswith("data.pkl") else old.read(name))
     return buffer.getvalue()
-
-
-class MakesFolder:
-    """A pickle of this makes a folder when it is loaded."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return os.mkdir, (str(self.folder),)
 
 
 FILE_KINDS: dict[str, Callable[[Tensors], bytes]] = {"safetensors": save, "torch": torch_file}
