@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fusion_core.errors import ContractError, InvalidValueError
 from fusion_core.extensions.adapter import check_result, in_tiles
-from fusion_core.extensions.code import place_of
 from fusion_core.extensions.guarding import ProcessState, guard
+from fusion_core.extensions.importing import place_of
 from fusion_core.extensions.model_card import side_file_name
 from fusion_core.extensions.models import ModelBuild
 from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped, warned

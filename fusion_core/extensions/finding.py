@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.extensions.code import Extension, digest_files, pack, read_file
+from fusion_core.extensions.code import Extension, pack
 from fusion_core.extensions.defining import to_method_spec
 from fusion_core.extensions.entry_points import (
     EntryPointGroup,
@@ -17,6 +17,7 @@ from fusion_core.extensions.entry_points import (
 )
 from fusion_core.extensions.models import model_spec
 from fusion_core.extensions.names import MODEL_KINDS, Target, parse_target
+from fusion_core.extensions.user_files import digest_files, read_file
 from fusion_core.methods.base import FuseBatch, MethodSpec
 from fusion_core.methods.registry import METHODS
 from fusion_core.suggestions import unknown_name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, create_model
 
 from fusion_core.choices import OutputRange
-from fusion_core.extensions.code import Extension, unpack
+from fusion_core.extensions.code import Extension
 from fusion_core.extensions.model_card import (
     ModelCard,
     ModelSignature,
@@ -42,7 +42,7 @@ class ModelBuild:
         if kind == "torch_export" or kind == "torchscript":
             model = build_torch_file(self.extension.files[name], kind, self.card, name, device)
         else:
-            model = build_onnx(unpack(self.extension) / name, self.card, device)
+            model = build_onnx(self.extension.unpack() / name, self.card, device)
         return adapt(model, self.card.to_adaptation(self.signature), device)
 
 

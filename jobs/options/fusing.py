@@ -142,7 +142,7 @@ class RunOptions(JobOptions):
     trust_code: str | None = None
     """First digits of the SHA-256 of a model file (.pt2, .pt), which executes code when it is
     loaded; `sha256sum FILE` prints it."""
-    check: Annotated[bool, Parameter(negative=())] = False
+    check: Annotated[bool, Parameter(negative=(), show_default=False)] = False
     """Check a method of your own first, as `irfuse check-method --quick` does, and stop if a check
     fails. The report is kept as OUT/checks.json."""
     name: str | None = Field(default=None, min_length=1)
