@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.covariances import covariances_of_levels
 
 
 def standard_deviation(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -35,6 +37,10 @@ def standard_deviation(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_standard_deviation(batch: ScoredBatch) -> Tensor:
     """Compute SD of a batch, `(B,)`."""
+    if dispatch.use_kernels(batch.gray):
+        pixels = batch.height * batch.width
+        variances = [pair.ff / pixels**2 for pair in batch.cached(covariances_of_levels)]
+        return torch.tensor(variances, dtype=torch.float64).sqrt()
     gray = batch.gray[2].flatten(1).to(torch.float64)
     # Two passes: the one of `torch.std` loses three digits on a whole picture.
     return (gray - gray.mean(dim=1, keepdim=True)).square().mean(dim=1).sqrt()

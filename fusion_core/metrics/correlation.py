@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.covariances import covariances_of_laplacians, covariances_of_levels
 
 
 def sum_of_correlations_of_differences(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -89,20 +91,34 @@ def correlation_coefficient(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_scd(batch: ScoredBatch) -> Tensor:
     """Compute SCD of a batch, `(B,)`."""
+    if dispatch.use_kernels(batch.gray):
+        pairs = batch.cached(covariances_of_levels)
+        return _to_tensor([pair.of_differences() for pair in pairs]).sum(dim=1)
     a, b, f = batch.gray.flatten(2).to(torch.int16)
     return pearson(f - b, a) + pearson(f - a, b)
 
 
 def score_edge_preservation(batch: ScoredBatch) -> Tensor:
     """Compute EPI_a of a batch, `(B,)`."""
+    if dispatch.use_kernels(batch.gray):
+        pairs = batch.cached(covariances_of_laplacians)
+        return _to_tensor([pair.with_fused() for pair in pairs]).mean(dim=1)
     a, b, f = (_laplacian(gray).flatten(1) for gray in batch.gray)
     return 0.5 * (pearson(f, a) + pearson(f, b))
 
 
 def score_correlation(batch: ScoredBatch) -> Tensor:
     """Compute CC of a batch, `(B,)`."""
+    if dispatch.use_kernels(batch.gray):
+        pairs = batch.cached(covariances_of_levels)
+        return _to_tensor([pair.with_fused() for pair in pairs]).mean(dim=1)
     a, b, f = batch.gray.flatten(2)
     return 0.5 * (pearson(f, a) + pearson(f, b))
+
+
+def _to_tensor(correlations: list[tuple[float, float]]) -> Tensor:
+    """Return two correlations of each pair: `(B, 2)`."""
+    return torch.tensor(correlations, dtype=torch.float64)
 
 
 def _laplacian(gray: Tensor) -> Tensor:

@@ -28,8 +28,10 @@ from jobs.bench.measuring import (
     to_levels,
     versions,
 )
+from jobs.bench.ports import find_ports
 
 _WARM_UPS = 2
+_PORT_REPEATS = 3
 _COMPILE = (
     "import sys, time; from fusion_core.metrics.scoring import prepare_metrics; "
     "start = time.perf_counter(); prepare_metrics(sys.argv[1:]); "
@@ -52,6 +54,9 @@ class MetricTiming(BaseModel):
     """Seconds per megapixel of the slowest repeat."""
     pairs_per_second: float
     """Pairs per second, from the median."""
+    ports: dict[str, float] = {}
+    """Seconds per megapixel of other packages that compute the metric, as far as they are
+    installed; medians."""
 
 
 class MetricsReport(Report):
@@ -75,6 +80,9 @@ class MetricsReport(Report):
     """Resident memory after the libraries are loaded; on a GPU, its allocated memory."""
     peak_memory_mb: float
     """Peak of the same memory while the metrics are computed."""
+    kept_sources: float | None = None
+    """Seconds per megapixel of all metrics together for a further fused image of a pair whose
+    sources are kept."""
 
 
 def bench_metrics(
@@ -113,7 +121,9 @@ def bench_metrics(
         before = memory_mb(device)
         seconds = {name: _measure(triples, [name], repeats, device) for name in names}
         seconds["suite"] = _measure(triples, names, repeats, device)
+        kept = _measure(triples, names, repeats, device, keep_sources=True)
         peak = peak_memory_mb(device)
+        ports = {name: _measure_ports(name, triples[0]) for name in names if device == "cpu"}
     return MetricsReport(
         machine=describe_machine(device),
         versions=versions("irfuse", "torch", "numpy", "numba", "scipy"),
@@ -122,12 +132,14 @@ def bench_metrics(
         batch=batch,
         repeats=repeats,
         timings=[
-            _to_timing(name, repeated, width * height, batch) for name, repeated in seconds.items()
+            _to_timing(name, repeated, width * height, batch, ports.get(name, {}))
+            for name, repeated in seconds.items()
         ],
         compile_seconds=compile_seconds,
         load_seconds=load_seconds,
         memory_before_mb=before,
         peak_memory_mb=peak,
+        kept_sources=statistics.median(kept) / (width * height * batch / 1e6),
     )
 
 
@@ -138,7 +150,12 @@ def _triple(height: int, width: int, seed: int) -> list[NDArray[np.uint8]]:
 
 
 def _measure(
-    triples: Sequence[Sequence[NDArray[np.uint8]]], names: Sequence[str], repeats: int, device: str
+    triples: Sequence[Sequence[NDArray[np.uint8]]],
+    names: Sequence[str],
+    repeats: int,
+    device: str,
+    *,
+    keep_sources: bool = False,
 ) -> list[float]:
     """Return the seconds of each repeat of computing the metrics together."""
     ir, vis, fused = (
@@ -146,14 +163,28 @@ def _measure(
         for images in zip(*triples, strict=True)
     )
 
+    kept = Sources(ir, vis)
+
     @torch.inference_mode()
     def compute() -> None:
-        score_batch(ScoredBatch(Sources(ir, vis), fused), names).cpu()  # waits for a GPU
+        sources = kept if keep_sources else Sources(ir, vis)
+        score_batch(ScoredBatch(sources, fused), names).cpu()  # waits for a GPU
 
     return time_repeats(compute, repeats, _WARM_UPS)
 
 
-def _to_timing(name: str, seconds: list[float], pixels: int, batch: int) -> MetricTiming:
+def _measure_ports(name: str, images: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
+    """Return the seconds per megapixel of other packages that compute a metric."""
+    megapixels = images[0].size / 1e6
+    return {
+        package: statistics.median(time_repeats(compute, _PORT_REPEATS, 1)) / megapixels
+        for package, compute in find_ports(name, images).items()
+    }
+
+
+def _to_timing(
+    name: str, seconds: list[float], pixels: int, batch: int, ports: dict[str, float]
+) -> MetricTiming:
     megapixels = pixels * batch / 1e6
     median = statistics.median(seconds)
     return MetricTiming(
@@ -162,6 +193,7 @@ def _to_timing(name: str, seconds: list[float], pixels: int, batch: int) -> Metr
         fastest=min(seconds) / megapixels,
         slowest=max(seconds) / megapixels,
         pairs_per_second=batch / median,
+        ports=ports,
     )
 
 

@@ -30,7 +30,9 @@ def print_metrics_report(console: Console, report: MetricsReport) -> None:
         f"{report.repeats}"
     )
     table = Table(title=title, title_justify="left")
-    for column in ("metric", "s/Mpx", "fastest", "slowest", "pairs/s"):
+    columns = ["metric", "s/Mpx", "fastest", "slowest", "pairs/s"]
+    packages = list(dict.fromkeys(package for timing in report.timings for package in timing.ports))
+    for column in (*columns, *packages):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for timing in report.timings:
         table.add_row(
@@ -39,8 +41,16 @@ def print_metrics_report(console: Console, report: MetricsReport) -> None:
             f"{timing.fastest:.4f}",
             f"{timing.slowest:.4f}",
             f"{timing.pairs_per_second:.1f}",
+            *(f"{timing.ports[p]:.4f}" if p in timing.ports else "" for p in packages),
         )
     console.print(table)
+    if report.kept_sources is not None:
+        console.print(
+            f"Further fused images of a pair whose sources are kept: {report.kept_sources:.4f} "
+            "s/Mpx for all metrics together.",
+            highlight=False,
+            soft_wrap=True,
+        )
     if report.compile_seconds is not None and report.load_seconds is not None:
         console.print(
             f"Compiling, once per machine: {report.compile_seconds:.1f} s. "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -33,7 +34,13 @@ def each_pair(
     Returns:
         `(B,)` or `(B, N)` float64.
     """
+    values = [kernel(*pair, *arguments) for pair in each_triple(sources, fused)]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def each_triple(sources: Tensor, fused: Tensor) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Yield A, B and F of each pair as `(H, W)`, from the images that `each_pair` takes."""
     a, b, f = (np.ascontiguousarray(planes.numpy()) for planes in (*sources, fused))
     last = len(a) - 1
-    pairs = ((a[min(n, last)], b[min(n, last)], f[n]) for n in range(len(f)))
-    return torch.tensor([kernel(*pair, *arguments) for pair in pairs], dtype=torch.float64)
+    for n in range(len(f)):
+        yield a[min(n, last)], b[min(n, last)], f[n]

@@ -6,11 +6,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import neighbours
+from fusion_core.metrics.filters.padding import padded_unit
 
 _HALF_PI = math.pi / 2.0
 
@@ -53,12 +53,13 @@ def score_nabf(batch: ScoredBatch) -> Tensor:
     """Compute Nabf of a batch, `(B,)`."""
     if min(batch.height, batch.width) < 2:
         return batch.undefined()
-    padded = functional.pad(batch.unit, (1, 1, 1, 1), mode="reflect")
-    if dispatch.use_kernels(padded):
+    sources, fused = (padded_unit(x, 1, "reflect") for x in (batch.sources, batch.fused))
+    if dispatch.use_kernels(fused):
         from fusion_core.metrics.edges.kernels import nabf_sum
 
-        total = dispatch.each_pair(nabf_sum, padded[:2], padded[2])
+        total = dispatch.each_pair(nabf_sum, sources, fused)
     else:
+        padded = torch.cat((sources.expand(2, *fused.shape), fused.unsqueeze(0)))
         strength, angle = _gradients(padded)
         artefact = (strength[2] > strength[0]) & (strength[2] > strength[1])
         quality = [_quality(strength[n], angle[n], strength[2], angle[2]) for n in range(2)]

@@ -11,6 +11,7 @@ from torch.nn import functional
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import neighbours
+from fusion_core.metrics.filters.padding import padded_unit
 
 _HALF_PI = math.pi / 2.0
 
@@ -49,26 +50,33 @@ def qabf(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_qabf(batch: ScoredBatch) -> Tensor:
     """Compute Qabf of a batch, `(B,)`."""
-    return _qabf(batch.unit)
+    sources, fused = (padded_unit(x, 1, "constant") for x in (batch.sources, batch.fused))
+    return _qabf(sources, fused)
 
 
 def score_qabf_255(batch: ScoredBatch) -> Tensor:
     """Compute Qabf of a batch, `(B,)`, on 0..255, where equal gradients count almost fully."""
-    return _qabf(batch.levels)
+    return _qabf_of_levels(batch, 1.0)
 
 
 def score_qabf_vifb(batch: ScoredBatch) -> Tensor:
     """Compute Qabf of a batch, `(B,)`, on 0..65025."""
-    return _qabf(batch.levels * 255.0)
+    return _qabf_of_levels(batch, 255.0)
 
 
-def _qabf(images: Tensor) -> Tensor:
-    padded = functional.pad(images, (1, 1, 1, 1))
-    if dispatch.use_kernels(padded):
+def _qabf_of_levels(batch: ScoredBatch, scale: float) -> Tensor:
+    padded = functional.pad(batch.levels * scale, (1, 1, 1, 1))
+    return _qabf(padded[:2], padded[2])
+
+
+def _qabf(sources: Tensor, fused: Tensor) -> Tensor:
+    """Compute Qabf of images with a border of zeros, `(2, B, …)` and `(B, …)`: `(B,)`."""
+    if dispatch.use_kernels(fused):
         from fusion_core.metrics.edges.kernels import qabf_sums
 
-        sums = dispatch.each_pair(qabf_sums, padded[:2], padded[2])
+        sums = dispatch.each_pair(qabf_sums, sources, fused)
         return sums[:, 0] / sums[:, 1]
+    padded = torch.cat((sources.expand(2, *fused.shape), fused.unsqueeze(0)))
     strength, angle = _gradients(padded)
     quality = [_quality(strength[n], angle[n], strength[2], angle[2]) for n in range(2)]
     kept = (quality[0] * strength[0] + quality[1] * strength[1]).sum(dim=(1, 2))

@@ -37,10 +37,20 @@ def edge_map(images: Tensor) -> Tensor:
     Returns:
         `(N, H, W)` uint8, 0 or 1.
     """
-    if dispatch.use_kernels(images):
-        return _compiled_edge_map(images)
-    padded = _repeat_border(images)
-    height, width = images.shape[1:]
+    padded = functional.pad(images.unsqueeze(0), (1, 1, 1, 1), mode="replicate").squeeze(0)
+    return edge_map_inside(padded)
+
+
+def edge_map_inside(padded: Tensor) -> Tensor:
+    """Mark edges of images whose border is repeated once, `(N, H + 2, W + 2)`; see `edge_map`."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    if dispatch.use_kernels(padded):
+        from fusion_core.metrics.feature_mi.features_kernels import mark_edges
+
+        edges = torch.empty(len(padded), height, width, dtype=torch.uint8)
+        for image, marks in zip(padded.numpy(), edges.numpy(), strict=True):
+            mark_edges(image, _CUTOFF, _SLACK, marks)
+        return edges
     p = [[padded[:, y : y + height, x : x + width] for x in range(3)] for y in range(3)]
     x = (-p[0][0] - 2.0 * p[1][0] - p[2][0] + p[0][2] + 2.0 * p[1][2] + p[2][2]) * 0.125
     y = (-p[0][0] - 2.0 * p[0][1] - p[0][2] + p[2][0] + 2.0 * p[2][1] + p[2][2]) * 0.125
@@ -53,19 +63,6 @@ def edge_map(images: Tensor) -> Tensor:
     along = (y >= x - _SLACK) & (up <= strength) & (strength > down)
     cutoff = _CUTOFF * strength.mean(dim=(1, 2), keepdim=True)
     return ((strength > cutoff) & (across | along)).to(torch.uint8)
-
-
-def _compiled_edge_map(images: Tensor) -> Tensor:
-    from fusion_core.metrics.feature_mi.features_kernels import mark_edges
-
-    edges = torch.empty(images.shape, dtype=torch.uint8)
-    for image, marks in zip(images, edges.numpy(), strict=True):
-        mark_edges(_repeat_border(image.unsqueeze(0))[0].numpy(), _CUTOFF, _SLACK, marks)
-    return edges
-
-
-def _repeat_border(images: Tensor) -> Tensor:
-    return functional.pad(images.unsqueeze(0), (1, 1, 1, 1), mode="replicate").squeeze(0)
 
 
 def cosine_transform(images: Tensor) -> Tensor:

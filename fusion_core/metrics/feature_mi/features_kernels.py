@@ -74,6 +74,30 @@ def _add_rows(total: Doubles, source: Doubles, rows: Indices, taps: Doubles) -> 
 
 
 @compiled
+def scale_to_unit(plane: Doubles) -> None:
+    """Scale a plane to 0..1 by its own range, or fill it with ones if it is flat.
+
+    Args:
+        plane: Written: `(H, W)`.
+    """
+    lows, highs = plane[0].copy(), plane[0].copy()
+    for y in range(1, plane.shape[0]):
+        row = plane[y]
+        for x in range(row.size):
+            value = row[x]
+            lows[x] = value if value < lows[x] else lows[x]
+            highs[x] = value if value > highs[x] else highs[x]
+    low, span = lows.min(), highs.max() - lows.min()
+    if span <= 0.0:
+        plane[:] = 1.0
+        return
+    for y in range(plane.shape[0]):
+        row = plane[y]
+        for x in range(row.size):
+            row[x] = (row[x] - low) / span
+
+
+@compiled
 def mark_edges(padded: Doubles, factor: float, slack: float, edges: NDArray[np.uint8]) -> None:
     """Mark thinned Sobel edges.
 

@@ -13,7 +13,12 @@ from torch.nn import functional
 from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.feature_mi.distributions import describe_windows, window_information
-from fusion_core.metrics.feature_mi.features import cosine_transform, edge_map, meyer_transform
+from fusion_core.metrics.feature_mi.features import (
+    cosine_transform,
+    edge_map_inside,
+    meyer_transform,
+)
+from fusion_core.metrics.filters.padding import padded_unit
 
 _PATTERNS = 512
 _ROWS = 16
@@ -177,7 +182,9 @@ def _identical(first: Tensor, second: Tensor) -> Tensor:
 
 def _edges(images: GrayImages) -> Tensor:
     """Edge maps: `(…, H, W)` uint8."""
-    return _of_stack(edge_map, images)
+    padded = padded_unit(images, 1, "replicate")
+    edges = edge_map_inside(padded.flatten(0, -3))
+    return edges.view(images.gray.shape)
 
 
 def cosine_features(images: GrayImages) -> Tensor:
@@ -198,6 +205,12 @@ def _of_stack(transform: Callable[[Tensor], Tensor], images: GrayImages) -> Tens
 
 def _scaled_meyer_transform(images: Tensor) -> Tensor:
     coefficients = meyer_transform(images)
+    if dispatch.use_kernels(coefficients):
+        from fusion_core.metrics.feature_mi.features_kernels import scale_to_unit
+
+        for plane in coefficients.numpy():
+            scale_to_unit(plane)
+        return coefficients
     low, high = coefficients.flatten(1).aminmax(dim=1)
     span = high - low
     flat = span <= 0.0

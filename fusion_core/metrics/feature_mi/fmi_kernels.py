@@ -31,19 +31,21 @@ def feature_mutual_information(a: Doubles, b: Doubles, f: Doubles, noise: float)
         noise: Differences up to this value count as zero.
     """
     sources, (height, width) = (a, b), (f.shape[0] - 2, f.shape[1] - 2)
-    windows = np.zeros(9 * BLOCK)
+    fused, windows = np.zeros(9 * BLOCK), np.zeros(9 * BLOCK)
     block, values = np.zeros(SIZE, np.float32), np.empty(BLOCK, np.float32)
     total = 0.0
     for y in range(height):
         for x in range(0, width, BLOCK):
             count = min(BLOCK, width - x)
-            _load_windows(f, y, x, count, windows)
-            describe(windows, noise, block[FUSED:])
+            _load_windows(f, y, x, count, fused)
+            describe(fused, noise, block[FUSED:])
             for n in range(2):
                 _load_windows(sources[n], y, x, count, windows)
                 describe(windows, noise, block[SOURCE:])
                 compare(block, values)
-                total += _sum_values(sources[n], f, y, x, count, noise, values)
+                _mark_identical(windows, fused, noise, values)
+                for k in range(count):
+                    total += values[k]
     return float(total / (2 * height * width))
 
 
@@ -89,16 +91,11 @@ def _load_windows(feature: Doubles, y: int, x: int, count: int, windows: Doubles
 
 
 @compiled_fast
-def _sum_values(
-    a: Doubles, f: Doubles, y: int, x: int, count: int, noise: float, values: Singles
-) -> float:
-    """Sum the values, 1 for identical windows."""
-    total = 0.0
-    for n in range(count):
+def _mark_identical(first: Doubles, second: Doubles, noise: float, values: Singles) -> None:
+    """Set the values of windows that are identical to 1."""
+    for n in range(BLOCK):
         difference = 0.0
-        for row in range(3):
-            for column in range(3):
-                d = abs(a[y + row, x + n + column] - f[y + row, x + n + column])
-                difference = d if d > difference else difference
-        total += values[n] if difference > noise else 1.0
-    return total
+        for k in range(9):
+            d = abs(first[k * BLOCK + n] - second[k * BLOCK + n])
+            difference = d if d > difference else difference
+        values[n] = values[n] if difference > noise else np.float32(1.0)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fusion_core.metrics.base import GrayImages
+from fusion_core.metrics.compiled import dispatch
 
 
 def stretched_levels(images: GrayImages) -> Tensor:
@@ -25,9 +26,8 @@ def stretched_spectra(images: GrayImages) -> Tensor:
     return spectra
 
 
-def radial_frequencies(images: GrayImages) -> Tensor:
+def radial_frequencies(height: int, width: int, device: torch.device) -> Tensor:
     """Return each frequency's distance from zero, in cycles per picture: `(H, W // 2 + 1)`."""
-    (height, width), device = images.gray.shape[-2:], images.gray.device
     across = torch.fft.rfftfreq(width, 1.0 / width, dtype=torch.float64, device=device)
     down = torch.fft.fftfreq(height, 1.0 / height, dtype=torch.float64, device=device)
     return torch.sqrt(across * across + (down * down).unsqueeze(1))
@@ -35,5 +35,22 @@ def radial_frequencies(images: GrayImages) -> Tensor:
 
 def filter_spectra(images: GrayImages, spectra: Tensor, response: Tensor) -> Tensor:
     """Filter spectra `(…, H, W // 2 + 1)`, and transform them back: `(…, H, W)` float64."""
-    filtered: Tensor = torch.fft.irfft2(spectra * response, s=(images.height, images.width))
-    return filtered
+    size = (images.height, images.width)
+    if not dispatch.use_kernels(response):
+        filtered: Tensor = torch.fft.irfft2(spectra * response, s=size)
+        return filtered
+    # One transform at a time stays in the cache.
+    planes = spectra.flatten(0, -3)
+    found = [torch.fft.irfft2(multiply_spectrum(plane, response), s=size) for plane in planes]
+    return torch.stack(found).view(*spectra.shape[:-2], *size)
+
+
+def multiply_spectrum(spectrum: Tensor, factors: Tensor, product: Tensor | None = None) -> Tensor:
+    """Multiply complex numbers by real ones of the same shape, on the CPU into `product`."""
+    if not dispatch.use_kernels(factors):
+        return spectrum * factors
+    from fusion_core.metrics.filters.kernels import multiply
+
+    product = torch.empty_like(spectrum) if product is None else product
+    multiply(spectrum.view(-1).numpy(), factors.view(-1).numpy(), product.view(-1).numpy())
+    return product

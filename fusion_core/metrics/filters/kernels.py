@@ -1,4 +1,4 @@
-"""Sums over windows, one row of windows at a time.
+"""Sums over windows, one row of windows at a time, and products of spectra.
 
 A stretch of a row of windows stays in the first-level cache.
 """
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fusion_core.metrics.compiled.compiling import compiled_fast
 
 Doubles = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
 
 _COLUMNS = 128
 """Number of windows that are computed at once."""
@@ -19,13 +20,14 @@ LARGEST_WINDOW = 33
 
 
 @compiled_fast
-def sum_windows(planes: Doubles, taps: Doubles, sums: Doubles) -> None:
-    """Sum planes over all windows that fit.
+def sum_windows(planes: Doubles, taps: Doubles, step: int, sums: Doubles) -> None:
+    """Sum planes over windows that fit.
 
     Args:
         planes: `(N, H, W)`.
         taps: `(n,)`, the window along one axis, symmetric, n odd and at most 33.
-        sums: Written: `(N, H - n + 1, W - n + 1)`.
+        step: Distance of the rows of windows.
+        sums: Written: `(N, (H - n) // step + 1, W - n + 1)`.
     """
     size, middle = taps.size, taps.size // 2
     columns = np.zeros(_COLUMNS + LARGEST_WINDOW - 1)
@@ -34,11 +36,12 @@ def sum_windows(planes: Doubles, taps: Doubles, sums: Doubles) -> None:
             for x0 in range(0, sums.shape[2], _COLUMNS):
                 count = min(_COLUMNS, sums.shape[2] - x0)
                 end = x0 + count + size - 1
-                row, tap = planes[n, y + middle, x0:end], taps[middle]
+                row, tap = planes[n, step * y + middle, x0:end], taps[middle]
                 for x in range(row.size):
                     columns[x] = tap * row[x]
                 for k in range(middle):
-                    above, below = planes[n, y + k, x0:end], planes[n, y + size - 1 - k, x0:end]
+                    above = planes[n, step * y + k, x0:end]
+                    below = planes[n, step * y + size - 1 - k, x0:end]
                     tap = taps[k]
                     for x in range(row.size):
                         columns[x] += tap * (above[x] + below[x])
@@ -55,3 +58,10 @@ def _sum_row(columns: Doubles, taps: Doubles, sums: Doubles) -> None:
         left, right, tap = columns[k:], columns[taps.size - 1 - k :], taps[k]
         for x in range(sums.size):
             sums[x] += tap * (left[x] + right[x])
+
+
+@compiled_fast
+def multiply(spectrum: Complexes, response: Doubles, product: Complexes) -> None:
+    """Multiply a spectrum by the response of a filter, both flat."""
+    for n in range(response.size):
+        product[n] = spectrum[n] * response[n]

@@ -77,24 +77,26 @@ def row_bands(images: Tensor, size: int) -> Iterator[Tensor]:
         yield images[..., y : y + rows + size - 1, :]
 
 
-def window_sums(planes: Tensor, taps: Tensor) -> Tensor:
-    """Sum planes over all windows that fit.
+def window_sums(planes: Tensor, taps: Tensor, step: int = 1) -> Tensor:
+    """Sum planes over windows that fit.
 
     Args:
         planes: `(…, H, W)` float64.
         taps: `(n,)` float64 on the CPU, the window along either axis, symmetric, n odd.
+        step: Distance of the rows of windows.
 
     Returns:
-        `(…, H - n + 1, W - n + 1)`.
+        `(…, (H - n) // step + 1, W - n + 1)`.
     """
     if not dispatch.use_kernels(planes):
-        return _multiply_bands(planes, taps)
+        return _multiply_bands(planes, taps)[..., ::step, :]
     from fusion_core.metrics.filters.kernels import sum_windows
 
     height, width = (length - len(taps) + 1 for length in planes.shape[-2:])
+    height = (height - 1) // step + 1
     sums = planes.new_empty(*planes.shape[:-2], height, width)
     flat = planes.reshape(-1, *planes.shape[-2:]).contiguous()
-    sum_windows(flat.numpy(), taps.numpy(), sums.view(-1, height, width).numpy())
+    sum_windows(flat.numpy(), taps.numpy(), step, sums.view(-1, height, width).numpy())
     return sums
 
 

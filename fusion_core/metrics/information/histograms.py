@@ -24,14 +24,12 @@ def joint_shares(batch: ScoredBatch) -> Tensor:
     Returns:
         `(2, B, 256, 256)` float64, F's level last.
     """
-    codes = batch.sources.gray.int() * LEVELS + batch.fused.gray.int()
-    return _shares(codes, LEVELS * LEVELS).view(2, -1, LEVELS, LEVELS)
+    return torch.stack([_pair_shares(x, batch.fused.gray) for x in batch.sources.gray])
 
 
 def information_of_sources(sources: Sources) -> Tensor:
     """Compute the mutual information I(A;B) in bits: `(B,)`."""
-    a, b = sources.gray.int()
-    joint = shannon_entropy(_shares(a * LEVELS + b, LEVELS * LEVELS))
+    joint = shannon_entropy(_pair_shares(*sources.gray).flatten(1))
     return sources.cached(entropies).sum(dim=0) - joint
 
 
@@ -55,6 +53,24 @@ def shannon_entropy(shares: Tensor) -> Tensor:
     """Compute the Shannon entropy in bits of distributions `(…, bins)`."""
     nats: Tensor = torch.special.xlogy(shares, shares).sum(dim=-1)
     return 0.0 - nats / math.log(2.0)  # not `-nats`: one full bin gives 0 and not -0
+
+
+def _pair_shares(first: Tensor, second: Tensor) -> Tensor:
+    """Return the share of each pair of gray levels of two stacks of images: `(B, 256, 256)`.
+
+    Args:
+        first: `(B, H, W)` uint8, or `(1, H, W)` if it is one image.
+        second: `(B, H, W)` uint8.
+    """
+    if not dispatch.use_kernels(second):
+        codes = first.int() * LEVELS + second.int()
+        return _shares(codes, LEVELS * LEVELS).view(-1, LEVELS, LEVELS)
+    from fusion_core.metrics.information.kernels import count_pairs
+
+    counts = torch.zeros(len(second), LEVELS, LEVELS, dtype=torch.int64)
+    for x, y, pairs in zip(first.expand_as(second), second, counts.numpy(), strict=True):
+        count_pairs(x.numpy(), y.numpy(), pairs)
+    return counts.to(torch.float64) / (second.shape[1] * second.shape[2])
 
 
 def _shares(values: Tensor, bins: int) -> Tensor:

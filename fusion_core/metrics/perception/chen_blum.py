@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.frequency import (
     filter_spectra,
     radial_frequencies,
@@ -54,6 +56,12 @@ def chen_blum(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_chen_blum(batch: ScoredBatch) -> Tensor:
     """Compute Qcb of a batch, `(B,)`."""
+    if dispatch.use_kernels(batch.gray):
+        from fusion_core.metrics.perception.kernels import sum_kept
+
+        sources = batch.sources.cached(_masked_contrast)
+        kept = dispatch.each_pair(sum_kept, sources, batch.fused.cached(_masked_contrast))
+        return kept / (batch.height * batch.width)
     (a, b), f = batch.sources.cached(_masked_contrast), batch.fused.cached(_masked_contrast)
     kept_a = torch.minimum(a, f).div_(torch.maximum(a, f))
     kept_b = torch.minimum(b, f).div_(torch.maximum(b, f))
@@ -64,16 +72,31 @@ def score_chen_blum(batch: ScoredBatch) -> Tensor:
 
 def _masked_contrast(images: GrayImages) -> Tensor:
     """Compute the response P to the local contrast as it is seen: `(…, H, W)`."""
-    r = radial_frequencies(images) / 15.0
-    sensitivity = torch.exp(-((r / 15.387) ** 2)) - 0.7622 * torch.exp(-((r / 1.3456) ** 2))
+    sensitivity = _sensitivity(images.height, images.width, images.gray.device)
     seen = filter_spectra(images, images.cached(stretched_spectra), sensitivity)
     padded = functional.pad(seen, (_RADIUS,) * 4)
+    if dispatch.use_kernels(padded):
+        from fusion_core.metrics.perception.kernels import masked_contrast
+
+        narrow, wide = (
+            _unnormalised_taps(sigma).numpy() for sigma in (_SIGMA_CENTRE, _SIGMA_SURROUND)
+        )
+        planes = torch.empty_like(seen)
+        for plane, contrast in zip(padded.flatten(0, -3), planes.flatten(0, -3), strict=True):
+            masked_contrast(plane.numpy(), narrow, wide, _HALF_CONTRAST, contrast.numpy())
+        return planes
     centre, surround = (
         window_sums(padded, _unnormalised_taps(sigma)) for sigma in (_SIGMA_CENTRE, _SIGMA_SURROUND)
     )
     contrast = centre.div_(surround).sub_(1.0).abs_()
     squares = contrast * contrast
     return contrast.mul_(squares).div_(squares.add_(_HALF_CONTRAST))
+
+
+@functools.lru_cache(maxsize=2)
+def _sensitivity(height: int, width: int, device: torch.device) -> Tensor:
+    r = radial_frequencies(height, width, device) / 15.0
+    return torch.exp(-((r / 15.387) ** 2)) - 0.7622 * torch.exp(-((r / 1.3456) ** 2))
 
 
 def _unnormalised_taps(sigma: float) -> Tensor:

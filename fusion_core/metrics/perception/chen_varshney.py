@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -50,14 +52,19 @@ def chen_varshney(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_chen_varshney(batch: ScoredBatch) -> Tensor:
     """Compute Qcv of a batch, `(B,)`."""
-    r = radial_frequencies(batch) * (0.144 / 4.0)
-    sensitivity = 2.6 * (0.0192 + r) * torch.exp(-(r**1.1))
+    sensitivity = _sensitivity(batch.height, batch.width, batch.gray.device)
     differences = batch.sources.cached(stretched_spectra) - batch.fused.cached(stretched_spectra)
     seen = filter_spectra(batch, differences, sensitivity)
     difference = _sum_blocks(seen.mul_(seen)).div_(_BLOCK * _BLOCK)
     saliency = batch.sources.cached(_saliency)
     total: Tensor = (saliency * difference).sum(dim=(0, 2, 3))
     return total / saliency.sum(dim=(0, 2, 3))
+
+
+@functools.lru_cache(maxsize=2)
+def _sensitivity(height: int, width: int, device: torch.device) -> Tensor:
+    r = radial_frequencies(height, width, device) * (0.144 / 4.0)
+    return 2.6 * (0.0192 + r) * torch.exp(-(r**1.1))
 
 
 def _saliency(sources: Sources) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.windows import (
     Moments,
     gaussian_taps,
@@ -108,9 +110,26 @@ def _sum_scales(batch: ScoredBatch) -> Tensor:
     for scale, size in enumerate(_WINDOWS):
         taps = gaussian_taps(size, size / 5.0)
         if scale > 0:
-            planes = window_sums(planes, taps)[..., ::2, ::2].contiguous()
-        for band in row_bands(planes, size):
-            sums[scale] += _sum_windows(window_moments(band, taps))
+            planes = window_sums(planes, taps, step=2)[..., ::2].contiguous()
+        sums[scale] = _sum_information(planes, taps)
+    return sums
+
+
+def _sum_information(planes: Tensor, taps: Tensor) -> Tensor:
+    """Sum logarithms over the windows of one scale: `(6, B)`, see `_sum_windows`."""
+    windows = (planes.shape[-2] - len(taps) + 1) * (planes.shape[-1] - len(taps) + 1)
+    if dispatch.use_kernels(planes):
+        from fusion_core.metrics.perception.kernels import information_sums
+
+        noise = (_NOISE_OF_VIF, _NOISE_OF_VIFF)
+        found = dispatch.each_pair(
+            information_sums, planes[:2], planes[2], taps.numpy(), _FLAT, *noise
+        )
+        sums = found.T.contiguous()
+    else:
+        bands = row_bands(planes, len(taps))
+        sums = torch.stack([_sum_windows(window_moments(band, taps)) for band in bands]).sum(dim=0)
+    sums[4:] += _FLOOR * windows * math.log2(10.0)
     return sums
 
 
@@ -127,7 +146,7 @@ class _Channel(NamedTuple):
 
 
 def _sum_windows(m: Moments) -> Tensor:
-    """Sum logarithms over windows: `(6, B)`.
+    """Sum logarithms to base 2 over windows: `(6, B)`.
 
     Information of A kept in F and present in A, that of B, and the two of VIFF.
     """
@@ -139,9 +158,7 @@ def _sum_windows(m: Moments) -> Tensor:
         *_information(b, _NOISE_OF_VIF),
         *_information(weaker, _NOISE_OF_VIFF),
     ]
-    sums = torch.stack([row.sum(dim=(1, 2)) for row in rows])
-    sums[4:] += _FLOOR * from_a[0].numel()
-    return sums
+    return torch.stack([row.sum(dim=(1, 2)) for row in rows])
 
 
 def _channel(variance: Tensor, variance_f: Tensor, covariance: Tensor) -> _Channel:
@@ -154,6 +171,6 @@ def _channel(variance: Tensor, variance_f: Tensor, covariance: Tensor) -> _Chann
 
 
 def _information(channel: _Channel, noise: float) -> tuple[Tensor, Tensor]:
-    kept = (channel.signal / (channel.rest + noise)).add_(1.0).log10_()
-    present = (channel.variance / noise).add_(1.0).log10_()
+    kept = (channel.signal / (channel.rest + noise)).add_(1.0).log2_()
+    present = (channel.variance / noise).add_(1.0).log2_()
     return kept, present

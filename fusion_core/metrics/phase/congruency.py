@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.filters.frequency import multiply_spectrum
 from fusion_core.metrics.phase import energy
 from fusion_core.metrics.phase.log_gabor import ORIENTATIONS, FilterBank, filter_bank
 from fusion_core.metrics.phase.median import median
@@ -52,7 +53,8 @@ def _find_features(image: Tensor, bank: FilterBank) -> Features:
     """Compute the features of one image, `(H, W)`."""
     # The mean has no influence. Without the level of one pixel, flat images are exactly zero.
     spectrum = torch.fft.fft2(image - image[0, 0])
-    bands = torch.stack([_multiply(spectrum, radial) for radial in bank.radial])
+    spectrum /= image.numel()  # instead of each inverse transform
+    bands = [multiply_spectrum(spectrum, radial) for radial in bank.radial]
     sums = image.new_zeros(5, *image.shape)
     for n in range(ORIENTATIONS):
         responses = _respond(bands, bank.angular[n])
@@ -67,23 +69,13 @@ def _find_features(image: Tensor, bank: FilterBank) -> Features:
     )
 
 
-def _respond(bands: Tensor, angular: Tensor) -> list[Tensor]:
+def _respond(bands: list[Tensor], angular: Tensor) -> list[Tensor]:
     """Filter the bands of an image in one direction: `(H, W)` complex of each band."""
-    if not dispatch.use_kernels(bands):
-        return list(torch.fft.ifft2(bands * angular))
+    if not dispatch.use_kernels(angular):
+        return list(torch.fft.ifft2(torch.stack(bands) * angular, norm="forward"))
     # One transform at a time stays in the cache.
-    return [torch.fft.ifft2(_multiply(band, angular)) for band in bands]
-
-
-def _multiply(spectra: Tensor, factors: Tensor) -> Tensor:
-    """Multiply complex numbers by real ones of the same or a smaller shape."""
-    if not dispatch.use_kernels(factors):
-        return spectra * factors
-    from fusion_core.metrics.phase.kernels import multiply
-
-    products = torch.empty_like(spectra)
-    multiply(spectra.flatten().numpy(), factors.flatten().numpy(), products.view(-1).numpy())
-    return products
+    product = torch.empty_like(bands[0])
+    return [torch.fft.ifft2(multiply_spectrum(x, angular, product), norm="forward") for x in bands]
 
 
 def _noise_energy(finest: Tensor, filter_energy: float, spread: float) -> float:

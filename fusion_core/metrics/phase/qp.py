@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, Sources, evaluate
+from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.windows import gaussian_taps, window_sums
 from fusion_core.metrics.phase.congruency import Features, find_features
 
@@ -57,9 +58,36 @@ def score_phase_congruency(batch: ScoredBatch) -> Tensor:
     sources, fused = batch.sources.cached(_source_features), batch.fused.cached(_features)
     quality = torch.ones_like(batch.undefined())
     for of_sources, of_fused in zip(sources.maps, fused, strict=True):
-        kept = _correlate(of_sources, of_fused).mul_(sources.masks).amax(dim=0)
-        quality *= kept.sum(dim=(1, 2)) / sources.masks[2].sum(dim=(1, 2))
+        quality *= _sum_kept(of_sources, of_fused, sources.masks)
+        quality /= sources.masks[2].sum(dim=(1, 2))
     return quality
+
+
+def _sum_kept(sources: Tensor, fused: Tensor, masks: Tensor) -> Tensor:
+    """Sum the largest correlation of F's map with those of the sources over the features: `(B,)`.
+
+    Args:
+        sources: Maps of A, B, and the stronger one, with a border of zeros: `(3, B, …)`.
+        fused: Map of F: `(B, H, W)`.
+        masks: Where they have features: `(3, B, H, W)`.
+    """
+    padded = _surround(fused)
+    if not dispatch.use_kernels(fused):
+        return _correlate(sources, padded).mul_(masks).amax(dim=0).sum(dim=(1, 2))
+    from fusion_core.metrics.phase.kernels import sum_kept
+
+    taps, last = gaussian_taps().numpy(), sources.shape[1] - 1
+    triples = dispatch.each_triple(sources[:2], padded)
+    kept = []
+    for n, (a, b, f) in enumerate(triples):
+        stronger, mask = sources[2, min(n, last)].numpy(), masks[:, min(n, last)].numpy()
+        kept.append(sum_kept(a, b, f, stronger, mask, taps, _C))
+    return torch.tensor(kept, dtype=torch.float64)
+
+
+def _surround(maps: Tensor) -> Tensor:
+    """Surround maps by zeros as far as windows reach."""
+    return functional.pad(maps, (_RADIUS,) * 4)
 
 
 class _SourceFeatures(NamedTuple):
@@ -68,7 +96,7 @@ class _SourceFeatures(NamedTuple):
     masks: Tensor
     """Whether a pixel is a feature: `(3, B, H, W)`."""
     maps: list[Tensor]
-    """The maps of `Features`, zero at other pixels: `(3, B, H, W)` each."""
+    """The maps of `Features`, zero at other pixels and around: `(3, B, H + 10, W + 10)` each."""
 
 
 def _features(images: GrayImages) -> Features:
@@ -83,16 +111,15 @@ def _source_features(sources: Sources) -> _SourceFeatures:
     masks = torch.stack((a, b, torch.maximum(a, b))) > _THRESHOLD
     stronger = a > b
     maps = [
-        torch.stack((of_a, of_b, torch.where(stronger, of_a, of_b))).mul_(masks)
+        _surround(torch.stack((of_a, of_b, torch.where(stronger, of_a, of_b))).mul_(masks))
         for of_a, of_b in features
     ]
     return _SourceFeatures(masks, maps)
 
 
 def _correlate(sources: Tensor, fused: Tensor) -> Tensor:
-    """Correlate maps `(3, B, H, W)` with that of F in windows around each pixel."""
-    sources = sources.expand(3, *fused.shape)
-    maps = functional.pad(torch.cat((sources, fused.unsqueeze(0))), (_RADIUS,) * 4)
+    """Correlate maps `(3, B, …)` with that of F in the windows that fit."""
+    maps = torch.cat((sources.expand(3, *fused.shape), fused.unsqueeze(0)))
     planes = torch.cat((maps, maps * maps, maps[:3] * maps[3]))
     sums = window_sums(planes, gaussian_taps())
     means, variances, covariances = sums[:4], sums[4:8], sums[8:]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.windows import Moments, gaussian_taps, row_bands, window_moments
 
 _WINDOW = 7
@@ -106,6 +107,14 @@ class _Means(NamedTuple):
 def _score_windows(batch: ScoredBatch) -> _Means:
     if min(batch.height, batch.width) < _WINDOW:
         return _Means(*(batch.undefined() for _ in range(3)))
+    if dispatch.use_kernels(batch.gray):
+        from fusion_core.metrics.structural.window_kernels import flat_window_sums
+
+        taps = gaussian_taps(_WINDOW).numpy()
+        found = dispatch.each_pair(
+            flat_window_sums, batch.sources.levels, batch.fused.levels, taps, _C, _NOISE, _ALIKE
+        )
+        return _Means(*(found[:, (0, 1, 2)] / found[:, (3, 4, 4)]).unbind(dim=1))
     sums, counts = (torch.zeros_like(batch.undefined()).repeat(3, 1) for _ in range(2))
     for band in row_bands(batch.levels, _WINDOW):
         m = window_moments(band, gaussian_taps(_WINDOW), of_sources=True)

@@ -7,11 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.windows import (
     gaussian_taps,
     row_bands,
     window_moments,
 )
+from fusion_core.metrics.structural.ssim import ssim_in_windows
 from fusion_core.metrics.structural.windows import WINDOW
 
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -68,7 +70,11 @@ def _multi_scale(batch: ScoredBatch, dynamic_range: float) -> Tensor:
     planes, last = batch.levels, len(_SCALE_WEIGHTS) - 1
     result = torch.ones_like(batch.undefined()).repeat(2, 1)
     for scale, weight in enumerate(_SCALE_WEIGHTS):
-        mean = _mean_structure(planes, c2) if scale < last else _mean_similarity(planes, c1, c2)
+        mean = (
+            _mean_structure(planes, c2)
+            if scale < last
+            else ssim_in_windows(planes[:2], planes[2], c1, c2)
+        )
         result *= mean.clamp_min_(0.0).pow_(weight)
         planes = _halve(planes)
     return result
@@ -76,19 +82,17 @@ def _multi_scale(batch: ScoredBatch, dynamic_range: float) -> Tensor:
 
 def _mean_structure(planes: Tensor, c2: float) -> Tensor:
     """Average contrast and structure of F with A and with B, without the luminance: `(2, B)`."""
+    if dispatch.use_kernels(planes):
+        from fusion_core.metrics.structural.window_kernels import structure_sums
+
+        taps = gaussian_taps().numpy()
+        sums = dispatch.each_pair(structure_sums, planes[:2], planes[2], taps, c2)
+        return sums.T / _windows(planes)
     total = planes.new_zeros(2, planes.shape[1])
     for band in row_bands(planes, WINDOW):
         m = window_moments(band, gaussian_taps())
         structure = m.covariance.mul(2.0).add_(c2).div_((m.variance[:2] + m.variance[2]).add_(c2))
         total += structure.sum(dim=(2, 3))
-    return total / _windows(planes)
-
-
-def _mean_similarity(planes: Tensor, c1: float, c2: float) -> Tensor:
-    total = planes.new_zeros(2, planes.shape[1])
-    for band in row_bands(planes, WINDOW):
-        m = window_moments(band, gaussian_taps())
-        total += torch.stack([m.similarity(n, c1, c2).sum(dim=(1, 2)) for n in range(2)])
     return total / _windows(planes)
 
 

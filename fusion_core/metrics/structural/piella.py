@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.base import Image, ScoredBatch, evaluate
+from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
+from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import gradients
 from fusion_core.metrics.filters.windows import gaussian_taps, row_bands, window_moments
 
@@ -114,19 +115,37 @@ def score_piella_edge_factor(batch: ScoredBatch) -> Tensor:
 
 
 def _score_gray(batch: ScoredBatch) -> tuple[Tensor, Tensor]:
-    return _quality(batch, batch.levels)
+    return _quality(batch, batch.sources.levels, batch.fused.levels)
 
 
 def _score_edges(batch: ScoredBatch) -> tuple[Tensor, Tensor]:
-    across, down = gradients(functional.pad(batch.levels, (1, 1, 1, 1)), middle=1.0)
-    return _quality(batch, across.square_().addcmul_(down, down).sqrt_())
+    return _quality(batch, batch.sources.cached(_edges), batch.fused.cached(_edges))
 
 
-def _quality(batch: ScoredBatch, planes: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute Qs and Qw of planes `(3, B, H, W)`: `(B,)` each."""
+def _edges(images: GrayImages) -> Tensor:
+    """Compute the strength of the Prewitt gradient: `(…, H, W)`."""
+    across, down = gradients(functional.pad(images.levels, (1, 1, 1, 1)), middle=1.0)
+    return across.square_().addcmul_(down, down).sqrt_()
+
+
+def _quality(batch: ScoredBatch, sources: Tensor, fused: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute Qs and Qw of planes `(2, B, H, W)` and `(B, H, W)`: `(B,)` each."""
     if min(batch.height, batch.width) < _WINDOW:
         return batch.undefined(), batch.undefined()
-    mean, weighted, weights = (torch.zeros_like(batch.undefined()) for _ in range(3))
+    mean, weighted, weights = _sum_windows(sources, fused)
+    windows = (batch.height - _WINDOW + 1) * (batch.width - _WINDOW + 1)
+    return mean / windows, weighted / weights
+
+
+def _sum_windows(sources: Tensor, fused: Tensor) -> tuple[Tensor, ...]:
+    """Sum q, C q and C over all windows: `(B,)` each."""
+    if dispatch.use_kernels(fused):
+        from fusion_core.metrics.structural.window_kernels import piella_sums
+
+        taps = gaussian_taps().numpy()
+        return dispatch.each_pair(piella_sums, sources, fused, taps, _C1, _C2).unbind(dim=1)
+    planes = torch.cat((sources.expand(2, *fused.shape), fused.unsqueeze(0)))
+    mean, weighted, weights = planes.new_zeros(3, planes.shape[1])
     for band in row_bands(planes, _WINDOW):
         m = window_moments(band, gaussian_taps())
         to_a, to_b = (m.similarity(source, _C1, _C2) for source in range(2))
@@ -138,5 +157,4 @@ def _quality(batch: ScoredBatch, planes: Tensor) -> tuple[Tensor, Tensor]:
         mean += quality.sum(dim=(1, 2))
         weights += weight.sum(dim=(1, 2))
         weighted += quality.mul_(weight).sum(dim=(1, 2))
-    windows = (batch.height - _WINDOW + 1) * (batch.width - _WINDOW + 1)
-    return mean / windows, weighted / weights
+    return mean, weighted, weights

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
 from fusion_core.metrics.compiled import dispatch
+from fusion_core.metrics.filters.padding import padded_unit
 from fusion_core.metrics.filters.windows import gaussian_taps, window_moments
-from fusion_core.metrics.structural.windows import repeat_border
+from fusion_core.metrics.structural.windows import RADIUS, repeat_border
 
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -43,7 +44,8 @@ def ssim_a(ir: Image, vis: Image, fused: Image) -> Tensor:
 
 def score_ssim_a(batch: ScoredBatch) -> Tensor:
     """Compute SSIM_a of a batch, `(B,)`."""
-    return ssim_with_both(batch.unit).mean(dim=0)
+    sources, fused = (padded_unit(x, RADIUS, "replicate") for x in (batch.sources, batch.fused))
+    return ssim_in_windows(sources, fused, _C1, _C2).mean(dim=0)
 
 
 def ssim_with_both(images: Tensor) -> Tensor:
@@ -57,25 +59,28 @@ def ssim_with_both(images: Tensor) -> Tensor:
     Returns:
         `(2, B)` float64, -1..1.
     """
-    return ssim_in_windows(repeat_border(images), _C1, _C2)
+    padded = repeat_border(images)
+    return ssim_in_windows(padded[:2], padded[2], _C1, _C2)
 
 
-def ssim_in_windows(padded: Tensor, c1: float, c2: float) -> Tensor:
+def ssim_in_windows(sources: Tensor, fused: Tensor, c1: float, c2: float) -> Tensor:
     """Mean SSIM(F, A) and SSIM(F, B) over all 11x11 windows that fit.
 
     Args:
-        padded: A, B and F: `(3, B, H, W)` float64, at least 11x11.
+        sources: A and B: `(2, B, H, W)` float64, at least 11x11; the second dimension may be 1.
+        fused: F: `(B, H, W)`.
         c1: Added to squares of means.
         c2: Added to variances.
 
     Returns:
         `(2, B)` float64, -1..1.
     """
-    if dispatch.use_kernels(padded):
+    if dispatch.use_kernels(fused):
         from fusion_core.metrics.structural.kernels import ssim_means
 
         taps = gaussian_taps().numpy()
-        return dispatch.each_pair(ssim_means, padded[:2], padded[2], taps, c1, c2).T
-    m = window_moments(padded, gaussian_taps())
+        return dispatch.each_pair(ssim_means, sources, fused, taps, c1, c2).T
+    planes = torch.cat((sources.expand(2, *fused.shape), fused.unsqueeze(0)))
+    m = window_moments(planes, gaussian_taps())
     maps = [m.similarity(source, c1, c2) for source in range(2)]
     return torch.stack([values.mean(dim=(1, 2)) for values in maps])

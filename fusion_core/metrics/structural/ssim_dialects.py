@@ -26,7 +26,8 @@ def score_ssim_zoo(batch: ScoredBatch) -> Tensor:
 
 def score_ssim_tang(batch: ScoredBatch) -> Tensor:
     """Compute SSIM_tang of a batch, `(B,)`: as SSIM_a, with constants for images in 0..1."""
-    return ssim_in_windows(repeat_border(batch.levels), *_constants(1.0)).mean(dim=0)
+    padded = repeat_border(batch.levels)
+    return ssim_in_windows(padded[:2], padded[2], *_constants(1.0)).mean(dim=0)
 
 
 def score_ssim_cddfuse(batch: ScoredBatch) -> Tensor:
@@ -48,7 +49,8 @@ def score_ssim_cddfuse(batch: ScoredBatch) -> Tensor:
 def _sum_inside(batch: ScoredBatch, dynamic_range: float) -> Tensor:
     if min(batch.height, batch.width) < WINDOW:
         return batch.undefined()
-    return ssim_in_windows(batch.levels, *_constants(dynamic_range)).sum(dim=0)
+    constants = _constants(dynamic_range)
+    return ssim_in_windows(batch.sources.levels, batch.fused.levels, *constants).sum(dim=0)
 
 
 def _constants(dynamic_range: float) -> tuple[float, float]:
