@@ -1,0 +1,2 @@
+from .pairs import FusedPairs as FusedPairs
+from .stream import FusedStream as FusedStream
