@@ -21,9 +21,11 @@ from cluster.runs import (
     Ledger,
     Payload,
     RunRecord,
+    RunTarget,
     ShardReport,
     ShardTask,
     WorkerConfig,
+    WorkerPool,
     default_shard_size,
     describe_damages,
     row_schema,
@@ -102,40 +104,144 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
         StorageError: A location cannot be read or written.
     """
     progress = progress or SilentProgress()
-    options = job.options
-    out = options.store(options.out)
-    metrics = choose_metrics(options.metrics, options.score_colour, reference=job.reference)
-    _check_columns(metrics)
-    code = tuple(found.extension for found in metrics.own.values())
-    payload = replace(job.payload, metrics=code)
-    record = _plan(job, metrics, out, progress)
-    ledger, computed = Ledger(out, record), 0
-    remaining = _find_remaining(
-        ledger, record, retry_failed=options.retry_failed, verify=options.verify
+    run = PlannedRun(job, progress)
+    compute([run], progress)
+    return run.finish(progress)
+
+
+class PlannedRun:
+    """A run that was begun or is resumed; what remains of it is computed by `compute`.
+
+    Args:
+        job: The requested run.
+        progress: Receives the progress.
+
+    Raises:
+        ManifestError: The source has no pairs.
+        RunConflictError: The output location holds a run with other settings.
+        StorageError: A location cannot be read or written.
+    """
+
+    def __init__(self, job: Job, progress: Progress) -> None:
+        options = job.options
+        self.options = options
+        self._job = job
+        self._out = options.store(options.out)
+        metrics = choose_metrics(options.metrics, options.score_colour, reference=job.reference)
+        _check_columns(metrics)
+        code = tuple(found.extension for found in metrics.own.values())
+        self.payload = replace(job.payload, metrics=code)
+        self.record = _plan(job, metrics, self._out, progress)
+        self._ledger, self._computed = Ledger(self._out, self.record), 0
+        self.remaining = _find_remaining(
+            self._ledger, self.record, retry_failed=options.retry_failed, verify=options.verify
+        )
+
+    @property
+    def target(self) -> RunTarget:
+        """Where its shards are committed."""
+        return RunTarget(self.record, self._out)
+
+    def begin(self, progress: Progress) -> None:
+        """Prepare the output location for the shards that remain."""
+        if self.remaining.damages:
+            damages = describe_damages(self.remaining.damages)
+            progress.message(f"{damages}: computing the rows again")
+        if self.options.retry_failed:
+            self._job.before_retry(self._out, progress)
+        for folder in ("", SHARDS_PREFIX):
+            self._out.remove_stale_temporaries(folder)
+        delete_summary(self._out)  # it would be out of date, and the picture, too
+        self._out.delete(PREVIEW_KEY)
+
+    def end(self) -> None:
+        """Note that the shards that remained are computed."""
+        self._computed += self.remaining.rows
+
+    def finish(self, progress: Progress) -> RunResult:
+        """Summarize the run, after computing damaged shards again.
+
+        Raises:
+            RunFailedError: Rows are missing, or too many pairs failed.
+            StorageError: The location cannot be read or written.
+        """
+        for repairs_left in reversed(range(_MOST_REPAIRS + 1)):
+            try:
+                summary = _summarize(self._out, self.record, self._ledger, progress)
+                break
+            except DamagedRunError as error:
+                if not repairs_left:
+                    raise
+                self.remaining = _find_remaining(self._ledger, self.record, damages=error.damages)
+                compute([self], progress)
+        preview = update_preview(self._out, self.record, outdated=self._computed > 0)
+        _check_outcome(self._out, summary, self.options.max_failure_rate)
+        return RunResult(
+            self._out.url, summary.rows, summary.failed, self._computed, summary, preview
+        )
+
+
+def compute(
+    runs: Sequence[PlannedRun], progress: Progress, workers: WorkerPool | None = None
+) -> None:
+    """Compute the remaining shards of one run, or of several runs that share their sources.
+
+    Args:
+        runs: One run, or runs for which `share_sources` holds.
+        progress: Receives the progress.
+        workers: Workers that are kept for other runs; by default workers of its own.
+
+    Raises:
+        RunFailedError: Workers cannot be placed, or too many pairs fail.
+        StorageError: A location cannot be read or written.
+    """
+    todo = [run for run in runs if run.remaining.tasks]
+    if not todo:
+        return
+    first, *others = todo
+    progress.planned(
+        sum(run.record.rows for run in todo),
+        sum(run.remaining.rows for run in todo),
+        sum(run.remaining.finished for run in todo),
+        sum(run.record.plan.count for run in todo),
     )
-    for repairs_left in reversed(range(_MOST_REPAIRS + 1)):
-        if remaining.damages:
-            progress.message(f"{describe_damages(remaining.damages)}: computing the rows again")
-        if remaining.tasks:
-            progress.planned(record.rows, remaining.rows, remaining.finished, record.plan.count)
-            if options.retry_failed:
-                job.before_retry(out, progress)
-            for folder in ("", SHARDS_PREFIX):
-                out.remove_stale_temporaries(folder)
-            delete_summary(out)  # it would be out of date, and the picture, too
-            out.delete(PREVIEW_KEY)
-            _compute(job, WorkerConfig(record, out, payload), remaining.tasks, progress)
-            computed += remaining.rows
-        try:
-            summary = _summarize(out, record, ledger, progress)
-            break
-        except DamagedRunError as error:
-            if not repairs_left:
-                raise
-            remaining = _find_remaining(ledger, record, damages=error.damages)
-    preview = update_preview(out, record, outdated=computed > 0)
-    _check_outcome(out, summary, options.max_failure_rate)
-    return RunResult(out.url, summary.rows, summary.failed, computed, summary, preview)
+    for run in todo:
+        run.begin(progress)
+    companions = tuple(run.target for run in others)
+    config = WorkerConfig(first.record, first.target.out, first.payload, companions=companions)
+    checks = [_stop_when_failing(run.options) for run in todo]
+    cluster = first.options.cluster()
+    with ray_session(cluster, progress.message):
+        # Imported here because a finished run does not need Ray, whose import takes seconds.
+        from cluster.runs import run_shards
+
+        run_shards(
+            _joined([run.remaining.tasks for run in todo]),
+            config,
+            cluster,
+            on_commit=lambda report: checks[report.run](report),
+            on_progress=progress.update,
+            pool=workers,
+        )
+    for run in todo:
+        run.end()
+
+
+def _joined(tasks: Sequence[Sequence[ShardTask]]) -> list[ShardTask]:
+    """Return the tasks of several runs, with one task for a shard that several of them lack."""
+    whole: dict[int, list[int]] = {}
+    failed: list[ShardTask] = []
+    for run, own in enumerate(tasks):
+        for task in own:
+            if task.failed_only:
+                failed.append(replace(task, run=run))
+            else:
+                whole.setdefault(task.shard, []).append(run)
+    joined = [
+        ShardTask(shard, run=first, also=tuple(others))
+        for shard, (first, *others) in sorted(whole.items())
+    ]
+    return joined + failed
 
 
 def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress) -> Summary:
@@ -288,24 +394,9 @@ def _find_remaining(
     return _Remaining(tasks, rows, record.plan.count - len(tasks), damages)
 
 
-def _compute(job: Job, config: WorkerConfig, tasks: list[ShardTask], progress: Progress) -> None:
-    options = job.options
-    cluster = options.cluster()
-    with ray_session(cluster, progress.message):
-        # Imported here because a finished run does not need Ray, whose import takes seconds.
-        from cluster.runs import run_shards
-
-        run_shards(
-            tasks,
-            config,
-            cluster,
-            on_commit=_stop_when_failing(1.0 if options.retry_failed else options.max_failure_rate),
-            on_progress=progress.update,
-        )
-
-
-def _stop_when_failing(max_failure_rate: float) -> Callable[[ShardReport], None]:
+def _stop_when_failing(options: JobOptions) -> Callable[[ShardReport], None]:
     """Return a callback that stops a run if too many of its pairs have failed."""
+    max_failure_rate = 1.0 if options.retry_failed else options.max_failure_rate
     rows = failed = 0
     stages: dict[str, int] = {}
 

@@ -38,10 +38,20 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
         RunFailedError: Workers cannot be placed, or too many pairs fail.
         StorageError: A location cannot be read or written.
     """
+    return execute(plan_fusing(options, progress or SilentProgress()), progress)
+
+
+def plan_fusing(options: RunOptions, progress: Progress) -> Job:
+    """Return the job of fusing, after its method and weights were found.
+
+    Raises:
+        InvalidValueError: A method or parameter is unknown.
+        WeightsError: The weights are missing, damaged or of another network.
+    """
     checks = _check(options, progress) if options.check else None
     method = find_method(options.method, options.trust_code)
     parameters = method.spec.parameters.parse(options.params)
-    weights = find_stored_weights(method.spec, options, parameters, progress or SilentProgress())
+    weights = find_stored_weights(method.spec, options, parameters, progress)
     # Invalid weights are reported before Ray starts.
     build_method(method.spec, parameters, weights)
     origin = MethodOrigin(
@@ -61,10 +71,10 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
     if checks is not None:
         report = checks.model_dump_json(indent=2).encode()
         job = replace(job, documents={CHECKS_KEY: report})
-    return execute(job, progress)
+    return job
 
 
-def _check(options: RunOptions, progress: Progress | None) -> CheckReport:
+def _check(options: RunOptions, progress: Progress) -> CheckReport:
     """Check the method of a run.
 
     Raises:

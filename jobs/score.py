@@ -34,6 +34,11 @@ def score_collection(options: ScoreOptions, progress: Progress | None = None) ->
         RunFailedError: Workers cannot be placed, or too many pairs fail.
         StorageError: A location cannot be read or written.
     """
+    return execute(plan_scoring(options), progress)
+
+
+def plan_scoring(options: ScoreOptions) -> Job:
+    """Return the job of scoring."""
     fused, reference = options.fused, options.reference
     origin = FilesOrigin(
         method=options.name,
@@ -51,7 +56,7 @@ def score_collection(options: ScoreOptions, progress: Progress | None = None) ->
     if fused is not None:
         store = options.store(fused)
         job = replace(job, before_retry=lambda out, progress: _match_again(store, out, progress))
-    return execute(job, progress)
+    return job
 
 
 def _add_images(options: ScoreOptions, read: Callable[[], Batches]) -> Batches:

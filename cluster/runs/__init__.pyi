@@ -1,9 +1,11 @@
 from .actor import FusionWorker as FusionWorker
+from .config import RunTarget as RunTarget
 from .config import WorkerConfig as WorkerConfig
 from .damage import Damage as Damage
 from .damage import DamagedRunError as DamagedRunError
 from .damage import DamagedShardError as DamagedShardError
 from .damage import describe_damages as describe_damages
+from .driver import kept_workers as kept_workers
 from .driver import run_shards as run_shards
 from .gallery import Gallery as Gallery
 from .gallery import PairView as PairView
@@ -16,6 +18,7 @@ from .payload import Payload as Payload
 from .plan import SHARDS_PREFIX as SHARDS_PREFIX
 from .plan import default_shard_size as default_shard_size
 from .plan import shard_key as shard_key
+from .pool import WorkerPool as WorkerPool
 from .record import RUN_KEY as RUN_KEY
 from .record import RunRecord as RunRecord
 from .rows import TIMED_STAGES as TIMED_STAGES
@@ -28,6 +31,7 @@ from .shard_file import open_shard as open_shard
 from .shard_file import read_facts as read_facts
 from .shards import ShardContent as ShardContent
 from .shards import Shards as Shards
+from .sharing import share_sources as share_sources
 from .snapshot import Snapshot as Snapshot
 from .stages import PairStages as PairStages
 from .worker import ShardReport as ShardReport

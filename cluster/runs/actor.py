@@ -15,9 +15,10 @@ from ray.util.metrics import Counter
 
 from cluster.runs.config import WorkerConfig
 from cluster.runs.payload import Payload
+from cluster.runs.sharing import RunProcessors
 from cluster.runs.stages import Records
 from cluster.runs.steps import Failure
-from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
+from cluster.runs.worker import ShardReport, ShardTask
 from cluster.session import Software, actor_class, count_memory_kills, installed_software
 from fusion_core.errors import ExtensionError, RunFailedError
 from fusion_core.metrics import announced_compilation
@@ -65,7 +66,7 @@ class FusionWorker:
     """Computes up to two shards concurrently, and answers `progress` calls meanwhile."""
 
     def __init__(self) -> None:
-        self._processor: ShardProcessor | None = None
+        self._processor: RunProcessors | None = None
         self._activity = ""
         self._pairs = Counter("irfuse_pairs", "Pairs with a committed row", tag_keys=("status",))
 
@@ -82,7 +83,7 @@ class FusionWorker:
         self._activity = "Loading the metrics" if scores_only else "Loading the method"
         with announced_compilation(self._begin):
             try:
-                self._processor = ShardProcessor(replace(config, payload=payload))
+                self._processor = RunProcessors(replace(config, payload=payload), self._processor)
             except ExtensionError as error:
                 raise RunFailedError(
                     f"Node {socket.gethostname()}: {error}; every node needs the packages that the "
@@ -91,15 +92,16 @@ class FusionWorker:
         node_id = ray.get_runtime_context().get_node_id()
         return WorkerInfo(installed_software(), socket.gethostname(), node_id, count_memory_kills())
 
-    def process(self, task: ShardTask) -> ShardReport:
-        """Compute and commit a shard."""
+    def process(self, task: ShardTask) -> list[ShardReport]:
+        """Compute and commit a shard of one or several runs."""
         with _lost_device_ends_process():
-            report = self._loaded.process(task)
-        failed = sum(report.failed.values())
-        for status, count in (("ok", report.rows - failed), ("failed", failed)):
-            if count:
-                self._pairs.inc(count, tags={"status": status})
-        return report
+            reports = self._loaded.process(task)
+        for report in reports:
+            failed = sum(report.failed.values())
+            for status, count in (("ok", report.rows - failed), ("failed", failed)):
+                if count:
+                    self._pairs.inc(count, tags={"status": status})
+        return reports
 
     def offsets(self, task: ShardTask) -> list[int]:
         """Return the offsets of a shard's rows that are to be computed."""
@@ -112,7 +114,7 @@ class FusionWorker:
 
     def commit(
         self, task: ShardTask, rows: dict[int, Any], failures: dict[int, Failure]
-    ) -> ShardReport:
+    ) -> list[ShardReport]:
         """Commit a shard from references to its rows and the failures of pairs that crashed."""
         records: Records = {}
         for part in ray.get(list(rows.values())):
@@ -130,7 +132,7 @@ class FusionWorker:
         self._activity = activity
 
     @property
-    def _loaded(self) -> ShardProcessor:
+    def _loaded(self) -> RunProcessors:
         if self._processor is None:
             raise RuntimeError("The worker has no method; call start() first")
         return self._processor

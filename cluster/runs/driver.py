@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,7 @@ def run_shards(
     *,
     on_commit: Callable[[ShardReport], None],
     on_progress: Callable[[Snapshot], None],
+    pool: WorkerPool | None = None,
 ) -> None:
     """Compute shards on the connected cluster until every one is committed.
 
@@ -47,19 +49,36 @@ def run_shards(
         options: The cluster and the resources to use.
         on_commit: Called for each committed shard; may raise to stop the run.
         on_progress: Called a few times per second.
+        pool: Workers of earlier calls, which are kept for later ones unless this call fails; by
+            default workers of its own.
 
     Raises:
         RunFailedError: Workers cannot be placed, do not start, or keep dying.
         IrfuseError: A worker met an error that no other worker would avoid, such as an output
             location that cannot be written.
     """
-    loop = _ShardLoop(tasks, WorkerPool(config, options), options.pair_timeout_s, on_commit)
+    workers = pool or WorkerPool(options)
+    workers.use(config)
+    loop = _ShardLoop(tasks, workers, options.pair_timeout_s, on_commit)
     try:
         while loop.unfinished:
             loop.step()
             on_progress(loop.snapshot())
+    except BaseException:
+        workers.stop()
+        raise
+    if pool is None:
+        workers.stop()
+
+
+@contextmanager
+def kept_workers(options: ClusterOptions) -> Iterator[WorkerPool]:
+    """Keep the workers of several calls of `run_shards` for the duration of the block."""
+    pool = WorkerPool(options)
+    try:
+        yield pool
     finally:
-        loop.pool.stop()
+        pool.stop()
 
 
 class _ShardLoop:
@@ -172,10 +191,11 @@ class _ShardLoop:
             self._begin(worker, job)
             return
         self.pool.limits.note_commit(worker.node_id)
-        worker.committed += result.computed
-        self._rows += result.computed
-        self._failed += sum(result.failed.values())
-        self._on_commit(result)
+        for report in result:
+            worker.committed += report.computed
+            self._rows += report.computed
+            self._failed += sum(report.failed.values())
+            self._on_commit(report)
 
     def _task_failed(self, worker: PoolWorker, ref: ObjectRef[Any], error: RayTaskError) -> None:
         """Handle an exception of a worker; errors of single pairs become rows instead."""
@@ -224,7 +244,8 @@ class _ShardLoop:
             elif death.cause == "shared memory" and first:
                 self._put_back(job)
             else:
-                self._isolated.append(IsolatedShard(replace(job, attempt=job.attempt + 1)))
+                again = (replace(single, attempt=job.attempt + 1) for single in job.single())
+                self._isolated.extend(map(IsolatedShard, again))
 
     def _put_back(self, job: ShardJob) -> None:
         if isinstance(job, IsolatedShard):

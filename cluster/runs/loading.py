@@ -52,36 +52,46 @@ class PairLoader:
         self._window_pixels = _WINDOW_PIXELS[config.device]
         self._pairs_ahead = _FIRST_PAIRS
 
-    def windows(self, states: Sequence[PairState]) -> Iterator[list[PairState]]:
+    def windows(self, states: Sequence[PairState], fused: int = 1) -> Iterator[list[PairState]]:
         """Load pairs, as many at once as the memory for a window holds.
 
         A pair that cannot be loaded has a failure and no images. The images of a window must be
         released before the next one is requested.
+
+        Args:
+            states: The pairs.
+            fused: Number of fused images of each pair that are held besides its sources.
         """
         waiting = list(states)
+        limit = self._window_pixels * 3 // (2 + fused)
         while waiting:
             ahead, waiting = waiting[: self._pairs_ahead], waiting[self._pairs_ahead :]
             list(self._io.map(self._fetch, ahead))
-            self._adapt(ahead)
-            for window in self._split(ahead):
+            self._adapt(ahead, limit)
+            for window in self._split(ahead, limit):
                 list(self._io.map(self._prepare, window))
                 yield window
 
-    def _adapt(self, states: Sequence[PairState]) -> None:
+    def load(self, states: Sequence[PairState]) -> None:
+        """Load a window of pairs whose sources another run has loaded."""
+        list(self._io.map(self._fetch, states))
+        list(self._io.map(self._prepare, states))
+
+    def _adapt(self, states: Sequence[PairState], limit: int) -> None:
         """Read as many pairs at once as fit, if all are as large as the largest of the last ones.
 
         The number at most doubles, because the first pairs may be the smallest.
         """
         largest = max(sum(map(len, (state.files or {}).values())) for state in states)
-        fitting = self._window_pixels * _BYTES_PER_PIXEL // max(1, largest)
+        fitting = limit * _BYTES_PER_PIXEL // max(1, largest)
         self._pairs_ahead = max(1, min(_MOST_PAIRS, fitting, 2 * self._pairs_ahead))
 
-    def _split(self, states: Sequence[PairState]) -> Iterator[list[PairState]]:
+    def _split(self, states: Sequence[PairState], limit: int) -> Iterator[list[PairState]]:
         """Split pairs into windows by the sizes that the headers of their images state."""
         window: list[PairState] = []
         pixels = 0
         for state in states:
-            if window and pixels + state.pixels > self._window_pixels:
+            if window and pixels + state.pixels > limit:
                 yield window
                 window, pixels = [], 0
             window.append(state)
@@ -91,6 +101,8 @@ class PairLoader:
     def _fetch(self, state: PairState) -> None:
         """Read the images of one pair, and its fused image if that is an existing file."""
         uris = {"ir": state.row.ir_uri, "vis": state.row.vis_uri}
+        if state.sources is not None:
+            uris = {}
         if self._origin.reads_fused:
             uris["fused"] = state.row.fused_uri
         if self._origin.reads_reference and state.row.reference_uri:
@@ -107,6 +119,9 @@ class PairLoader:
         data, state.files = state.files, None
         if data is None or state.failure is not None:
             return
+        if state.sources is not None:
+            self._prepare_fused(state, state.sources, data["fused"])
+            return
         images = self._steps.run([state], "decode", lambda: self._decode(data))
         if images is None:
             return
@@ -116,6 +131,24 @@ class PairLoader:
         if eight_bit is not None:
             self._steps.run([state], "check", lambda: self._accept(state, eight_bit))
 
+    def _prepare_fused(self, state: PairState, other: PairState, data: bytes) -> None:
+        """Decode the fused image of a pair, and take its sources from another run."""
+
+        def decode() -> EightBit:
+            image = decode_named("fused", data, max_pixels=self._max_pixels)
+            return to_eight_bit(image, self._origin.sixteen_bit)
+
+        def accept(fused: EightBit) -> None:
+            assert other.ir is not None
+            assert other.vis is not None
+            state.size, state.resized = other.size, other.resized
+            check_registered(other.ir, other.vis, {"fused": fused})
+            state.ir, state.vis, state.fused = other.ir, other.vis, fused
+
+        fused = self._steps.run([state], "decode", decode)
+        if fused is not None:
+            self._steps.run([state], "check", lambda: accept(fused))
+
     def _read(self, uris: Mapping[str, str]) -> dict[str, bytes]:
         for name, uri in uris.items():
             if not uri:
@@ -123,6 +156,8 @@ class PairLoader:
                     f"The manifest has no {_WORDS.get(name, name)} image for this pair"
                 )
         data = {name: self._read_object(uri) for name, uri in uris.items() if name != "vis"}
+        if "vis" not in uris:
+            return data
         shared = uris["ir"] == uris["vis"]
         data["vis"] = data["ir"] if shared else self._read_object(uris["vis"])
         return data

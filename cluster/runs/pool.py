@@ -77,6 +77,12 @@ class PoolWorker:
         else:
             self.jobs[self.handle.process.remote(job)] = job
 
+    def restart(self, starting: ObjectRef[Any]) -> None:
+        """Note that the worker loads another run."""
+        self.info, self.starting, self.probe = None, starting, None
+        self.steps = self.pairs = self.committed = 0
+        self.last_progress_at = time.monotonic()
+
     def note_progress(self, progress: WorkerProgress) -> None:
         """Process the reply to a progress probe."""
         self.activity, self.pairs = progress.activity, progress.pairs
@@ -92,11 +98,10 @@ class WorkerPool:
     Nodes whose memory has run out get fewer workers for a while (see `NodeLimits`).
 
     Args:
-        config: Settings of the workers.
         options: The cluster and the resources to use.
     """
 
-    def __init__(self, config: WorkerConfig, options: ClusterOptions) -> None:
+    def __init__(self, options: ClusterOptions) -> None:
         self.workers: list[PoolWorker] = []
         self.deaths = 0
         self.limits = NodeLimits()
@@ -104,12 +109,27 @@ class WorkerPool:
         self._options = options
         self._use_gpu = use_gpu(options.device)
         self._activities = ActivityReport(use_gpu=self._use_gpu)
-        self._config = config.on_device("cuda" if self._use_gpu else "cpu")
+        self._config: WorkerConfig | None = None
         self._software = installed_software()
-        self._payload = ray.put(config.payload)
+        self._payload: ObjectRef[Any] | None = None
         self._start_deaths = 0
         self._target_at = -_RESOURCES_EVERY_S
         self._none_ready_since = self._spawn_after = time.monotonic()
+
+    def use(self, config: WorkerConfig) -> None:
+        """Let all workers, and those that are spawned later, compute the shards of a run.
+
+        Workers that have computed other runs are kept, without starting new processes.
+        """
+        self._config = config.on_device("cuda" if self._use_gpu else "cpu")
+        self._payload = ray.put(config.payload)
+        self._start_deaths = self.deaths = 0
+        self._none_ready_since = self._spawn_after = time.monotonic()
+        for worker in self.workers[:]:
+            if worker.info is None or worker.jobs:
+                self._retire(worker)
+            else:
+                worker.restart(worker.handle.start.remote(self._config, self._payload))
 
     def ready(self) -> list[PoolWorker]:
         """Return the workers that have loaded the method."""

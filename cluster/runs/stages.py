@@ -15,12 +15,18 @@ from cluster.collections import PairRow
 from cluster.runs.config import WorkerConfig
 from cluster.runs.loading import PairLoader
 from cluster.runs.measures import check_measures
-from cluster.runs.origins import FusedCell, Fuser, Origin
+from cluster.runs.origins import EightBit, FusedCell, Fuser, Origin
 from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
 from cluster.runs.steps import Failure, PairState, Steps
 from cluster.storage import redact
 from fusion_core.extensions import load_metric
-from fusion_core.metrics import Scores, adopt_metric, prepare_metrics, score_images
+from fusion_core.metrics import (
+    Scores,
+    adopt_metric,
+    prepare_metrics,
+    score_fused_images,
+    score_images,
+)
 
 T = TypeVar("T")
 
@@ -38,19 +44,23 @@ class PairStages:
 
     The class is thread-safe. A lock limits computing to one call at a time, so that reading and
     encoding of one call overlap with computing of another.
+
+    Args:
+        config: Settings of the worker.
+        fuser: The loaded method, if it is the one of the run.
     """
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, fuser: Fuser | None = None) -> None:
         self._record = config.record
         self._origin: Origin = config.record.origin
         self._device = config.device
         self.steps = Steps()
         self._io = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="irfuse-io")
-        self._loader = PairLoader(config, self.steps, self._io)
-        self._compute = threading.Lock()
+        self.loader = PairLoader(config, self.steps, self._io)
+        self.computing = threading.Lock()
         self._node = socket.gethostname()
         self.pairs_done = 0
-        self._fuser = self._origin.load(config.payload, config.device)
+        self.fuser = fuser or self._origin.load(config.payload, config.device)
         for extension in config.payload.metrics:
             adopt_metric(load_metric(extension, sent=True))
         check_measures(config.record)
@@ -67,18 +77,21 @@ class PairStages:
             Mapping from offset to the columns of the row.
         """
         records: Records = {}
-        for states in self._loader.windows([PairState(o, row) for o, row in rows.items()]):
-            with self._compute:
+        for states in self.loader.windows([PairState(o, row) for o, row in rows.items()]):
+            with self.computing:
                 for batch in self._batches(states):
-                    if self._fuser is not None:
-                        self._fuse(batch, self._fuser)
-                    self._score([state for state in batch if state.failure is None])
+                    if self.fuser is not None:
+                        self._fuse(batch, self.fuser)
+                    self.score([state for state in batch if state.failure is None])
                     self.pairs_done += len(batch)
             self.pairs_done += sum(1 for state in states if state.ir is None)
-            list(self._io.map(self._encode, states))
-            for state in states:
-                records[state.offset] = self._to_record(state, attempts[state.offset])
+            records.update(self.finish(states, attempts))
         return records
+
+    def finish(self, states: Sequence[PairState], attempts: Mapping[int, int]) -> Records:
+        """Encode the fused images of pairs, release all images, and return the rows."""
+        list(self._io.map(self._encode, states))
+        return {state.offset: self._to_record(state, attempts[state.offset]) for state in states}
 
     def failed_record(self, row: PairRow, failure: Failure, attempt: int) -> dict[str, Any]:
         """Return the row of a pair that crashed its workers."""
@@ -105,7 +118,9 @@ class PairStages:
         for state, fused in self._batch_step(batch, "fuse", fuse):
             state.fused = fused
 
-    def _score(self, batch: list[PairState]) -> None:
+    def score(self, batch: list[PairState]) -> None:
+        """Score loaded pairs of one shape that have a fused image."""
+
         def score(states: list[PairState]) -> list[Scores]:
             ir = [state.ir for state in states if state.ir is not None]
             vis = [state.vis for state in states if state.vis is not None]
@@ -118,6 +133,11 @@ class PairStages:
         if batch and self._record.metrics:
             for state, scores in self._batch_step(batch, "score", score):
                 state.scores = scores
+
+    def score_fused(self, ir: EightBit, vis: EightBit, fused: list[EightBit]) -> list[Scores]:
+        """Score several fused images of one pair."""
+        record = self._record
+        return score_fused_images(ir, vis, fused, record.metrics, self._device, record.channels)
 
     def _batch_step(
         self, batch: list[PairState], stage: Stage, compute: Callable[[list[PairState]], list[T]]

@@ -40,6 +40,8 @@ class PairState:
 
     offset: int
     row: PairRow
+    sources: PairState | None = None
+    """The same pair in another run, whose decoded sources are used."""
     files: dict[str, bytes] | None = None
     """The bytes of the images, until they are decoded."""
     pixels: int = 0

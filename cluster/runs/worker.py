@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cluster.collections import PairRow
 from cluster.runs.commits import Committer
 from cluster.runs.config import WorkerConfig
 from cluster.runs.damage import DamagedShardError
+from cluster.runs.origins import Fuser
 from cluster.runs.shards import Row, ShardContent
 from cluster.runs.stages import PairStages, Records
 from cluster.runs.steps import Failure
@@ -27,6 +28,14 @@ class ShardTask:
     shard: int
     attempt: int = 1
     failed_only: bool = False
+    run: int = 0
+    """The run: 0, or from 1 the place of a companion in the settings of the worker."""
+    also: tuple[int, ...] = ()
+    """Further runs whose same shard is computed at the same time."""
+
+    def single(self) -> list[ShardTask]:
+        """Return one task for each run."""
+        return [replace(self, run=run, also=()) for run in (self.run, *self.also)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +48,27 @@ class ShardReport:
     """Number of failed rows of the shard per stage."""
     computed: int
     """Number of newly computed rows; less than `rows` if only failed rows were computed."""
+    run: int = 0
+    """The run, as in the task."""
 
 
 class ShardProcessor:
-    """Computes shards and commits them as Parquet objects."""
+    """Computes shards and commits them as Parquet objects.
 
-    def __init__(self, config: WorkerConfig) -> None:
+    Args:
+        config: Settings of the worker.
+        fuser: The loaded method, if it is the one of the run.
+    """
+
+    def __init__(self, config: WorkerConfig, fuser: Fuser | None = None) -> None:
         self._record = config.record
         self._committer = Committer(config.out, config.record)
-        self._stages = PairStages(config)
+        self.stages = PairStages(config, fuser)
 
     @property
     def progress(self) -> tuple[int, int]:
         """Number of steps and of pairs completed since the start."""
-        return self._stages.steps.done, self._stages.pairs_done
+        return self.stages.steps.done, self.stages.pairs_done
 
     def process(self, task: ShardTask) -> ShardReport:
         """Compute a shard and commit it.
@@ -61,34 +77,43 @@ class ShardProcessor:
             StorageError: The manifest cannot be read, or the shard cannot be written.
         """
         started = datetime.now(UTC)
-        rows, found = self._rows(task.shard), self._found(task)
+        rows, found = self.rows(task.shard), self._found(task)
         committed = dict(enumerate(found.to_rows())) if found else {}
         offsets = _to_compute(rows, committed)
         attempts = {offset: _attempt(task, committed, offset) for offset in offsets}
-        computed = self._stages.compute({offset: rows[offset] for offset in offsets}, attempts)
+        computed = self.stages.compute({offset: rows[offset] for offset in offsets}, attempts)
         return self._commit(task, computed, found, started)
 
     def offsets(self, task: ShardTask) -> list[int]:
         """Return the offsets of a shard's rows that are to be computed."""
-        return _to_compute(self._rows(task.shard), self._committed(task))
+        return _to_compute(self.rows(task.shard), self._committed(task))
 
     def process_pair(self, task: ShardTask, offset: int) -> Records:
         """Compute one row of a shard without committing it."""
-        row = self._rows(task.shard)[offset]
+        row = self.rows(task.shard)[offset]
         attempt = _attempt(task, self._committed(task), offset)
-        return self._stages.compute({offset: row}, {offset: attempt})
+        return self.stages.compute({offset: row}, {offset: attempt})
 
     def failed_row(self, task: ShardTask, offset: int, failure: Failure) -> Records:
         """Return the row of a pair that crashed its workers."""
-        row = self._rows(task.shard)[offset]
+        row = self.rows(task.shard)[offset]
         attempt = _attempt(task, self._committed(task), offset)
-        return {offset: self._stages.failed_record(row, failure, attempt)}
+        return {offset: self.stages.failed_record(row, failure, attempt)}
 
-    def commit(self, task: ShardTask, records: Records) -> ShardReport:
-        """Commit a shard whose rows were computed singly."""
-        return self._commit(task, records, self._found(task), datetime.now(UTC))
+    def commit(
+        self, task: ShardTask, records: Records, started: datetime | None = None
+    ) -> ShardReport:
+        """Commit a shard whose rows were computed elsewhere.
 
-    def _rows(self, shard: int) -> dict[int, PairRow]:
+        Args:
+            task: The task.
+            records: Mapping from offset to row.
+            started: Time at which the computation began; now by default.
+        """
+        return self._commit(task, records, self._found(task), started or datetime.now(UTC))
+
+    def rows(self, shard: int) -> dict[int, PairRow]:
+        """Return the rows of a shard in the manifest, by their offsets."""
         return dict(
             enumerate(self._committer.shards.manifest.read(*self._record.plan.bounds(shard)))
         )
@@ -115,10 +140,10 @@ class ShardProcessor:
     def _commit(
         self, task: ShardTask, computed: Records, found: ShardContent | None, started: datetime
     ) -> ShardReport:
-        self._stages.steps.count()
+        self.stages.steps.count()
         rows = self._committer.commit(task.shard, computed, found, started)
         failed = Counter(row["error_stage"] for row in rows if row["status"] == "failed")
-        return ShardReport(task.shard, len(rows), dict(failed), len(computed))
+        return ShardReport(task.shard, len(rows), dict(failed), len(computed), task.run)
 
 
 def _to_compute(rows: Mapping[int, PairRow], committed: Mapping[int, Row]) -> list[int]:

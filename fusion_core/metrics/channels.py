@@ -127,7 +127,8 @@ def _stack(groups: Sequence[Images], kind: Channels, device: torch.device | str)
 
 
 def _to_device(stack: Planes, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(stack).to(device)
+    writable = stack if stack.flags.writeable else stack.copy()
+    return torch.from_numpy(writable).to(device)
 
 
 def _planes(image: Planes, kind: Channels) -> Planes:

@@ -13,8 +13,8 @@ from cluster.runs import Ledger, RunRecord
 from cluster.storage import Store, find_record
 from fusion_core.errors import InvalidValueError, NotFoundError
 from fusion_core.suggestions import unknown_name
-from jobs.options import RunOptions, ScoreOptions, StatusOptions
-from jobs.status import FailedPair, status
+from jobs.options import RayOptions, RunOptions, ScoreOptions, StatusOptions
+from jobs.status import FailedPair, Status, status
 from jobs.study.options import StudyRunOptions
 from jobs.study.record import StudyRecord, cell_key
 
@@ -105,7 +105,6 @@ def options_of(
     method = record.methods[cell.label]
     common = {
         **record.collections[cell.collection].model_dump(exclude_unset=True),
-        "storage_options": options.storage_options,
         "out": options.store(options.out).uri(cell.key),
         "collection": cell.collection,
         "name": cell.label,
@@ -113,16 +112,19 @@ def options_of(
         "score_colour": record.score_colour,
         "max_failure_rate": 1.0,  # the report decides whether a method can be compared
         "retry_failed": options.retry_failed,
-        "address": options.address,
-        "workers": options.workers,
-        "device": options.device,
-        "start_timeout": options.start_timeout,
+        **{name: getattr(options, name) for name in RayOptions.model_fields},
     }
     if method.method is None:
         assert isinstance(method.fused, dict)
         folder = method.fused[cell.collection]
         return ScoreOptions(**common, fused=folder, sixteen_bit=method.sixteen_bit)
-    return RunOptions(**common, method=method.method, params=method.params, weights=method.weights)
+    return RunOptions(
+        **common,
+        method=method.method,
+        params=method.params,
+        weights=method.weights,
+        trust_code=method.trust_code,
+    )
 
 
 def is_finished(out: Store, cell: Cell) -> bool:
@@ -169,9 +171,19 @@ def _describe(
         ok=found.ok,
         failed=found.failed,
         pairs_per_second=found.pairs_per_second,
-        problem=problems.get(cell.key, "") if found.rows_left else "",
+        problem=_problem(found, problems.get(cell.key, "")),
         failures=found.failures,
     )
+
+
+def _problem(found: Status, noted: str) -> str:
+    """Return why a cell is unfinished, as far as that is known."""
+    if not found.rows_left:
+        return ""
+    if found.damaged_shards and not noted:
+        first, count = found.damaged_shards[0], len(found.damaged_shards)
+        return f"{count} of {found.shards} shards cannot be used: {first.reason}"
+    return noted
 
 
 def read_problems(out: Store) -> dict[str, str]:

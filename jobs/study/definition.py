@@ -57,7 +57,7 @@ def check_methods(study: StudySettings, *, untrained: bool) -> None:
         if method.method is None:
             continue
         try:
-            find_method(method.method).spec.parameters.parse(method.params)
+            find_method(method.method, method.trust_code).spec.parameters.parse(method.params)
         except InvalidValueError as error:
             raise InvalidValueError(f"methods.{label}: {error}") from None
         if method.untrained and not untrained:
@@ -125,7 +125,9 @@ def _validate(tables: Mapping[str, Any], shown: str) -> StudySettings:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
+        if first["type"] == "missing" and first["loc"][0] == "collections":
+            message = f"it is missing; give --collections {first['loc'][1]}=FOLDER"
+        elif first["type"] == "extra_forbidden":
             message = "there is no such key"
         elif first["type"] not in ("value_error", "missing", "model_type", "dict_type"):
             message = invalid_input(message, first["input"])

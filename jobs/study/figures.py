@@ -195,7 +195,7 @@ def _draw_differences(
     height = first + step * rows + 0.06
     low, high = 1.0, float(count)
     beside = _text_width(each.labels, 8.5) + 0.7
-    width = max(5.6, 2 * beside + 2.4)
+    width = max(5.6, 2 * beside + 3.0)
     figure, axes = _figure(width, height)
     margin = beside * (high - low) / (width - 2 * beside)
     axes.set_xlim(low - margin, high + margin)

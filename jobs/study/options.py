@@ -24,7 +24,7 @@ class StudyRunOptions(RayOptions):
     """Study file (.toml), paper:NAME, or folders and manifests of collections."""
     out: Annotated[str, Parameter(name=("--out", "-o"))]
     """Output location of the study: a folder or s3://bucket/prefix."""
-    methods: Names = ()
+    methods: Annotated[Names, Parameter(show_default=False)] = ()
     """Methods to add to the study, separated by commas, with their default parameters."""
     fused: KeyValues = Field(default_factory=dict)
     """Folder of existing fused images as LABEL=FOLDER, repeated for each method. For several
@@ -34,7 +34,7 @@ class StudyRunOptions(RayOptions):
     metrics: Names | None = None
     """Metrics and presets, separated by commas; those of the study file, or the preset `default`,
     by default."""
-    only: Names = ()
+    only: Annotated[Names, Parameter(show_default=False)] = ()
     """Compute only these methods or collections now, separated by commas."""
     dry_run: Flag = False
     """Show what would be computed, and compute nothing."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from pydantic import BaseModel
 
+from cluster.runs import share_sources
 from cluster.session import ray_session
 from cluster.storage import Store
 from fusion_core.errors import IrfuseError
+from jobs.execution import PlannedRun, compute
 from jobs.options import RunOptions
 from jobs.progress import Progress, SilentProgress
-from jobs.run import run
-from jobs.score import score_collection
+from jobs.run import plan_fusing
+from jobs.score import plan_scoring
 from jobs.study.cells import (
     Cell,
     CellStatus,
@@ -44,8 +46,9 @@ class StudyResult(BaseModel):
 def run_study(options: StudyRunOptions, progress: Progress | None = None) -> StudyResult:
     """Run every method of a study on every collection, and compare them.
 
-    Every cell is a run of its own, and all are computed in one Ray session, method by method. A
-    cell that cannot be computed does not stop the others. Run the same command again to resume.
+    Every cell is a run of its own. All are computed in one Ray session by the same workers, method
+    by method, and existing fused images of the same pairs together. A cell that cannot be computed
+    does not stop the others. Run the same command again to resume.
 
     Args:
         options: Options of the job.
@@ -94,26 +97,69 @@ def _compute(
     options: StudyRunOptions,
     progress: Progress,
 ) -> None:
-    """Compute cells one after the other; what stops one is noted and does not stop the others."""
+    """Compute all cells; what stops one is noted and does not stop the others."""
     problems: dict[str, str] = {}
-    with ExitStack() as session:
-        if options.retry_failed or not all(is_finished(out, cell) for cell in cells):
-            session.enter_context(ray_session(options.cluster(), progress.message))
-        for number, cell in enumerate(cells, start=1):
-            progress.note(f"{cell.label} on {cell.collection} ({number} of {len(cells)})")
-            try:
-                _compute_cell(record, cell, options, progress)
-            except IrfuseError as error:
+
+    @contextmanager
+    def noted(*stopped: Cell) -> Iterator[None]:
+        try:
+            yield
+        except IrfuseError as error:
+            for cell in stopped:
                 problems[cell.key] = str(error)
                 progress.note(f"{cell.label} on {cell.collection} cannot be computed: {error}")
+
+    with ExitStack() as session:
+        workers = None
+        if options.retry_failed or not all(is_finished(out, cell) for cell in cells):
+            session.enter_context(ray_session(options.cluster(), progress.message))
+            # Imported here because a finished study does not need Ray, whose import takes seconds.
+            from cluster.runs import kept_workers
+
+            workers = session.enter_context(kept_workers(options.cluster()))
+        for group in _groups(record, cells):
+            planned: list[tuple[Cell, PlannedRun]] = []
+            for cell in group:
+                with noted(cell):
+                    planned.append((cell, _plan(record, cell, options, progress)))
+            for together in _sharing(planned):
+                some = [cell for cell, _ in together]
+                progress.note(f"{', '.join(c.label for c in some)} on {some[0].collection}")
+                with noted(*some):
+                    compute([run for _, run in together], progress, workers)
+            for cell, run in planned:
+                if cell.key not in problems:
+                    with noted(cell):
+                        run.finish(progress)
     note_problems(out, cells, problems)
 
 
-def _compute_cell(
+def _groups(record: StudyRecord, cells: Sequence[Cell]) -> Iterable[list[Cell]]:
+    """Return the cells of a method one by one, and existing fused images by collection."""
+    groups: dict[object, list[Cell]] = {}
+    for cell in cells:
+        fused = record.methods[cell.label].fused is not None
+        groups.setdefault(cell.collection if fused else cell, []).append(cell)
+    return groups.values()
+
+
+def _plan(
     record: StudyRecord, cell: Cell, options: StudyRunOptions, progress: Progress
-) -> None:
+) -> PlannedRun:
     requested = options_of(record, cell, options)
     if isinstance(requested, RunOptions):
-        run(requested, progress)
-    else:
-        score_collection(requested, progress)
+        return PlannedRun(plan_fusing(requested, progress), progress)
+    return PlannedRun(plan_scoring(requested), progress)
+
+
+def _sharing(planned: Sequence[tuple[Cell, PlannedRun]]) -> list[list[tuple[Cell, PlannedRun]]]:
+    """Put runs together that score fused images of the same pairs."""
+    groups: list[list[tuple[Cell, PlannedRun]]] = []
+    for cell, run in planned:
+        for group in groups:
+            if share_sources(group[0][1].target, run.target):
+                group.append((cell, run))
+                break
+        else:
+            groups.append([(cell, run)])
+    return groups

@@ -60,6 +60,8 @@ class StudyMethod(_Settings):
     """Parameters of the method."""
     weights: str | None = None
     """Weight file, the name of torchvision weights, or random:SEED, as in `irfuse run`."""
+    trust_code: str | None = None
+    """First digits of the SHA-256 of a model file that executes code, as in `irfuse run`."""
     fused: str | dict[str, str] | None = None
     """Folder of existing fused images, or one folder per collection. One folder for several
     collections has a folder for each of them, and collections without one are not given."""

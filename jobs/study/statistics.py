@@ -390,20 +390,21 @@ def _summarize(
     """Describe every method by every metric, over the pairs that all compared methods have."""
     places = [scores.labels.index(label) for label in labels]
     complete = keep_complete(scores.values[:, places, :])
-    groups = scores.subsets if settings.block == "group" else scores.pair_ids
+    values = scores.values.copy()
+    values[:, places, :] = complete
+    pairs, methods, metrics = values.shape
+    intervals = cluster_intervals(
+        values.reshape(pairs, methods * metrics),
+        scores.subsets if settings.block == "group" else scores.pair_ids,
+        resamples=settings.resamples,
+        seed=settings.seed,
+        confidence=1.0 - settings.alpha,
+    )
     for number, label in enumerate(scores.labels):
         compared = label in labels
-        values = complete[:, labels.index(label)] if compared else scores.values[:, number]
-        intervals = cluster_intervals(
-            values,
-            groups,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            confidence=1.0 - settings.alpha,
-        )
         for column, metric in enumerate(scores.metrics):
-            known = values[~np.isnan(values[:, column]), column]
-            interval = intervals[column]
+            known = values[~np.isnan(values[:, number, column]), number, column]
+            interval = intervals[number * metrics + column]
             found = ranking.metrics[ranked.index(metric)] if metric in ranked else None
             yield MethodSummary(
                 metric=metric,

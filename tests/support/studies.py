@@ -49,14 +49,23 @@ def write_run(
     subsets: Sequence[str] | None = None,
     failed: Sequence[int] = (),
     shards: int | None = None,
+    images: str = "",
     **changed: Any,
 ) -> None:
-    """Write a run with these scores, NaN where a metric is undefined."""
+    """Write a run with these scores, NaN where a metric is undefined.
+
+    If there is a folder of images, it has `ir/NNNN.png`, `vis/NNNN.png` and `LABEL/NNNN.png`.
+    """
     names = pair_ids or [f"p{number:03d}" for number in range(len(values))]
     groups = subsets or [""] * len(values)
     pairs = [
-        {"pair_id": name, "ir_uri": "i", "vis_uri": "v", "subset": group}
-        for name, group in zip(names, groups, strict=True)
+        {
+            "pair_id": name,
+            "ir_uri": f"{images}/ir/{number:04d}.png",
+            "vis_uri": f"{images}/vis/{number:04d}.png",
+            "subset": group,
+        }
+        for number, (name, group) in enumerate(zip(names, groups, strict=True))
     ]
     info, manifest = freeze([pa.RecordBatch.from_pylist(pairs)])
     out.write(MANIFEST_KEY, manifest)
@@ -70,15 +79,24 @@ def write_run(
     for shard in range(record.plan.count if shards is None else shards):
         first, end = record.plan.bounds(shard)
         rows = [
-            _row(names[n], groups[n], dict(zip(metrics, values[n], strict=True)), n in failed)
+            _row(
+                names[n],
+                groups[n],
+                dict(zip(metrics, values[n], strict=True)),
+                n in failed,
+                f"{images}/{label}/{n:04d}.png" if images else None,
+            )
             for n in range(first, end)
         ]
         data = encoded_shard(rows, metrics, fingerprint=record.fingerprint, shard=shard)
         out.write(shard_key(shard), data)
 
 
-def _row(name: str, subset: str, values: Mapping[str, float], failed: bool) -> ResultRow:
+def _row(
+    name: str, subset: str, values: Mapping[str, float], failed: bool, fused: str | None
+) -> ResultRow:
     row = result_row(name, subset=subset)
+    row.fused = {"bytes": None, "path": fused} if fused else None
     row.metrics = {m: None if failed or np.isnan(v) else float(v) for m, v in values.items()}
     if failed:
         row.status, row.error_stage = "failed", "decode"

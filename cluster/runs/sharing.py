@@ -1,0 +1,168 @@
+"""Runs that score different fused images of the same pairs, computed together.
+
+The sources of a pair are read, decoded and analysed once for all of them. Every run has the rows
+that it would have alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import zip_longest
+
+from cluster.collections import FrozenManifest, PairRow
+from cluster.runs.config import RunTarget, WorkerConfig
+from cluster.runs.origins import FilesOrigin, Fuser, Origin
+from cluster.runs.record import RunRecord
+from cluster.runs.stages import PairStages, Records
+from cluster.runs.steps import Failure, PairState
+from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
+from fusion_core.metrics import Scores
+
+_SHARED = (
+    "metrics", "channels", "own_metrics", "measures", "max_pixels", "bands", "resize", "shard_size",
+    "rows",
+)  # fmt: skip
+
+
+def share_sources(first: RunTarget, second: RunTarget) -> bool:
+    """Whether two runs score existing fused images of the same pairs in the same way.
+
+    Raises:
+        StorageError: A manifest cannot be read.
+    """
+    if not all(_scores_files(target.record) for target in (first, second)):
+        return False
+    if _settings(first.record) != _settings(second.record):
+        return False
+    pairs = (_sources(FrozenManifest(target.out)) for target in (first, second))
+    return all(a == b for a, b in zip_longest(*pairs))
+
+
+def _scores_files(record: RunRecord) -> bool:
+    origin = record.origin
+    read_more = origin.reads_reference or origin.reads_further
+    return isinstance(origin, FilesOrigin) and not read_more
+
+
+def _settings(record: RunRecord) -> Mapping[str, object]:
+    known = record.model_dump(include=set(_SHARED))
+    return {**known, "sixteen_bit": record.origin.sixteen_bit}
+
+
+def _sources(manifest: FrozenManifest) -> Iterator[tuple[str, ...]]:
+    for batch in manifest.batches():
+        yield from zip(
+            *(batch.column(name).to_pylist() for name in ("pair_id", "ir_uri", "vis_uri")),
+            strict=True,
+        )
+
+
+class RunProcessors:
+    """Computes the shards of a run and of its companions.
+
+    Args:
+        config: Settings of the worker.
+        before: What the worker has computed before, whose loaded method is used again if it is that
+            of the run.
+    """
+
+    def __init__(self, config: WorkerConfig, before: RunProcessors | None = None) -> None:
+        first, *others = config.alone()
+        self._origin: Origin = config.record.origin
+        self._device = config.device
+        fuser = before.loaded(config) if before is not None else None
+        self._runs = [ShardProcessor(first, fuser), *map(ShardProcessor, others)]
+
+    def loaded(self, config: WorkerConfig) -> Fuser | None:
+        """Return the loaded method, if it is that of other settings."""
+        same = (self._origin, self._device) == (config.record.origin, config.device)
+        return self._runs[0].stages.fuser if same else None
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Number of steps and of rows completed since the start."""
+        steps, rows = zip(*(run.progress for run in self._runs), strict=True)
+        return sum(steps), sum(rows)
+
+    def process(self, task: ShardTask) -> list[ShardReport]:
+        """Compute a shard of one or several runs, and commit it to each.
+
+        Raises:
+            StorageError: A manifest cannot be read, or the shard cannot be written.
+        """
+        if not task.also:
+            return [self._runs[task.run].process(task)]
+        started = datetime.now(UTC)
+        tasks = task.single()
+        runs = [self._runs[single.run] for single in tasks]
+        rows = [run.rows(task.shard) for run in runs]
+        computed = _compute_together([run.stages for run in runs], rows, task.attempt)
+        return [
+            run.commit(single, records, started)
+            for run, single, records in zip(runs, tasks, computed, strict=True)
+        ]
+
+    def offsets(self, task: ShardTask) -> list[int]:
+        """Return the offsets of a shard's rows that are to be computed."""
+        return self._runs[task.run].offsets(task)
+
+    def process_pair(self, task: ShardTask, offset: int) -> Records:
+        """Compute one row of a shard without committing it."""
+        return self._runs[task.run].process_pair(task, offset)
+
+    def failed_row(self, task: ShardTask, offset: int, failure: Failure) -> Records:
+        """Return the row of a pair that crashed its workers."""
+        return self._runs[task.run].failed_row(task, offset, failure)
+
+    def commit(self, task: ShardTask, records: Records) -> list[ShardReport]:
+        """Commit a shard of one run whose rows were computed singly."""
+        return [self._runs[task.run].commit(task, records)]
+
+
+def _compute_together(
+    stages: Sequence[PairStages], rows: Sequence[Mapping[int, PairRow]], attempt: int
+) -> list[Records]:
+    """Compute the rows of several runs; the first one loads the sources for all of them."""
+    first, *others = stages
+    records: list[Records] = [{} for _ in stages]
+    attempts = dict.fromkeys(rows[0], attempt)
+    states = [PairState(o, row) for o, row in rows[0].items()]
+    for window in first.loader.windows(states, fused=len(stages)):
+        columns = [window]
+        for stage, own in zip(others, rows[1:], strict=True):
+            followers = [
+                PairState(state.offset, own[state.offset], state if state.ir is not None else None)
+                for state in window
+            ]
+            stage.loader.load(followers)
+            columns.append(followers)
+        with first.computing:
+            for pair in zip(*columns, strict=True):
+                _score_together(stages, pair)
+                for stage in stages:
+                    stage.pairs_done += 1
+        for stage, column, found in zip(stages, columns, records, strict=True):
+            found.update(stage.finish(column, attempts))
+    return records
+
+
+def _score_together(stages: Sequence[PairStages], pair: Sequence[PairState]) -> None:
+    """Score all fused images of one pair; if that fails, each of them alone."""
+    first = pair[0]
+    shared = [s for s in pair if s.failure is None and (s is first or s.sources is first)]
+
+    def score() -> list[Scores]:
+        fused = [state.fused for state in shared if state.fused is not None]
+        assert first.ir is not None
+        assert first.vis is not None
+        return stages[0].score_fused(first.ir, first.vis, fused)
+
+    if len(shared) > 1:
+        results = stages[0].steps.run(shared, "score", score)
+        for number, state in enumerate(shared):
+            state.scores = results[number] if results else None
+            state.failure = None
+    for stage, state in zip(stages, pair, strict=True):
+        if state.failure is None and state.ir is not None and state.scores is None:
+            stage.score([state])
