@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusion_core.errors import StorageError
+from fusion_core.wording import count_of
 
 _NAMED_DAMAGES = 3
 
@@ -46,5 +47,5 @@ def describe_damages(damages: Sequence[Damage]) -> str:
     """Return a phrase that names the first damaged shards with the reasons."""
     named = "; ".join(f"shard {d.shard}: {d.reason}" for d in damages[:_NAMED_DAMAGES])
     more = len(damages) - _NAMED_DAMAGES
-    count = f"{len(damages)} shard{'' if len(damages) == 1 else 's'}"
-    return f"{count} damaged ({named}{f'; and {more} more' if more > 0 else ''})"
+    rest = f"; and {more} more" if more > 0 else ""
+    return f"{count_of(len(damages), 'shard')} damaged ({named}{rest})"

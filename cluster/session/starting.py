@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.session.resources import free_and_total
+from fusion_core.wording import count_of
 
 _SILENT_S = 4.0
 """Seconds after which the resources of the cluster are named."""
@@ -43,13 +44,13 @@ class ActivityReport:
         activities = Counter(worker.activity for worker in workers if worker.activity)
         if activities:
             activity, count = activities.most_common(1)[0]
-            return f"{activity} on {_workers(count)}"
+            return f"{activity} on {count_of(count, 'worker')}"
         now = time.monotonic()
         if now - min(worker.since for worker in workers) < _SILENT_S:
-            return f"Starting {_workers(len(workers))}"
+            return f"Starting {count_of(len(workers), 'worker')}"
         if now - self._asked_at >= _RESOURCES_EVERY_S:
             self._asked_at, self._resources = now, self._find_resources()
-        return self._resources or f"Starting {_workers(len(workers))}"
+        return self._resources or f"Starting {count_of(len(workers), 'worker')}"
 
     def _find_resources(self) -> str:
         """Return what the workers may be waiting for, or an empty string."""
@@ -58,7 +59,3 @@ class ActivityReport:
         if not total:
             return f"Waiting for a {kind} (the cluster has none)"
         return f"Starting workers ({free} of {total} {kind}s are free)" if not free else ""
-
-
-def _workers(count: int) -> str:
-    return "1 worker" if count == 1 else f"{count} workers"

@@ -66,7 +66,7 @@ def find_weights(
     if source is not None:
         if not source.strip():
             raise WeightsError(
-                "Expected a weight file, the name of weights or random:SEED, got none"
+                "Expected a weight file, the name of weights or random:SEED, but got none"
             )
         if random := parse_random_weights(source):
             return random

@@ -104,7 +104,9 @@ def group_places(groups: Sequence[str], pairs: int) -> tuple[tuple[str, ...], ND
         InvalidValueError: The number of groups is not that of the pairs.
     """
     if len(groups) != pairs:
-        raise InvalidValueError(f"Expected one group for each of {pairs} pairs, got {len(groups)}")
+        raise InvalidValueError(
+            f"Expected one group for each of {pairs} pairs, but got {len(groups)}"
+        )
     names = sorted(set(groups))
     number = {name: place for place, name in enumerate(names)}
     return tuple(names), np.array([number[group] for group in groups], dtype=np.intp)
@@ -141,6 +143,6 @@ def orient(values: Values, higher_is_better: Sequence[bool]) -> Values:
     if len(higher_is_better) != values.shape[-1]:
         raise InvalidValueError(
             f"Expected a direction for each of {values.shape[-1]} metrics, "
-            f"got {len(higher_is_better)}"
+            f"but got {len(higher_is_better)}"
         )
     return np.where(np.asarray(higher_is_better, dtype=np.bool_), values, -values)

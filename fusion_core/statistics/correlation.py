@@ -58,7 +58,9 @@ def correlate_metrics(
         One correlation for each two metrics, in the order of the names.
     """
     if len(names) != values.shape[-1]:
-        raise InvalidValueError(f"Expected {values.shape[-1]} names of metrics, got {len(names)}")
+        raise InvalidValueError(
+            f"Expected {values.shape[-1]} names of metrics, but got {len(names)}"
+        )
     blocks = centre_blocks(values, higher_is_better)
     complete = complete_blocks(blocks)
     ranks = _ranks_of_all(blocks)

@@ -63,7 +63,9 @@ def nemenyi_difference(k: int, n_blocks: int, alpha: float = 0.05) -> float:
         0.723
     """
     if k < 2 or n_blocks < 1:
-        raise InvalidValueError(f"Expected 2 methods and 1 block or more, got {k} and {n_blocks}")
+        raise InvalidValueError(
+            f"Expected 2 methods and 1 block or more, but got {k} and {n_blocks}"
+        )
     from scipy import stats
 
     quantile = float(stats.studentized_range.ppf(1.0 - alpha, k, math.inf))

@@ -41,12 +41,15 @@ def hodges_lehmann(differences: Values, confidence: float = 0.95) -> TypicalDiff
         differences: `(n,)`, finite, at least one.
         confidence: Coverage of the interval, between 0 and 1.
 
+    Raises:
+        InvalidValueError: There are no differences, or some are not finite.
+
     Example:
         >>> hodges_lehmann(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 60.0])).estimate
         3.5
     """
     if not len(differences) or not np.isfinite(differences).all():
-        raise InvalidValueError(f"Expected finite differences, got {differences}")
+        raise InvalidValueError(f"Expected one or more finite differences, but got {differences}")
     ordered = np.sort(differences)
     pairs = len(ordered) * (len(ordered) + 1) // 2
     lower, upper = (select_walsh_sum(ordered, rank) for rank in ((pairs + 1) // 2, pairs // 2 + 1))

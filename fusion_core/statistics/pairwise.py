@@ -70,7 +70,9 @@ def compare_methods(
         6
     """
     if len(labels) != values.shape[1]:
-        raise InvalidValueError(f"Expected {values.shape[1]} names of methods, got {len(labels)}")
+        raise InvalidValueError(
+            f"Expected {values.shape[1]} names of methods, but got {len(labels)}"
+        )
     complete = values[complete_blocks(values)]
     found = [
         _compare(complete[:, a] - complete[:, b], (labels[a], labels[b]), higher_is_better, alpha)

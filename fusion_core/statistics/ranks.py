@@ -96,7 +96,7 @@ def bootstrap_ranks(
     """
     blocks, methods, metrics = ranks.shape
     if counted.shape != (metrics,):
-        raise InvalidValueError(f"Expected a mark for each of {metrics} metrics, got {counted}")
+        raise InvalidValueError(f"Expected a mark for each of {metrics} metrics, but got {counted}")
     means = mean_ranks(ranks)
     known = np.logical_not(np.isnan(means).any(axis=0))
     if not known.any():
@@ -133,7 +133,7 @@ def leave_one_metric_out(means: Values) -> NDArray[np.bool_]:
         array([ True, False,  True])
     """
     if means.shape[1] < 2:
-        raise InvalidValueError(f"Expected at least two metrics, got {means.shape[1]}")
+        raise InvalidValueError(f"Expected at least two metrics, but got {means.shape[1]}")
     others = means.sum(axis=1, keepdims=True) - means
     return is_lowest(others.T / (means.shape[1] - 1)).T
 

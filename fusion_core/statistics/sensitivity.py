@@ -53,7 +53,7 @@ def subset_shares(
         array([0.667, 0.333])
     """
     if np.isnan(means).any():
-        raise InvalidValueError("Expected mean ranks of metrics with blocks, got NaN")
+        raise InvalidValueError("Expected mean ranks of metrics with blocks, but got NaN")
     metrics = means.shape[1]
     found: list[SubsetShares] = []
     for size in sizes:

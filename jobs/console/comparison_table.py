@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fusion_core.wording import count_of
 from jobs.comparison import Comparison, Rank, Row, comparison_notes
 from jobs.console.layout import text_width
 from jobs.console.printing import print_lines, printable
@@ -70,7 +71,7 @@ def _title(comparison: Comparison) -> str:
     runs = [label for label, _ in comparison.runs]
     totals = {summary.total_rows for _, summary in comparison.runs}
     title = runs[0] if len(runs) == 1 else f"{len(runs)} runs"
-    pairs = f", {totals.pop()} pairs" if len(totals) == 1 else ""
+    pairs = f", {count_of(totals.pop(), 'pair')}" if len(totals) == 1 else ""
     return f"{comparison.collection}: {title}{pairs}"
 
 

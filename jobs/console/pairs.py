@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from fusion_core.wording import count_of
 from jobs.console.layout import print_list
 from jobs.console.printing import print_lines
 
@@ -31,8 +32,9 @@ def print_pairs(console: Console, result: PairsResult, options: PairsOptions) ->
     from jobs.sources import describe_repetition
 
     total = result.rows if result.discovery is None else len(result.discovery.pairs)
-    count = f"{result.rows}" if total == result.rows else f"{result.rows} of {total}"
-    print_lines(console, f"{result.source}: {count} pairs{_by_layout(result.discovery)}")
+    taken = "" if total == result.rows else f"{result.rows} of "
+    count = f"{taken}{count_of(total, 'pair')}"
+    print_lines(console, f"{result.source}: {count}{_by_layout(result.discovery)}")
     _print_subsets(console, result.subsets)
     print_lines(console, "", "For example")
     for pair in result.examples:

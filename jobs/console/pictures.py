@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from fusion_core.wording import count_of
 from jobs.console.layout import print_list, print_text
 from jobs.metric_text import value_text
 
@@ -35,5 +36,4 @@ def print_fused(console: Console, result: FusedPair, options: FuseOptions) -> No
 
 def print_sheet(console: Console, result: Sheet, options: ShowOptions) -> None:
     """Print where the picture is."""
-    count = len(result.positions)
-    print_text(console, f"{count} pair{'' if count == 1 else 's'}: {result.location}")
+    print_text(console, f"{count_of(len(result.positions), 'pair')}: {result.location}")

@@ -21,6 +21,7 @@ from rich.progress import Progress as RichBar
 from rich.table import Column
 from rich.text import Text
 
+from fusion_core.wording import count_of
 from jobs.console.interrupts import check_interrupts
 from jobs.console.printing import printable
 from jobs.progress import Progress
@@ -49,13 +50,16 @@ class _Pace:
 
 
 def _plan_text(rows: int, todo: int, finished: int, shards: int) -> str:
-    if finished:
-        return f"{rows} pairs in {shards} shards; {finished} shards are done, {todo} pairs to do"
-    return f"{rows} pairs in {shards} shards"
+    plan = f"{count_of(rows, 'pair')} in {count_of(shards, 'shard')}"
+    return f"{plan}; {finished} done, {count_of(todo, 'pair')} to do" if finished else plan
 
 
 def _counts(snapshot: Snapshot, rate: float) -> str:
-    parts = [f"{snapshot.failed} failed", f"{rate:.1f} pairs/s", f"{snapshot.workers} workers"]
+    parts = [
+        f"{snapshot.failed} failed",
+        f"{rate:.1f} pairs/s",
+        count_of(snapshot.workers, "worker"),
+    ]
     if snapshot.waiting:
         parts.append(f"{snapshot.waiting} starting")
     if snapshot.deaths:

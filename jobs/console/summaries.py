@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fusion_core.wording import count_of
 from jobs.comparison import compare
 from jobs.console.comparison_table import print_comparison
 from jobs.console.markup import comparison_latex, comparison_markdown
@@ -66,9 +67,9 @@ def _labels(summaries: Sequence[Summary], outs: Sequence[str]) -> list[str]:
 def _print_full(console: Console, summary: Summary) -> None:
     """Print the counts of every subset and, metric by metric, the statistics."""
     for part in summary.subsets:
-        pairs = part.count if part.count == part.total else f"{part.count} of {part.total}"
+        some = "" if part.count == part.total else f"{part.count} of "
         name = f"{summary.collection}, {summary.run}, {part.subset or '(no subset)'}"
-        title = f"{name}: {pairs} pairs, {part.failed} failed"
+        title = f"{name}: {some}{count_of(part.total, 'pair')}, {part.failed} failed"
         table = Table(
             title=Text(printable(title)), title_justify="left", box=HEAVY_HEAD, show_edge=False,
             padding=0, collapse_padding=True, pad_edge=False,

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fusion_core.wording import count_of
 from jobs.console.printing import print_lines
 from jobs.console.summaries import print_short
 
@@ -33,7 +34,7 @@ def print_run(console: Console, result: RunResult, options: LocationOptions) -> 
     preview = result.preview
     print_lines(
         console,
-        f"{result.rows - result.failed} pairs ok, {result.failed} failed, "
+        f"{count_of(result.rows - result.failed, 'pair')} ok, {result.failed} failed, "
         f"{result.computed} newly computed.",
         f"Shards:  {result.out}/shards",
         f"Summary: {result.out}/summary.json and summary.csv",

@@ -125,7 +125,7 @@ def test_the_summary_of_an_unfinished_run_says_how_many_pairs_of_which_it_has(
         print_summaries(Console(width=100), [summary], options)
     shown = capsys.readouterr().out
     assert "\ndusk   0/1        –        –" in shown
-    assert "pairs, m, dusk: 0 of 1 pairs" in shown
+    assert "pairs, m, dusk: 0 of 1 pair," in shown
     assert shown.count("m is unfinished: 4 of 6 pairs have a row") == 2
 
 

@@ -48,7 +48,7 @@ def test_groups_are_averaged_over_their_complete_blocks() -> None:
 
 
 def test_a_group_for_each_pair_is_required() -> None:
-    with pytest.raises(InvalidValueError, match="one group for each of 2 pairs, got 1"):
+    with pytest.raises(InvalidValueError, match="one group for each of 2 pairs, but got 1"):
         average_groups(VALUES, ["a"])
 
 
@@ -66,7 +66,7 @@ def test_metrics_of_which_lower_is_better_are_negated() -> None:
 
 
 def test_a_direction_for_each_metric_is_required() -> None:
-    with pytest.raises(InvalidValueError, match="each of 2 metrics, got 1"):
+    with pytest.raises(InvalidValueError, match="each of 2 metrics, but got 1"):
         orient(VALUES, [True])
 
 

@@ -77,5 +77,5 @@ def test_missing_correlations_do_not_hinder_the_order() -> None:
 
 
 def test_a_name_for_each_metric_is_required() -> None:
-    with pytest.raises(InvalidValueError, match="Expected 3 names of metrics, got 2"):
+    with pytest.raises(InvalidValueError, match="Expected 3 names of metrics, but got 2"):
         correlate_metrics(VALUES, "xy", DIRECTIONS, {})

@@ -122,5 +122,5 @@ def test_p_values_are_corrected_for_all_pairs_of_methods() -> None:
 
 
 def test_a_name_for_each_method_is_required() -> None:
-    with pytest.raises(InvalidValueError, match="Expected 2 names of methods, got 3"):
+    with pytest.raises(InvalidValueError, match="Expected 2 names of methods, but got 3"):
         compare_methods(np.ones((6, 2)), ["x", "y", "z"], True)

@@ -115,7 +115,7 @@ def test_leaving_a_metric_out_may_change_the_winner() -> None:
 
 
 def test_one_metric_alone_cannot_be_left_out() -> None:
-    with pytest.raises(InvalidValueError, match="at least two metrics, got 1"):
+    with pytest.raises(InvalidValueError, match="at least two metrics, but got 1"):
         leave_one_metric_out(np.ones((2, 1)))
 
 
