@@ -133,7 +133,8 @@ class ReconstructionTable:
     def _encode(self, rows: Sequence[Row]) -> bytes:
         schema = _SCHEMA.with_metadata({_SETTINGS: self._record.model_dump_json().encode()})
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+        table = pa.Table.from_pylist(rows, schema=schema)
+        pq.write_table(table, sink, write_page_checksum=True)
         return bytes(sink.getvalue())
 
     def _read(self, key: str) -> dict[str, Row]:
@@ -143,10 +144,10 @@ class ReconstructionTable:
             return {}
         uri = self._store.uri(key)
         try:
-            table = pq.read_table(pa.BufferReader(data))
+            table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
             settings: Mapping[bytes, bytes] = table.schema.metadata or {}
             found = ReconstructionRecord.model_validate_json(settings.get(_SETTINGS, b""))
-        except (pa.ArrowException, ValidationError):
+        except (pa.ArrowException, OSError, UnicodeDecodeError, ValidationError):
             raise StorageError(
                 f"{uri} exists and is no table of `irfuse reconstruct` of this version; delete it "
                 "or use another --output"

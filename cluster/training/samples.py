@@ -56,7 +56,8 @@ def _order(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
 def write_images(out: Store, keys: list[str]) -> None:
     """Freeze the list of a training's images."""
     buffer = pa.BufferOutputStream()
-    pq.write_table(pa.table({"image": pa.array(keys, pa.string())}), buffer)
+    table = pa.table({"image": pa.array(keys, pa.string())})
+    pq.write_table(table, buffer, write_page_checksum=True)
     out.write(IMAGES_KEY, buffer.getvalue().to_pybytes())
 
 
@@ -67,9 +68,13 @@ def read_images(out: Store) -> list[str]:
         StorageError: The list is missing or damaged.
     """
     try:
-        table = pq.read_table(pa.BufferReader(out.read(IMAGES_KEY)), columns=["image"])
-    except pa.ArrowException as error:
-        raise StorageError(f"{out.uri(IMAGES_KEY)} is damaged: {error}") from None
+        data = pa.BufferReader(out.read(IMAGES_KEY))
+        table = pq.read_table(data, columns=["image"], page_checksum_verification=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise StorageError(
+            f"{out.uri(IMAGES_KEY)} is damaged ({str(error).splitlines()[0]}); delete it and "
+            "run the same command again, which restores it"
+        ) from None
     return cast(list[str], table.column("image").to_pylist())
 
 

@@ -154,6 +154,15 @@ def test_another_file_is_not_replaced(images: Path, tmp_path: Path, content: byt
     assert (tmp_path / "rows.parquet").read_bytes() == content
 
 
+def test_a_damaged_table_is_named_with_the_remedy(images: Path, tmp_path: Path) -> None:
+    reconstruct(options_for(images, tmp_path))
+    data = bytearray((tmp_path / "rows.parquet").read_bytes())
+    data[30] ^= 1
+    (tmp_path / "rows.parquet").write_bytes(data)
+    with pytest.raises(StorageError, match=r"is no table of `irfuse reconstruct` .*; delete it"):
+        reconstruct(options_for(images, tmp_path))
+
+
 def test_images_over_the_limit_are_failed_rows(images: Path, tmp_path: Path) -> None:
     reconstruct(options_for(images, tmp_path, max_pixels=44 * 30 - 1))
     rows = pq.read_table(tmp_path / "rows.parquet").to_pylist()
@@ -181,7 +190,7 @@ def test_the_command_prints_a_table_or_json(images: Path, tmp_path: Path) -> Non
 
 def test_wrong_arguments_are_refused(images: Path, tmp_path: Path) -> None:
     output = str(tmp_path / "rows.parquet")
-    with pytest.raises(ValidationError, match="'densefuse' or 'res2netfuse'"):
+    with pytest.raises(ValidationError, match="'densefuse', 'res2netfuse'"):
         ReconstructOptions(method="resnet152", images=str(images), output=output)
     with pytest.raises(InvalidValueError, match=r"ends in \.parquet"):
         reconstruct(

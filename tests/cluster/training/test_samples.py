@@ -158,7 +158,10 @@ def test_colour_and_deep_images_become_gray(job: TrainingJob) -> None:
     assert len(set(np.concatenate(crops(job, Share(0, 4, 0, 1))).ravel())) > 8
 
 
-def test_a_damaged_list_of_images_is_told(job: TrainingJob) -> None:
-    job.out.write(IMAGES_KEY, b"damaged")
+@pytest.mark.parametrize("part", ["all of it", "a page"])
+def test_a_damaged_list_of_images_is_told(job: TrainingJob, part: str) -> None:
+    data = bytearray(job.out.read(IMAGES_KEY))
+    data[30] ^= 1  # in the names
+    job.out.write(IMAGES_KEY, bytes(data) if part == "a page" else b"damaged")
     with pytest.raises(StorageError, match=r"images\.parquet is damaged"):
         read_images(job.out)
