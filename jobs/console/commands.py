@@ -24,6 +24,7 @@ from jobs.options import (
     DemoOptions,
     ExportCheckOptions,
     ExportFolderOptions,
+    ExportWebDatasetOptions,
     FuseOptions,
     MethodsOptions,
     MetricsOptions,
@@ -80,6 +81,12 @@ COMMANDS: dict[str, Command] = {
     "show": Command(ShowOptions, "jobs.show:show", "pictures:print_sheet", "out pairs", False),
     "export folder": Command(
         ExportFolderOptions, "jobs.export.folder:export_folder", "exports:print_folder", "run out"
+    ),
+    "export webdataset": Command(
+        ExportWebDatasetOptions,
+        "jobs.export.webdataset:export_webdataset",
+        "exports:print_webdataset",
+        "run out",
     ),
     "export check": Command(
         ExportCheckOptions, "jobs.export.check:check_export", "exports:print_check", "out"

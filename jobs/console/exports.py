@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from jobs.export.check import ExportCheck
     from jobs.export.folder import FolderExport
     from jobs.export.loss import JpegLoss
-    from jobs.options import ExportCheckOptions, ExportFolderOptions
+    from jobs.export.webdataset import WebDatasetExport
+    from jobs.options import ExportCheckOptions, ExportFolderOptions, ExportWebDatasetOptions
 
 _MOST_KEYS = 5
 
@@ -46,6 +47,31 @@ def print_folder(console: Console, result: FolderExport, options: ExportFolderOp
     print_lines(console, *result.notes)
     if result.loss is not None:
         print_lines(console, *_loss(result.loss))
+    result.require_labels()
+
+
+def print_webdataset(
+    console: Console, result: WebDatasetExport, options: ExportWebDatasetOptions
+) -> None:
+    """Print how many pairs were exported to how many tar files.
+
+    Raises:
+        ManifestError: More pairs have no label than was accepted.
+    """
+    print_lines(
+        console,
+        f"{result.run}: {result.pairs} pairs exported, {result.written} newly written; "
+        f"{result.tars} tar files, {_size(result.size)}",
+    )
+    if result.failed or result.unfit:
+        print_lines(
+            console,
+            f"Left out: {result.failed} failed, {result.unfit} by --where; listed in "
+            f"{result.out}/_irfuse/skipped.csv",
+        )
+    if result.labels:
+        print_lines(console, f"Labels: {result.labels} of {result.pairs} pairs")
+    print_lines(console, f"Files:  {result.out}/{result.example}, meta.json")
     result.require_labels()
 
 

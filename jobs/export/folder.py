@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from pydantic import BaseModel, ConfigDict
 
-from cluster.collections import FrozenManifest, PairRow, common_folder, is_manifest
+from cluster.collections import FrozenManifest, PairRow
 from cluster.runs import Ledger, RunRecord, row_schema
 from cluster.storage import (
     Store,
     find_record,
     read_record,
-    redact,
-    require_same_settings,
-    split_query,
 )
 from fusion_core.errors import (
     InvalidValueError,
-    ManifestError,
     NotFoundError,
-    RunConflictError,
 )
 from jobs.export.labels import LabelFinder, open_labels, rewrite_coco
 from jobs.export.loss import JpegLoss, measure_loss
 from jobs.export.names import UniqueNames, check_key
+from jobs.export.preparing import (
+    begin,
+    check_labels,
+    most_missing_labels,
+    name_labels,
+    require_free,
+    require_images,
+    require_outside,
+    root_of,
+    threads_of,
+    write_shards,
+)
+from jobs.export.reading import RowCondition, row_pair
 from jobs.export.record import (
     LABELS_KEY,
     SHARED_KEY,
@@ -42,13 +48,11 @@ from jobs.export.record import (
     read_markers,
     to_csv,
 )
-from jobs.export.shards import RowCondition, ShardExporter, row_pair
+from jobs.export.shards import ShardExporter
 from jobs.export.yolo import DATA_KEY, describe_dataset
 from jobs.options import ExportFolderOptions
 from jobs.progress import Progress, SilentProgress
 
-_LOCAL_THREADS, _REMOTE_THREADS = 4, 16
-_POLL_S = 0.5
 _NAMED = ["pair_id", "subset", "ir_uri", "vis_uri", "status"]
 
 
@@ -100,12 +104,7 @@ class FolderExport(BaseModel):
         Raises:
             ManifestError: There are more.
         """
-        if self.most_missing_labels is not None and self.missing_labels > self.most_missing_labels:
-            raise ManifestError(
-                f"{self.missing_labels} of {self.pairs} exported pairs have no label, more than "
-                f"--max-missing-labels {self.most_missing_labels}; {self.out}/{LABELS_KEY} lists "
-                "them, and all files are written"
-            )
+        check_labels(self.pairs, self.labels, self.most_missing_labels)
 
 
 def export_folder(options: ExportFolderOptions, progress: Progress | None = None) -> FolderExport:
@@ -129,11 +128,11 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
     progress = progress or SilentProgress()
     run, out = options.store(options.run), options.store(options.out)
     record = read_record(run, RunRecord)
-    _require_images(run, record)
-    _require_outside(out, record)
+    require_images(run, record)
+    require_outside(out, record)
     requested = _describe(options, run, record)
     found = find_record(out, ExportRecord)
-    _require_free(out, requested, found)
+    require_free(out, requested, found)
     labels = open_labels(
         requested.labels, options.store(options.labels), FrozenManifest(run), requested.root
     )
@@ -141,29 +140,11 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
     progress.message("Checking the names of the files")
     plan = _plan(exporter, run, record, options)
     if found is None:
-        _begin(out, requested)
-    local = run.is_local and out.is_local
-    threads = options.threads or (_LOCAL_THREADS if local else _REMOTE_THREADS)
-    written = _write(exporter, plan, threads, progress)
+        begin(out, requested)
+    threads = threads_of(options, run, out)
+    written = write_shards(exporter.export, plan.shards, plan.rows, threads, progress)
     progress.message("Writing the lists of the export")
     return _finish(exporter, options, run, record, found or requested, written)
-
-
-def _require_free(out: Store, requested: ExportRecord, found: ExportRecord | None) -> None:
-    """Check that a folder is empty, or holds the export that is requested."""
-    if found is not None:
-        require_same_settings(found, requested, option="OUT")
-    elif entries := out.entries():
-        raise RunConflictError(
-            f"{out.url} is not empty (it contains {entries[0].key}), and holds no export; choose "
-            "a new or empty folder"
-        )
-
-
-def _begin(out: Store, requested: ExportRecord) -> None:
-    """Write the record, which only one of several processes creates."""
-    if not out.create(requested.key, requested.model_dump_json(indent=2).encode()):
-        require_same_settings(read_record(out, ExportRecord), requested, option="OUT")
 
 
 def _describe(options: ExportFolderOptions, run: Store, record: RunRecord) -> ExportRecord:
@@ -173,54 +154,16 @@ def _describe(options: ExportFolderOptions, run: Store, record: RunRecord) -> Ex
         run_location=run.url,
         rows=record.rows,
         collection=record.collection,
-        root=_root(run, record),
+        root=root_of(run, record),
         preset=options.preset,
         name=options.name,
         format=options.format,
         quality=options.quality if options.format == "jpg" else None,
-        labels=_name_labels(options),
+        labels=name_labels(options),
         with_sources=options.with_sources,
         where=options.where,
         classes=options.classes,
         irfuse_version=version("irfuse"),
-    )
-
-
-def _name_labels(options: ExportFolderOptions) -> str:
-    """Return `auto`, `none`, or the full location of a folder."""
-    known = options.labels in ("auto", "none")
-    return options.labels if known else options.store(options.labels).url
-
-
-def _require_images(run: Store, record: RunRecord) -> None:
-    if not (record.origin.encodes or record.origin.reads_fused):
-        raise NotFoundError(
-            f"{run.url} holds no images, because it was made with --no-keep-images; fuse the "
-            "collection again without it"
-        )
-
-
-def _require_outside(out: Store, record: RunRecord) -> None:
-    """Check that an export is not found as a part of its own collection."""
-    place, source = out.url, record.source
-    if out.is_local and "://" not in source:
-        place, source = os.path.realpath(place), os.path.realpath(source)
-    if not is_manifest(source) and f"{place}/".startswith(f"{source}/"):
-        raise InvalidValueError(
-            f"{out.url} is inside of the collection {redact(record.source)}, whose pairs would be "
-            "found among the exported files; choose a folder outside of it"
-        )
-
-
-def _root(run: Store, record: RunRecord) -> str:
-    """Return the location of the collection, to which names are relative."""
-    if not is_manifest(record.source):
-        return record.source
-    return common_folder(
-        split_query(uri)[0]
-        for batch in FrozenManifest(run).batches()
-        for name in ("ir_uri", "vis_uri")
-        for uri in batch.column(name).to_pylist()
     )
 
 
@@ -276,26 +219,6 @@ def _plan(
     return _Plan(todo, rows)
 
 
-def _write(exporter: ShardExporter, plan: _Plan, threads: int, progress: Progress) -> int:
-    """Write the files of shards with several threads, and return the number of pairs."""
-    done = written = size = 0
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: set[Future[ExportedShard]] = {
-            pool.submit(exporter.export, shard) for shard in plan.shards
-        }
-        try:
-            while waiting:
-                finished, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
-                for shard in (future.result() for future in finished):
-                    done += shard.pairs + len(shard.skipped)
-                    written += shard.pairs
-                    size += shard.size
-                progress.steps(done, plan.rows, f"{size / 1e6:.1f} MB")
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return written
-
-
 def _finish(
     exporter: ShardExporter,
     options: ExportFolderOptions,
@@ -314,9 +237,6 @@ def _finish(
     if export.preset == "yolo" and export.name is None and not export.classes:
         notes.append(f"{DATA_KEY} names no classes but class0, class1, …; --classes names them")
     failed = sum(pair.reason == "failed" for pair in totals.skipped)
-    most = options.max_missing_labels
-    if most is None and export.labels not in ("auto", "none"):
-        most = 0
     return FolderExport(
         out=out.url,
         run=record.name,
@@ -334,7 +254,7 @@ def _finish(
         label_example=next((label.key for label in totals.labels.values()), ""),
         coco_dropped=dropped,
         missing_labels=len(totals.images) - len(totals.labels),
-        most_missing_labels=most,
+        most_missing_labels=most_missing_labels(options),
         notes=notes,
     )
 

@@ -14,7 +14,7 @@ from cluster.runs.origins import EightBit
 from cluster.storage import Store
 from fusion_core.api import score
 from fusion_core.metrics import list_metrics
-from jobs.export.shards import encode_jpeg
+from jobs.export.reading import encode_jpeg
 from jobs.preview import spread_choices
 
 SAMPLED_PAIRS = 8

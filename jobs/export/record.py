@@ -8,7 +8,7 @@ import io
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,7 +28,7 @@ class ExportRecord(SettingsRecord):
     """The content of `_irfuse/export.json`."""
 
     key: ClassVar[str] = f"{RESERVED}/export.json"
-    noun: ClassVar[str] = "folder export"
+    noun: ClassVar[str] = "finished or unfinished export"
     consequences: ClassVar[Mapping[str, tuple[str, ...]]] = {"method": ("run",)}
     informative: ClassVar[Mapping[str, Any]] = dict.fromkeys(
         ("run_name", "run_location", "rows", "root", "irfuse_version"), True
@@ -46,8 +46,12 @@ class ExportRecord(SettingsRecord):
     """Name of the collection."""
     root: str
     """Location of the collection, to which the names are relative."""
-    preset: Preset
+    form: Literal["folder", "webdataset"] = "folder"
+    """What the files are."""
+    preset: Preset = "mirror"
     """Names of the files, unless there is a template."""
+    shard_bytes: int | None = None
+    """Size at which a tar file is full."""
     name: str | None = None
     """Template of the names."""
     format: ImageFormat | None = None
@@ -115,6 +119,7 @@ class ExportedShard(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     shard: int
+    """Number of the shard, or of the tar file."""
     content: str
     """Digest of the rows of the shard; another one if failed pairs were computed again."""
     images: dict[str, str]
@@ -164,6 +169,16 @@ def find_marker(out: Store, shard: int) -> ExportedShard | None:
         return _parse(out, key, out.read(key))
     except NotFoundError:
         return None
+
+
+def is_done(out: Store, shard: int, content: str) -> bool:
+    """Whether the files of a shard are written, from the rows that it has now.
+
+    Raises:
+        StorageError: The marker is damaged or cannot be read.
+    """
+    marker = find_marker(out, shard)
+    return marker is not None and marker.content == content
 
 
 def _parse(out: Store, key: str, data: bytes) -> ExportedShard:

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from jobs.options.common import SELECTION, Flag, Json, LocationOptions, Names
+
+_UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
+
+
+def parse_size(given: Any) -> Any:  # noqa: ANN401
+    """Return a number of bytes such as `256MB`; other values are left to the validation.
+
+    >>> parse_size("256MB")
+    256000000
+    """
+    parts = re.fullmatch(r"([0-9]+) *([KMG]?B?)", given.upper()) if isinstance(given, str) else None
+    return int(parts[1]) * _UNITS[parts[2]] if parts and parts[2] in _UNITS else given
+
 
 Preset = Literal["mirror", "pair-id", "yolo"]
 ImageFormat = Literal["png", "jpg"]
 
 
-class ExportFolderOptions(LocationOptions):
+class ExportOptions(LocationOptions):
+    """Options of every export."""
+
+    run: str
+    """Output location of the run."""
+    out: str
+    """Folder to write: a new or empty one, or one that the same command has begun."""
+    labels: str = "auto"
+    """Label files to export with the names of the images: `auto` takes those that were found when
+    the run began, or that the manifest names in its column label_uri, and `none` takes none. A
+    folder is searched for files with the names of the pairs or of their images, or COCO files."""
+    max_missing_labels: int | None = Field(default=None, ge=0)
+    """Largest number of exported pairs without a label; with more, the command ends with status 1.
+    0 by default for a folder of labels; otherwise there is no limit."""
+    with_sources: Flag = False
+    """Copy the infrared and visible files, too."""
+    where: Annotated[str | None, Parameter(group=SELECTION)] = None
+    """Export the pairs for which a condition is true: SQL over the columns of the run, such as
+    "EN > 6 AND subset = 'train'"."""
+    threads: int | None = Field(default=None, ge=1, le=64)
+    """Number of shards that are read and written at a time; 4 by default, or 16 if RUN or OUT is
+    remote."""
+
+
+class ExportFolderOptions(ExportOptions):
     """Write the fused images of the run at RUN as image files below the folder OUT.
 
     PNG files hold exactly the pixels that were scored. Failed pairs are listed in
@@ -21,10 +59,6 @@ class ExportFolderOptions(LocationOptions):
     the run has grown.
     """
 
-    run: str
-    """Output location of the run."""
-    out: str
-    """Folder to write: a new or empty one, or one that the same command has begun."""
     preset: Preset = "mirror"
     """Names of the files: `mirror` keeps the tree of the visible images with the folder `fused` in
     place of theirs (fused/train/010001.png), `pair-id` has the names that `irfuse score --fused`
@@ -38,27 +72,14 @@ class ExportFolderOptions(LocationOptions):
     and the command prints by how much."""
     quality: int = Field(default=95, ge=1, le=100)
     """Quality of JPEG, whose chroma is not subsampled."""
-    labels: str = "auto"
-    """Label files to export with the names of the images: `auto` takes those that were found when
-    the run began, or that the manifest names in its column label_uri, and `none` takes none. A
-    folder is searched for files with the names of the pairs or of their images, or COCO files."""
-    max_missing_labels: int | None = Field(default=None, ge=0)
-    """Largest number of exported pairs without a label; with more, the command ends with status 1.
-    0 by default for a folder of labels; otherwise there is no limit."""
     with_sources: Flag = False
     """Copy the infrared and visible files, too: with `mirror` to their own paths, otherwise below
     sources/."""
     classes: Names = ()
     """Names of the classes that data.yaml lists with the preset `yolo`, separated by commas; by
     default class0, class1, … as far as labels contain them."""
-    where: Annotated[str | None, Parameter(group=SELECTION)] = None
-    """Export the pairs for which a condition is true: SQL over the columns of the run, such as
-    "EN > 6 AND subset = 'train'"."""
     partial: Flag = False
     """Export what there is of a run that is not finished."""
-    threads: int | None = Field(default=None, ge=1, le=64)
-    """Number of shards that are read and written at a time; 4 by default, or 16 if RUN or OUT is
-    remote."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -69,6 +90,19 @@ class ExportFolderOptions(LocationOptions):
         if self.classes and self.preset != "yolo":
             raise ValueError("Expected --preset yolo together with --classes")
         return self
+
+
+class ExportWebDatasetOptions(ExportOptions):
+    """Write the pairs of the finished run at RUN as tar files for WebDataset below the folder OUT.
+
+    Of each pair, the tar files hold the fused image, the sources and the label on request, and the
+    row as JSON. Their bytes do not depend on threads and interruptions. Run the same command again
+    to resume.
+    """
+
+    shard_bytes: Annotated[int, BeforeValidator(parse_size)] = Field(default=128_000_000, ge=1)
+    """Size at which a tar file is full, such as 256MB, from whole shards of the run. As many bytes
+    per thread are held in memory."""
 
 
 class ExportCheckOptions(LocationOptions):

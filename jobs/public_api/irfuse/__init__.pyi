@@ -15,12 +15,15 @@ from jobs.export.check import ExportCheck as ExportCheck
 from jobs.export.check import check_export as check_export
 from jobs.export.folder import FolderExport as FolderExport
 from jobs.export.folder import export_folder as export_folder
+from jobs.export.webdataset import WebDatasetExport as WebDatasetExport
+from jobs.export.webdataset import export_webdataset as export_webdataset
 from jobs.fuse import FusedPair as FusedPair
 from jobs.fuse import fuse_pair as fuse_pair
 from jobs.options import CheckMethodOptions as CheckMethodOptions
 from jobs.options import CheckMetricOptions as CheckMetricOptions
 from jobs.options import ExportCheckOptions as ExportCheckOptions
 from jobs.options import ExportFolderOptions as ExportFolderOptions
+from jobs.options import ExportWebDatasetOptions as ExportWebDatasetOptions
 from jobs.options import FuseOptions as FuseOptions
 from jobs.options import PairsOptions as PairsOptions
 from jobs.options import ReconstructOptions as ReconstructOptions
