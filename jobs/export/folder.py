@@ -233,9 +233,7 @@ def _finish(
     for marker in read_markers(out):
         totals.add(marker)
     dropped = _write_shared(out, export, exporter.labels, totals)
-    notes: list[str] = []
-    if export.preset == "yolo" and export.name is None and not export.classes:
-        notes.append(f"{DATA_KEY} names no classes but class0, class1, …; --classes names them")
+    notes = _notes(export, totals) if export.preset == "yolo" and export.name is None else []
     failed = sum(pair.reason == "failed" for pair in totals.skipped)
     return FolderExport(
         out=out.url,
@@ -257,6 +255,18 @@ def _finish(
         most_missing_labels=most_missing_labels(options),
         notes=notes,
     )
+
+
+def _notes(export: ExportRecord, totals: _Totals) -> list[str]:
+    """Return what the user of YOLO should know."""
+    notes = []
+    if not export.classes:
+        notes.append(f"{DATA_KEY} names no classes but class0, class1, …; --classes names them")
+    others = sorted({label.key.rpartition(".")[2] for label in totals.labels.values()} - {"txt"})
+    if others:
+        kinds = " and ".join(f".{extension}" for extension in others)
+        notes.append(f"YOLO reads labels from .txt files; these are {kinds} and must be converted")
+    return notes
 
 
 class _Totals:

@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict
 from cluster.runs import Gallery, Ledger, RunRecord
 from cluster.runs.origins import EightBit
 from cluster.storage import Store
-from fusion_core.api import score
-from fusion_core.metrics import list_metrics
 from jobs.export.reading import encode_jpeg
 from jobs.preview import spread_choices
 
@@ -42,6 +40,10 @@ def measure_loss(run: Store, record: RunRecord, quality: int) -> JpegLoss | None
     Raises:
         StorageError: A shard is damaged or cannot be read.
     """
+    # Imported here because they import torch, which other exports do not need.
+    from fusion_core.api import score
+    from fusion_core.metrics import list_metrics
+
     gallery = Gallery(run, record, whole=True)
     chosen = spread_choices(gallery, record, Ledger(run, record).listing().shards, SAMPLED_PAIRS)
     names = [n for n in record.metrics if n in list_metrics() and n not in record.channels]

@@ -19,7 +19,7 @@ from jobs.export.record import ExportedShard, ExportRecord
 from jobs.options import ExportOptions
 from jobs.progress import Progress
 
-_LOCAL_THREADS, _REMOTE_THREADS = 4, 16
+_LOCAL_THREADS, _REMOTE_THREADS = 8, 16
 _POLL_S = 0.5
 
 

@@ -47,7 +47,7 @@ class ExportOptions(LocationOptions):
     """Export the pairs for which a condition is true: SQL over the columns of the run, such as
     "EN > 6 AND subset = 'train'"."""
     threads: int | None = Field(default=None, ge=1, le=64)
-    """Number of shards that are read and written at a time; 4 by default, or 16 if RUN or OUT is
+    """Number of shards that are read and written at a time; 8 by default, or 16 if RUN or OUT is
     remote."""
 
 

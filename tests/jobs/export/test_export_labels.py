@@ -118,6 +118,19 @@ def test_voc_labels_of_a_folder_name_the_fused_images(unlabelled: Run, tmp_path:
     assert root.findtext("object/name") == "person"
 
 
+def test_labels_that_yolo_does_not_read_are_named(unlabelled: Run, tmp_path: Path) -> None:
+    for name in NAMES:
+        path = tmp_path / "VOC" / f"{name}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(VOC.format(path.stem))
+    options = {"labels": str(tmp_path / "VOC"), "preset": "yolo", "classes": ("person",)}
+    result = export(unlabelled, tmp_path / "out", **options)
+    assert result.notes == [
+        "YOLO reads labels from .txt files; these are .xml and must be converted"
+    ]
+    assert (tmp_path / "out/VOC/train/0000.xml").exists()
+
+
 def test_masks_are_copied_byte_by_byte(tmp_path: Path) -> None:
     masks = {f"train/Segmentation_labels/{n:04d}.png": bytes([n]) * 9 for n in range(PAIRS)}
     run = compute_run(tmp_path, PAIRS, subsets=("train",), files=masks)
