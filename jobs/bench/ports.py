@@ -51,7 +51,8 @@ def find_ports(metric: str, images: Sequence[NDArray[np.uint8]]) -> dict[str, Ac
 
 
 def _measures(metric: str, images: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[str, Action]]:
-    a, b, f = (torch.from_numpy(image)[None, None].float().div(255.0) for image in images)
+    # pyiqa takes RGB only for some measures.
+    a, b, f = (torch.from_numpy(x).float().div(255.0).expand(1, 3, -1, -1) for x in images)
     for column in _MEASURES.get(metric, ()):
         measure = MEASURES[column]
         try:

@@ -193,3 +193,16 @@ def test_wrong_options_are_usage_errors_in_one_line(
     assert (ended.value.code, printed.out) == (2, "")
     (line,) = printed.err.splitlines()
     assert line.startswith(message)
+
+
+def test_installed_packages_that_compute_a_metric_are_measured_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench, "_measure_compiling", lambda names: (20.0, 0.5))
+    found = bench_metrics(width=48, height=44, metrics=["EN", "PSNR"], repeats=1)
+    timings = {timing.name: timing for timing in found.timings}
+    assert timings["PSNR"].ports["torchmetrics"] > 0.0
+    assert "torchmetrics" not in timings["EN"].ports
+    assert "torchmetrics" in table(found)
+    assert found.kept_sources is not None
+    assert found.kept_sources > 0.0
