@@ -6,11 +6,11 @@ from .entry_points import list_entry_points as list_entry_points
 from .finding import FoundMethod as FoundMethod
 from .finding import find_method as find_method
 from .finding import load_method as load_method
+from .metric_definitions import metric as metric
 from .metrics import FoundMetric as FoundMetric
 from .metrics import MetricChoice as MetricChoice
 from .metrics import MetricRecord as MetricRecord
 from .metrics import choose_metrics as choose_metrics
 from .metrics import find_own_metric as find_own_metric
 from .metrics import load_metric as load_metric
-from .metrics import metric as metric
 from .names import parse_target as parse_target

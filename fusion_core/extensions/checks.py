@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import psutil
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from fusion_core.errors import ContractError, InvalidValueError
-from fusion_core.extensions.adapter import check_result, in_tiles
+from fusion_core.extensions.adapter import in_tiles
 from fusion_core.extensions.guarding import ProcessState, guard
 from fusion_core.extensions.importing import place_of
+from fusion_core.extensions.method_subject import MethodSubject, PeakMemory, make_pair
 from fusion_core.extensions.model_card import side_file_name
 from fusion_core.extensions.models import ModelBuild
 from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped, warned
 from fusion_core.images import luma
-from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.methods.base import FuseBatch, MethodSpec
 from fusion_core.methods.fusion import fuse_images
-from fusion_core.networks import Weights, find_device
 from fusion_core.parameters import MethodParameters
-
-Image = NDArray[np.uint8]
-Pair = tuple[Image, Image]
 
 SIZES = ((1, 1), (3, 5), (64, 64), (65, 97), (280, 280), (576, 768), (1024, 1280))
 """Heights and widths with which methods are tried."""
@@ -42,75 +31,7 @@ _TILE, _TILED_SIDE = 512, 640
 _LLVIP_PAIRS, _LLVIP_MEGAPIXELS = 15488, 1.31072
 
 
-@dataclass
-class MethodSubject:
-    """A method that is checked, in the process in which it is checked."""
-
-    spec: MethodSpec
-    """The method, whose calls are not guarded."""
-    parameters: MethodParameters
-    weights: Weights | None = None
-    device: str = "cpu"
-    pairs: Sequence[Pair] = ()
-    """Pairs of the user."""
-    expected: Sequence[Image] = ()
-    """What the method should make of them."""
-    tolerance: float = 1.0
-    """Largest accepted mean difference from that in gray levels."""
-    quick: bool = False
-    longest_s: float = 300.0
-    """Longest accepted time of a call."""
-    attempts: list[str] = field(default_factory=list)
-    """Places in the network that were asked for."""
-    before_loading: ProcessState | None = None
-    """State of the process before the method was loaded."""
-    on_call: Callable[[], None] = lambda: None
-    """Called after each call of the method."""
-    fuse: FuseBatch = field(init=False)
-    """The method, whose calls are not guarded."""
-    seconds_per_megapixel: float = field(init=False, default=0.0)
-    """As far as is known."""
-
-    def build(self) -> None:
-        """Load the method onto the device."""
-        place = find_device(self.device)
-        fuse_batch = self.spec.build(self.parameters, self.weights, place)
-
-        def fuse(sources: Tensor) -> Tensor:
-            started = time.perf_counter()
-            with torch.inference_mode():
-                fused = check_result(fuse_batch(sources), sources.shape[1:])
-            seconds = time.perf_counter() - started
-            megapixels = sources.shape[1] * sources[0, 0, 0].numel() / 1e6
-            if megapixels > 0.004:
-                self.seconds_per_megapixel = seconds / megapixels
-            self.on_call()
-            return fused
-
-        self.fuse = fuse
-
-    def sources(self, *pairs: Pair) -> Tensor:
-        """Return gray pairs of one size as the method gets them: `(2, B, C, H, W)`."""
-        images = [np.stack([luma(i) for i in images]) for images in zip(*pairs, strict=True)]
-        stacked = torch.from_numpy(np.stack(images)).float().unsqueeze(2).to(self.device)
-        return stacked.expand(-1, -1, self.spec.channels, -1, -1)
-
-    def affordable(self, height: int, width: int) -> bool:
-        """Whether an image of this size can be fused within the accepted time."""
-        return self.seconds_per_megapixel * height * width / 1e6 < self.longest_s / 2
-
-    @property
-    def example(self) -> Pair:
-        """A pair of the user, or a generated one."""
-        return self.pairs[0] if self.pairs else make_pair(240, 320)
-
-
 Check = Callable[[MethodSubject], Outcome]
-
-
-def make_pair(height: int, width: int, seed: int = 0, *, colour: bool = False) -> Pair:
-    """Return a generated pair."""
-    return synthetic_pair(height, width, seed=seed, colour=colour)
 
 
 def check_parameters(subject: MethodSubject) -> Outcome:
@@ -381,31 +302,6 @@ def check_expected(subject: MethodSubject) -> Outcome:
     return Outcome(status="passed", value=found, limit=subject.tolerance, hint=pairs)
 
 
-class PeakMemory:
-    """Measures the memory that a block takes in addition to what is taken before."""
-
-    def __init__(self, device: str) -> None:
-        self.bytes = 0
-        self._device = device
-
-    def __enter__(self) -> PeakMemory:
-        if self._device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            self._before = torch.cuda.memory_allocated()
-        else:
-            self._before = psutil.Process().memory_info().rss
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._device == "cuda":
-            peak = torch.cuda.max_memory_allocated()
-        else:
-            import resource
-
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self.bytes = max(0, peak - self._before)
-
-
 def check_model(subject: MethodSubject) -> Outcome:
     """What a model file expects is stated."""
     build = subject.spec.build
@@ -442,14 +338,3 @@ FRESH_METHOD_CHECKS: dict[str, Check] = {
     "speed": _explained(check_speed),
 }
 """Checks of a method in another process, to which it was sent as to a worker."""
-
-
-def reference_result(subject: MethodSubject) -> NDArray[Any]:
-    """Return the result for the example, to compare it between processes."""
-    fused: NDArray[Any] = guard(subject.fuse)(subject.sources(subject.example)).cpu().numpy()
-    return fused
-
-
-def all_method_checks() -> list[str]:
-    """Return the names of all checks in the order of the report."""
-    return list(itertools.chain(("loads",), METHOD_CHECKS, ("processes",), FRESH_METHOD_CHECKS))

@@ -72,13 +72,23 @@ def find_method(name: str, trust_code: str | None = None) -> FoundMethod:
     """
     if name in METHODS:
         return FoundMethod(name, METHODS[name])
+    extension = pack_method(find_target(name), trust_code)
+    identity = f"{extension.origin.sha256} {extension.origin.side_file_sha256}"
+    return FoundMethod(extension.name, load_method(extension), extension, identity)
+
+
+def find_target(name: str) -> Target:
+    """Return what the name of a method stands for that is not one of irfuse.
+
+    Raises:
+        InvalidValueError: The name has none of the known forms, or is that of no installed package;
+            the message suggests similar names.
+    """
     target = parse_target(name)
     if target.kind == "entry_point" and find_entry_point(_GROUP, name) is None:
         known = [*METHODS, *list_entry_points(_GROUP)]
         raise InvalidValueError(unknown_name("method", name, known))
-    extension = pack_method(target, trust_code)
-    identity = f"{extension.origin.sha256} {extension.origin.side_file_sha256}"
-    return FoundMethod(extension.name, load_method(extension), extension, identity)
+    return target
 
 
 def pack_method(target: Target, trust_code: str | None = None) -> Extension:

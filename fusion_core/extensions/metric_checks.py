@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from fusion_core.errors import ContractError
-from fusion_core.extensions.checks import Image, Pair, make_pair
 from fusion_core.extensions.guarding import ProcessState
 from fusion_core.extensions.importing import place_of
-from fusion_core.extensions.metrics import GuardedScore, PairScore
+from fusion_core.extensions.method_subject import Image, Pair, make_pair
+from fusion_core.extensions.metric_definitions import GuardedScore, PairScore
 from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped, warned
 from fusion_core.images import luma
 from fusion_core.metrics.base import ScoredBatch, Sources

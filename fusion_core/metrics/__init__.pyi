@@ -18,6 +18,7 @@ from .presets import select_metrics as select_metrics
 from .registry import METRICS as METRICS
 from .registry import adopt_metric as adopt_metric
 from .registry import find_metric as find_metric
+from .registry import get_metric as get_metric
 from .registry import list_metrics as list_metrics
 from .scoring import Scores as Scores
 from .scoring import prepare_metrics as prepare_metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.libraries.measures import LIBRARY_METRICS
 from fusion_core.metrics.metric import Metric
 from fusion_core.metrics.specs import (
@@ -17,6 +18,7 @@ from fusion_core.metrics.specs import (
     sharpness,
     structural,
 )
+from fusion_core.suggestions import unknown_name
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -106,6 +108,18 @@ def find_metric(name: str) -> Metric | None:
     'Entropy'
     """
     return METRICS.get(name) or LIBRARY_METRICS.get(name) or _OWN.get(name)
+
+
+def get_metric(name: str) -> Metric:
+    """Return the metric with this column.
+
+    Raises:
+        InvalidValueError: There is none that this process knows.
+    """
+    metric = find_metric(name)
+    if metric is None:
+        raise InvalidValueError(unknown_name("metric", name, METRICS))
+    return metric
 
 
 def list_metrics() -> list[str]:

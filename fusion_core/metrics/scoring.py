@@ -16,9 +16,7 @@ from fusion_core.errors import InvalidValueError
 from fusion_core.metrics.base import ScoredBatch
 from fusion_core.metrics.channels import score_fused_of_pair, score_groups
 from fusion_core.metrics.libraries.measures import LIBRARY_METRICS
-from fusion_core.metrics.metric import Metric
-from fusion_core.metrics.registry import METRICS, find_metric
-from fusion_core.suggestions import unknown_name
+from fusion_core.metrics.registry import METRICS, get_metric
 
 _PREPARED_SIZE = 161
 """Pixels per side, enough for every metric to be defined."""
@@ -47,7 +45,7 @@ def score_batch(batch: ScoredBatch, metrics: Sequence[str]) -> Tensor:
     """
     if not metrics:
         return torch.empty(0, batch.gray.shape[1], dtype=torch.float64, device=batch.gray.device)
-    return torch.stack([_known(name).score_batch(batch) for name in metrics])
+    return torch.stack([get_metric(name).score_batch(batch) for name in metrics])
 
 
 def score_images(
@@ -138,15 +136,8 @@ def prepare_metrics(metrics: Sequence[str], device: torch.device | str = "cpu") 
     score_images(images, images, images, metrics, device)
 
 
-def _known(name: str) -> Metric:
-    metric = find_metric(name)
-    if metric is None:
-        raise InvalidValueError(unknown_name("metric", name, METRICS))
-    return metric
-
-
 def _to_scores(values: dict[str, float]) -> Scores:
     missing = [name for name, value in values.items() if not math.isfinite(value)]
-    reasons = [f"{name} is undefined: {_known(name).undefined}" for name in missing]
+    reasons = [f"{name} is undefined: {get_metric(name).undefined}" for name in missing]
     defined = {name: None if name in missing else value for name, value in values.items()}
     return Scores(defined, "; ".join(reasons) or None)

@@ -17,21 +17,18 @@ from cluster.collections import FusedImages
 from cluster.storage import Reader
 from fusion_core.errors import InvalidValueError, ManifestError
 from fusion_core.extensions import method as irfuse_method
-from fusion_core.extensions import pack, parse_target
-from fusion_core.extensions.checks import (
-    FRESH_METHOD_CHECKS,
-    METHOD_CHECKS,
-    Image,
-    Pair,
-)
+from fusion_core.extensions import pack
+from fusion_core.extensions.checks import FRESH_METHOD_CHECKS, METHOD_CHECKS
 from fusion_core.extensions.entry_points import EntryPointGroup
-from fusion_core.extensions.finding import pack_method
+from fusion_core.extensions.finding import find_target, pack_method
+from fusion_core.extensions.method_subject import Image, Pair
 from fusion_core.extensions.metric_checks import METRIC_CHECKS
+from fusion_core.extensions.metrics import find_metric_target
 from fusion_core.extensions.names import MODEL_KINDS
 from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped
 from fusion_core.images import decode_named, decode_pair, luma, to_eight_bit, to_one_size
 from fusion_core.methods import METHODS
-from fusion_core.metrics import METRICS
+from fusion_core.metrics import column_of, find_metric
 from fusion_core.networks import Weights, find_device
 from fusion_core.parameters import MethodParameters
 from jobs.checking.process import RESULT, Request
@@ -71,7 +68,7 @@ def check_method(options: CheckMethodOptions, progress: Progress | None = None) 
     extension = (
         None
         if options.target in METHODS
-        else pack_method(parse_target(options.target), options.trust_code)
+        else pack_method(find_target(options.target), options.trust_code)
     )
     if options.expect is not None and options.pairs is None:
         raise InvalidValueError("--expect needs --pairs, of which the expected images were made")
@@ -107,7 +104,9 @@ def check_metric(options: CheckMetricOptions, progress: Progress | None = None) 
         StorageError: Images or scores cannot be read.
     """
     progress = progress or SilentProgress()
-    extension = None if options.target in METRICS else pack(parse_target(options.target), _METRICS)
+    extension = None
+    if find_metric(column_of(options.target)) is None:
+        extension = pack(find_metric_target(options.target), _METRICS)
     given = (options.pairs, options.fused, options.expect)
     if options.expect is not None and None in given:
         raise InvalidValueError("--expect needs --pairs and --fused, the images of the scores")

@@ -17,23 +17,22 @@ import torch
 
 from fusion_core.errors import IrfuseError
 from fusion_core.extensions import Extension
-from fusion_core.extensions.checks import (
-    FRESH_METHOD_CHECKS,
-    METHOD_CHECKS,
+from fusion_core.extensions.checks import FRESH_METHOD_CHECKS, METHOD_CHECKS
+from fusion_core.extensions.finding import describe_method
+from fusion_core.extensions.guarding import ProcessState
+from fusion_core.extensions.method_subject import (
     Image,
     MethodSubject,
     Pair,
     reference_result,
 )
-from fusion_core.extensions.finding import describe_method
-from fusion_core.extensions.guarding import ProcessState
 from fusion_core.extensions.metric_checks import METRIC_CHECKS, MetricSubject, score_example
 from fusion_core.extensions.metrics import load_metric
 from fusion_core.extensions.outcomes import Outcome, failed, passed, skipped
 from fusion_core.extensions.watching import network_refused
 from fusion_core.methods import get_method, require_weights
 from fusion_core.methods.base import MethodSpec
-from fusion_core.metrics import METRICS
+from fusion_core.metrics import column_of, get_metric
 from fusion_core.networks import Weights
 
 STOPPERS = ("loads", "parameters", "runs")
@@ -162,9 +161,10 @@ def _load_method(request: Request, before: ProcessState, attempts: list[str]) ->
 
 def _load_metric(request: Request, before: ProcessState, attempts: list[str]) -> MetricSubject:
     extension = request.extension
-    metric = (
-        METRICS[request.name] if extension is None else load_metric(extension, sent=request.sent)
-    )
+    if extension is None:
+        metric = get_metric(column_of(request.name))
+    else:
+        metric = load_metric(extension, sent=request.sent)
     return MetricSubject(
         metric, request.device, request.pairs, request.expected, request.scores, attempts, before
     )

@@ -49,6 +49,13 @@ def test_what_cannot_be_loaded_ends_with_status_2(tmp_path: Path) -> None:
     assert "needs the module 'no_such_module', which is not installed" in result.stderr
 
 
+def test_unknown_names_get_suggestions() -> None:
+    with pytest.raises(InvalidValueError, match="did you mean densefuse"):
+        irfuse.check_method(CheckMethodOptions(target="densfuse"))
+    with pytest.raises(InvalidValueError, match="did you mean SCD"):
+        irfuse.check_metric(CheckMetricOptions(target="scd"))
+
+
 def test_expected_images_need_pairs() -> None:
     with pytest.raises(InvalidValueError, match="--expect needs --pairs"):
         irfuse.check_method(CheckMethodOptions(target="average", expect="x"))

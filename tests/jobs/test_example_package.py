@@ -18,7 +18,8 @@ from support.environment import PROJECT_ROOT
 from support.processes import wait_until
 
 import irfuse
-from fusion_core.extensions.checks import METHOD_CHECKS, MethodSubject
+from fusion_core.extensions.checks import METHOD_CHECKS
+from fusion_core.extensions.method_subject import MethodSubject
 from fusion_core.images.synthetic import synthetic_pair
 
 EXAMPLE = PROJECT_ROOT / "tests" / "example_package"

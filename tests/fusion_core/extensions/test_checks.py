@@ -10,10 +10,11 @@ from support.bad_methods import BAD_METHODS, DEADLY, NAMED_LINES
 from support.extensions import METRIC, write_code
 
 import irfuse
-from fusion_core.extensions.checks import METHOD_CHECKS, MethodSubject
+from fusion_core.extensions.checks import METHOD_CHECKS
 from fusion_core.extensions.code import pack
 from fusion_core.extensions.defining import to_method_spec
 from fusion_core.extensions.guarding import ProcessState
+from fusion_core.extensions.method_subject import MethodSubject
 from fusion_core.extensions.metric_checks import METRIC_CHECKS, MetricSubject
 from fusion_core.extensions.metrics import find_own_metric
 from fusion_core.extensions.names import parse_target

@@ -24,8 +24,9 @@ from support.models import (
 
 import irfuse
 from fusion_core.errors import ExtensionError
-from fusion_core.extensions.checks import METHOD_CHECKS, MethodSubject
+from fusion_core.extensions.checks import METHOD_CHECKS
 from fusion_core.extensions.finding import describe_method, find_method, pack_method
+from fusion_core.extensions.method_subject import MethodSubject
 from fusion_core.extensions.model_card import match_inputs
 from fusion_core.extensions.models import ModelBuild
 from fusion_core.extensions.names import parse_target
