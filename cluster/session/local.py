@@ -88,8 +88,10 @@ def _session_folder() -> Iterator[Path]:
             f"Ray needs a folder for its files, and none can be created in {parent}: "
             f"{error.strerror}; set RAY_TMPDIR to a folder with a short path that can be written"
         ) from None
-    with (folder / _LOCK).open("w") as lock:
+    with (folder / f"{_LOCK}.new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Under the name that others look for, a file without a lock would count as abandoned.
+        os.rename(lock.name, folder / _LOCK)
         try:
             _remove_abandoned(parent)
             yield folder / _FILES

@@ -8,12 +8,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from support.environment import child_environment
 
-from cluster.session.local import local_environment
+from cluster.session.local import _remove_abandoned, local_environment
 from fusion_core.errors import RunFailedError
 
 SESSION = """
@@ -136,6 +136,22 @@ def test_only_folders_of_processes_that_have_ended_are_removed(
         with local_environment() as own:
             assert set(folder.iterdir()) == {used, other, own.parent}
         assert set(folder.iterdir()) == {used, other}
+
+
+def test_a_folder_that_is_being_prepared_is_not_taken_for_abandoned(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    lock = fcntl.flock
+
+    def lock_after_another_process_has_looked(file: TextIO, operation: int) -> None:
+        if operation == fcntl.LOCK_EX:
+            _remove_abandoned(folder)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_after_another_process_has_looked)
+    with local_environment() as own:
+        assert (own.parent / "in-use").exists()
 
 
 def test_a_folder_that_is_too_long_for_sockets_is_refused_with_the_remedy(
