@@ -28,7 +28,14 @@ from jobs.study.statistics import (
     StudyStatistics,
     direction_of,
 )
-from jobs.study.tables import CollectionTable, TableRow, p_text, printed_value, tabulate
+from jobs.study.tables import (
+    CollectionTable,
+    TableRow,
+    p_text,
+    printed_value,
+    published_notes,
+    tabulate,
+)
 
 _PODIUM = 3
 _CORRECTIONS = {
@@ -169,11 +176,7 @@ def _collection(
         "n_text": f"{counts.pop()} pairs" if len(counts) == 1 else f"up to {table.pairs} pairs",
         "headings": [{"text": metric_heading(m), "title": _meaning(m)} for m in table.metrics],
         "score_rows": [_score_row(table, row, colours) for row in table.rows],
-        "table_notes": [
-            f"{row.label} as published: {row.published.source}"
-            for row in table.rows
-            if row.published
-        ],
+        "table_notes": list(published_notes(table)),
         "baseline": baseline,
         "differences": len(each.labels) > 1,
         "effect_metrics": ["all", *(metric_heading(m) for m in each.metrics)],
@@ -238,7 +241,7 @@ def _score_row(table: CollectionTable, row: TableRow, colours: Mapping[str, str]
                 low, high = value_text(metric, cell.ci_low), value_text(metric, cell.ci_high)
                 hint = f"{low} to {high}, n = {cell.n}"
         elif (deviation := table.deviation(row, metric)) is not None:
-            below = f"{'+' if deviation >= 0 else '−'}{value_text(metric, abs(deviation))}"
+            below = _deviation_text(metric, deviation)
             hint = "published minus computed"
         cells.append(
             {"text": text, "value": value, "rank": row.ranks.get(metric), "below": below,
@@ -251,6 +254,13 @@ def _score_row(table: CollectionTable, row: TableRow, colours: Mapping[str, str]
         "note": "published" if row.published else row.note,
         "cells": cells,
     }
+
+
+def _deviation_text(metric: str, deviation: float) -> str:
+    size = value_text(metric, abs(deviation))
+    if not float(size):
+        return "equal"
+    return f"{'+' if deviation > 0 else '−'}{size}"
 
 
 def _effects(

@@ -202,8 +202,17 @@ def _notes(table: CollectionTable, settings: StatisticsSettings) -> Iterator[str
     for row in table.rows:
         if row.note:
             yield f"{row.label}: {row.note}."
+    yield from published_notes(table)
+
+
+def published_notes(table: CollectionTable) -> Iterator[str]:
+    """Yield from where the published rows are, one sentence for each publication."""
+    sources: dict[str, list[str]] = {}
+    for row in table.rows:
         if row.published:
-            yield f"{row.label} as published: {row.published.source}."
+            sources.setdefault(row.published.source, []).append(row.label)
+    for source, labels in sources.items():
+        yield f"As published in {source}: {', '.join(labels)}."
 
 
 def _half_width(cell: MethodSummary | None) -> float | None:

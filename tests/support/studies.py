@@ -105,7 +105,7 @@ def _row(
 
 
 def write_study(
-    folder: Path,
+    folder: Path | Store,
     scores: Mapping[str, Mapping[str, Values]],
     *,
     metrics: Sequence[str] = METRICS,
@@ -121,7 +121,7 @@ def write_study(
         runs: Arguments of `write_run` by collection and label.
         settings: Further tables of the study file.
     """
-    out = Store(str(folder))
+    out = folder if isinstance(folder, Store) else Store(str(folder))
     labels = dict.fromkeys(label for found in scores.values() for label in found)
     study = StudySettings(
         collections={name: {"source": f"/data/{name}"} for name in scores},
@@ -133,7 +133,7 @@ def write_study(
     out.write(record.key, record.model_dump_json().encode())
     for collection, found in scores.items():
         for label, values in found.items():
-            store = Store(out.uri(cell_key(collection, label)))
+            store = Store(out.uri(cell_key(collection, label)), out.storage_options)
             more = (runs or {}).get((collection, label), {})
             write_run(store, collection, label, values, metrics=metrics, **more)
     return record

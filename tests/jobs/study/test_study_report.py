@@ -15,6 +15,7 @@ from scipy import stats
 from support.cli import call_cli
 from support.records import method_origin
 from support.reference_data import PAIRS, read_golden
+from support.s3 import S3Server
 from support.studies import LABELS, METRICS, made_up_scores, write_run, write_study
 
 from cluster.storage.store import Store
@@ -135,6 +136,16 @@ def test_the_same_runs_give_the_same_bytes(study: Path, tmp_path: Path) -> None:
     assert len(written) > 30
     for path in written:
         assert (copy / path.relative_to(study)).read_bytes() == path.read_bytes(), path
+
+
+def test_a_study_on_s3_has_the_statistics_of_one_on_disk(s3_moto: S3Server, study: Path) -> None:
+    out = Store(f"s3://{s3_moto.new_bucket()}/study", s3_moto.storage_options)
+    write_study(out, {"TNO": made_up_scores()})
+    found = report_study(StudyReportOptions(out=out.url, storage_options=out.storage_options))
+    assert found.location == f"{out.url}/report.html"
+    assert out.read("report.html").startswith(b"<!doctype html>")
+    for path in sorted((study / "statistics").iterdir()):
+        assert out.read(f"statistics/{path.name}") == path.read_bytes(), path.name
 
 
 def test_a_method_that_failed_too_often_does_not_take_pairs_from_the_others(

@@ -10,6 +10,7 @@ from support.collections import SMALL, read_rows, stable, write_pairs
 from support.processes import wait_until
 
 import irfuse
+from cluster.storage.store import Store
 from jobs.study.options import StudyRunOptions
 from jobs.study.run import run_study
 
@@ -117,3 +118,32 @@ def test_a_killed_study_gives_the_same_bytes(
     for path in sorted((folder / "out/statistics").iterdir()):
         assert (out / "statistics" / path.name).read_bytes() == path.read_bytes(), path.name
     assert (out / "scores.parquet").read_bytes() == (folder / "out/scores.parquet").read_bytes()
+
+
+@pytest.mark.slow
+def test_an_image_that_crashes_workers_fails_in_its_own_cell_alone(
+    tmp_path: Path, ray_address: str
+) -> None:
+    source = write_pairs(tmp_path / "in", SMALL)
+    for label in ("first", "second"):
+        images = Store(str(tmp_path / label))
+        for number in range(SMALL):
+            images.write(f"{number:04d}.png", source.read(f"vis/{number:04d}.png"))
+    poisoned = images.read("0001.png") + b"irfuse-test-segfault"
+    images.write("0001.png", poisoned)
+    result = run_study(
+        StudyRunOptions(
+            sources=(f"{tmp_path}/in",),
+            fused=f"first={tmp_path}/first second={tmp_path}/second".split(),
+            metrics="EN,Qabf",
+            out=f"{tmp_path}/out",
+            address=ray_address,
+            workers=1,
+        )
+    )
+    assert [(cell.label, cell.ok, cell.failed) for cell in result.cells] == [
+        ("first", SMALL, 0),
+        ("second", SMALL - 1, 1),
+    ]
+    (failure,) = result.cells[1].failures
+    assert (failure.pair_id, failure.stage) == ("0001", "crash")
