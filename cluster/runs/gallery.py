@@ -9,7 +9,7 @@ from cluster.runs.origins import EightBit
 from cluster.runs.record import RunRecord
 from cluster.runs.shards import Row, Shards
 from cluster.storage import Reader, Store
-from fusion_core.errors import IrfuseError
+from fusion_core.errors import IrfuseError, NotFoundError
 from fusion_core.images import Pixels, decode_image, decode_pair, fit, to_eight_bit
 
 _UNREADABLE = "cannot be read now"
@@ -61,7 +61,8 @@ class Gallery:
         """Return the pair at a position of the manifest.
 
         Raises:
-            StorageError: Its shard does not exist, is damaged or cannot be read.
+            NotFoundError: The pair is not computed yet.
+            StorageError: Its shard is damaged or cannot be read.
         """
         row, fused = self.fused(position)
         (pair,) = self._shards.manifest.read(position, position + 1)
@@ -72,9 +73,17 @@ class Gallery:
         """Return the row at a position of the manifest, and its fused image or why there is none.
 
         Raises:
-            StorageError: Its shard does not exist, is damaged or cannot be read.
+            NotFoundError: The pair is not computed yet.
+            StorageError: Its shard is damaged or cannot be read.
         """
-        row = dict(self._shards.read_row(*divmod(position, self._record.shard_size)))
+        try:
+            row = dict(self._shards.read_row(*divmod(position, self._record.shard_size)))
+        except NotFoundError:
+            (pair,) = self._shards.manifest.read(position, position + 1)
+            raise NotFoundError(
+                f"The pair {pair.pair_id!r} is not computed yet; continue the run with the command "
+                "that began it"
+            ) from None
         cell = row.pop("fused")
         return row, self._fused(row, cell or {})
 

@@ -85,7 +85,7 @@ def test_images_that_were_not_kept_are_said_to_be_so(tmp_path: Path) -> None:
 
 def test_a_shard_that_is_not_committed_is_an_error(tmp_path: Path) -> None:
     out, record = compute_run(tmp_path, 6, shards=range(1))
-    with pytest.raises(NotFoundError, match="shard-000001"):
+    with pytest.raises(NotFoundError, match="is not computed yet; continue the run"):
         Gallery(out, record).view(5)
 
 
