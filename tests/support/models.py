@@ -83,14 +83,30 @@ def export_onnx(module: nn.Module, path: Path, *, dynamic: bool = True, **settin
     return path
 
 
-def export_pt2(module: nn.Module, path: Path) -> Path:
-    """Write a module with torch.export."""
-    inputs = example_inputs(module)
+def free_sizes(inputs: tuple[Tensor, ...]) -> tuple[dict[int, Any], ...]:
+    """Return the dimensions of inputs that may have any size."""
     batch = torch.export.Dim("batch", min=1, max=64)
     height = torch.export.Dim("height", min=4, max=8192)
     width = torch.export.Dim("width", min=4, max=8192)
-    shapes = tuple({0: batch, 2: height, 3: width} for _ in inputs)
-    program = torch.export.export(module.eval(), inputs, dynamic_shapes=shapes)
+    return tuple({0: batch, 2: height, 3: width} for _ in inputs)
+
+
+def export_onnx_by_default(module: nn.Module, path: Path) -> Path:
+    """Write a module as ONNX with the exporter that PyTorch uses by default."""
+    inputs = example_inputs(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(), inputs, str(path), input_names=["ir", "vis"], output_names=["fused"],
+            dynamic_shapes=free_sizes(inputs), verbose=False,
+        )  # fmt: skip
+    return path
+
+
+def export_pt2(module: nn.Module, path: Path) -> Path:
+    """Write a module with torch.export."""
+    inputs = example_inputs(module)
+    program = torch.export.export(module.eval(), inputs, dynamic_shapes=free_sizes(inputs))
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     path.write_bytes(buffer.getvalue())

@@ -18,6 +18,7 @@ from support.models import (
     Mean,
     StackedMean,
     export_onnx,
+    export_onnx_by_default,
     export_pt2,
     export_torchscript,
 )
@@ -177,6 +178,15 @@ def test_weights_of_the_same_folder_are_part_of_the_model(tmp_path: Path) -> Non
     assert find_method(str(tmp_path / "m.onnx")) != before
     assert before.extension is not None
     assert set(before.extension.files) == {"m.onnx", "m.onnx.data"}
+
+
+@pytest.mark.slow
+def test_a_model_that_is_exported_with_the_defaults_of_pytorch_is_a_method(tmp_path: Path) -> None:
+    network = DenseFuseNetwork().requires_grad_(False)
+    path = export_onnx_by_default(ExportedDenseFuse(network), tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx.data").exists()
+    other = export_onnx(ExportedDenseFuse(network), tmp_path / "other.onnx")
+    assert np.abs(fuse(path).astype(int) - fuse(other)).max() <= 1
 
 
 def save_external(source: Path, path: Path, location: str) -> None:
