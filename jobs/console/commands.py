@@ -24,6 +24,7 @@ from jobs.options import (
     DemoOptions,
     ExportCheckOptions,
     ExportFolderOptions,
+    ExportHfOptions,
     ExportWebDatasetOptions,
     FuseOptions,
     MethodsOptions,
@@ -87,6 +88,9 @@ COMMANDS: dict[str, Command] = {
         "jobs.export.webdataset:export_webdataset",
         "exports:print_webdataset",
         "run out",
+    ),
+    "export hf": Command(
+        ExportHfOptions, "jobs.export.hf:export_hf", "exports:print_hf", "run out"
     ),
     "export check": Command(
         ExportCheckOptions, "jobs.export.check:check_export", "exports:print_check", "out"

@@ -13,9 +13,15 @@ from jobs.metric_text import value_text
 if TYPE_CHECKING:
     from jobs.export.check import ExportCheck
     from jobs.export.folder import FolderExport
+    from jobs.export.hf import HfExport
     from jobs.export.loss import JpegLoss
     from jobs.export.webdataset import WebDatasetExport
-    from jobs.options import ExportCheckOptions, ExportFolderOptions, ExportWebDatasetOptions
+    from jobs.options import (
+        ExportCheckOptions,
+        ExportFolderOptions,
+        ExportHfOptions,
+        ExportWebDatasetOptions,
+    )
 
 _MOST_KEYS = 5
 
@@ -72,6 +78,30 @@ def print_webdataset(
     if result.labels:
         print_lines(console, f"Labels: {result.labels} of {result.pairs} pairs")
     print_lines(console, f"Files:  {result.out}/{result.example}, meta.json")
+    result.require_labels()
+
+
+def print_hf(console: Console, result: HfExport, options: ExportHfOptions) -> None:
+    """Print how many pairs were exported to which splits.
+
+    Raises:
+        ManifestError: More pairs have no label than was accepted.
+    """
+    splits = ", ".join(f"{count} in {split}" for split, count in result.splits.items())
+    print_lines(
+        console,
+        f"{result.run}: {result.pairs} pairs exported ({splits}), {result.written} newly written; "
+        f"{_size(result.size)}",
+    )
+    if result.failed or result.unfit:
+        print_lines(
+            console,
+            f"Left out: {result.failed} failed, {result.unfit} by --where; listed in "
+            f"{result.out}/_irfuse/skipped.csv",
+        )
+    if result.labels:
+        print_lines(console, f"Labels: {result.labels} of {result.pairs} pairs")
+    print_lines(console, f"Card:   {result.out}/README.md")
     result.require_labels()
 
 

@@ -232,6 +232,8 @@ def _finish(
     totals = _Totals()
     for marker in read_markers(out):
         totals.add(marker)
+    for folder in {key.rpartition("/")[0] for key in totals.images.values()}:
+        out.remove_stale_temporaries(folder)
     dropped = _write_shared(out, export, exporter.labels, totals)
     notes = _notes(export, totals) if export.preset == "yolo" and export.name is None else []
     failed = sum(pair.reason == "failed" for pair in totals.skipped)

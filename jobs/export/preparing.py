@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from cluster.collections import FrozenManifest, common_folder, is_manifest
-from cluster.runs import RunRecord
+from cluster.runs import RunRecord, shard_key
 from cluster.storage import Store, read_record, redact, require_same_settings, split_query
 from fusion_core.errors import (
     InvalidValueError,
@@ -97,6 +97,20 @@ def check_labels(pairs: int, labels: int, most: int | None) -> None:
             f"{pairs - labels} of {pairs} exported pairs have no label, more than "
             f"--max-missing-labels {most}; all files are written"
         )
+
+
+def grouped(run: Store, record: RunRecord, size: int) -> Iterator[list[int]]:
+    """Yield groups of consecutive shards of about a size."""
+    sizes = {entry.key: entry.size for entry in run.entries("shards")}
+    group, total = list[int](), 0
+    for shard in range(record.plan.count):
+        own = sizes.get(shard_key(shard), 0)
+        if group and total + own > size:
+            yield group
+            group, total = [], 0
+        group.append(shard)
+        total += own
+    yield group
 
 
 def threads_of(options: ExportOptions, *stores: Store) -> int:

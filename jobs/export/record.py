@@ -46,7 +46,7 @@ class ExportRecord(SettingsRecord):
     """Name of the collection."""
     root: str
     """Location of the collection, to which the names are relative."""
-    form: Literal["folder", "webdataset"] = "folder"
+    form: Literal["folder", "webdataset", "hf"] = "folder"
     """What the files are."""
     preset: Preset = "mirror"
     """Names of the files, unless there is a template."""
@@ -66,6 +66,8 @@ class ExportRecord(SettingsRecord):
     """Condition on the rows."""
     classes: tuple[str, ...] = ()
     """Names of the classes of labels."""
+    license: str | None = None
+    """Licence in the card of a dataset."""
     irfuse_version: str
     """Version of irfuse."""
 

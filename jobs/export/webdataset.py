@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pydantic import BaseModel, ConfigDict
 
 from cluster.collections import FrozenManifest
-from cluster.runs import Ledger, RunRecord, row_schema, shard_key
+from cluster.runs import Ledger, RunRecord, row_schema
 from cluster.storage import Store, find_record, read_record
 from fusion_core.errors import InvalidValueError, NotFoundError
 from jobs.export.labels import LabelFinder, largest_class, open_labels
@@ -21,6 +21,7 @@ from jobs.export.names import UniqueNames
 from jobs.export.preparing import (
     begin,
     check_labels,
+    grouped,
     most_missing_labels,
     name_labels,
     require_free,
@@ -209,7 +210,7 @@ class _TarExporter:
         self._out, self._record, self._export = out, record, export
         self._labels, self._contents = labels, contents
         self._images = RunImages(run, record, export)
-        self._groups = list(_grouped(run, record, export.shard_bytes or 1))
+        self._groups = list(grouped(run, record, export.shard_bytes or 1))
 
     def remaining(self) -> list[int]:
         """Return the numbers of the groups that are not written."""
@@ -302,20 +303,6 @@ class _Tar:
         """Return the bytes of the tar file."""
         self._tar.close()
         return self._buffer.getvalue()
-
-
-def _grouped(run: Store, record: RunRecord, size: int) -> Iterator[list[int]]:
-    """Yield groups of consecutive shards of about a size."""
-    sizes = {entry.key: entry.size for entry in run.entries("shards")}
-    group, total = list[int](), 0
-    for shard in range(record.plan.count):
-        own = sizes.get(shard_key(shard), 0)
-        if group and total + own > size:
-            yield group
-            group, total = [], 0
-        group.append(shard)
-        total += own
-    yield group
 
 
 def _extension(path: str) -> str:

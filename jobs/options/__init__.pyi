@@ -9,6 +9,7 @@ from .common import RayOptions as RayOptions
 from .common import SourceOptions as SourceOptions
 from .exporting import ExportCheckOptions as ExportCheckOptions
 from .exporting import ExportFolderOptions as ExportFolderOptions
+from .exporting import ExportHfOptions as ExportHfOptions
 from .exporting import ExportOptions as ExportOptions
 from .exporting import ExportWebDatasetOptions as ExportWebDatasetOptions
 from .exporting import ImageFormat as ImageFormat

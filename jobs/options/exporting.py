@@ -105,6 +105,21 @@ class ExportWebDatasetOptions(ExportOptions):
     per thread are held in memory."""
 
 
+class ExportHfOptions(ExportOptions):
+    """Write the pairs of the finished run at RUN as a dataset of Hugging Face below the folder OUT.
+
+    Parquet files below data/ hold the fused image, the scores and, on request, the sources of each
+    pair; labels become boxes (objects) or masks. README.md is the card. Nothing is uploaded. Run
+    the same command again to resume.
+    """
+
+    license: str | None = None
+    """Licence in the card, such as cc-by-4.0; `other` by default. It must be permitted by that of
+    the collection."""
+    classes: Names = ()
+    """Names of the class numbers in labels of YOLO, separated by commas."""
+
+
 class ExportCheckOptions(LocationOptions):
     """Compare the files of the export at OUT with what was written.
 

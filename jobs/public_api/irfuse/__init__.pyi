@@ -15,6 +15,8 @@ from jobs.export.check import ExportCheck as ExportCheck
 from jobs.export.check import check_export as check_export
 from jobs.export.folder import FolderExport as FolderExport
 from jobs.export.folder import export_folder as export_folder
+from jobs.export.hf import HfExport as HfExport
+from jobs.export.hf import export_hf as export_hf
 from jobs.export.webdataset import WebDatasetExport as WebDatasetExport
 from jobs.export.webdataset import export_webdataset as export_webdataset
 from jobs.fuse import FusedPair as FusedPair
@@ -23,6 +25,7 @@ from jobs.options import CheckMethodOptions as CheckMethodOptions
 from jobs.options import CheckMetricOptions as CheckMetricOptions
 from jobs.options import ExportCheckOptions as ExportCheckOptions
 from jobs.options import ExportFolderOptions as ExportFolderOptions
+from jobs.options import ExportHfOptions as ExportHfOptions
 from jobs.options import ExportWebDatasetOptions as ExportWebDatasetOptions
 from jobs.options import FuseOptions as FuseOptions
 from jobs.options import PairsOptions as PairsOptions
