@@ -15,7 +15,8 @@ from jobs.progress import Progress, SilentProgress
 from jobs.study.cells import CellStatus, describe_cells
 from jobs.study.figures import draw_figures
 from jobs.study.options import StudyReportOptions
-from jobs.study.page import PageContent, make_page
+from jobs.study.page import make_page
+from jobs.study.page_collection import PageContent
 from jobs.study.pictures import PICTURES_PREFIX, Strip, embed, make_strips
 from jobs.study.record import StudyRecord
 from jobs.study.scores import SCORES_KEY, CollectionScores, encode_scores, load_scores
@@ -24,9 +25,9 @@ from jobs.study.statistics import (
     ALL_METRICS,
     StudyStatistics,
     compare_study,
-    statistics_tables,
 )
-from jobs.study.tables import draw_tables
+from jobs.study.statistics_files import statistics_tables
+from jobs.study.table_files import draw_tables
 
 REPORT_KEY = "report.html"
 STATISTICS_PREFIX, TABLES_PREFIX, FIGURES_PREFIX = "statistics", "tables", "figures"

@@ -23,7 +23,7 @@ from fusion_core.errors import InvalidValueError, ManifestError, NotFoundError, 
 from jobs.study.add import add_runs
 from jobs.study.options import StudyAddOptions, StudyReportOptions, StudyStatusOptions
 from jobs.study.report import StudyReport, report_study
-from jobs.study.statistics import SCHEMAS
+from jobs.study.statistics_files import SCHEMAS
 from jobs.study.status import study_status
 
 GROUPS = ["day", "day", "night", "night", "dusk", "dusk", *"abcdef"]
