@@ -61,20 +61,22 @@ def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None])
         _sync(path.parent)
 
 
-def publish_files(objects: Mapping[Path, bytes]) -> None:
+def publish_files(objects: Mapping[Path, bytes], scratch: Path) -> None:
     """Write files, sync them together, and rename each; existing ones are replaced.
 
     A file system writes what many files hold at once faster than each by itself.
+
+    Args:
+        objects: The content of each file.
+        scratch: Folder of the temporary files, on the same file system.
     """
-    for folder in {path.parent for path in objects}:
+    for folder in {scratch, *(path.parent for path in objects)}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory") from None
     # Their names do not contain those of the files, which may be as long as a name can be.
-    temporaries = {
-        path: path.with_name(f"{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}") for path in objects
-    }
+    temporaries = {path: scratch / f"{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}" for path in objects}
     try:
         for path, data in objects.items():
             temporaries[path].write_bytes(data)

@@ -253,10 +253,14 @@ class Store:
         else:
             self._call("write", key, lambda: self._put(key, data))
 
-    def write_all(self, objects: Mapping[str, bytes]) -> None:
+    def write_all(self, objects: Mapping[str, bytes], *, scratch: str = "") -> None:
         """Publish objects, each atomically, and replace existing ones.
 
         On file systems this is faster than to `write` one by one, because they are synced together.
+
+        Args:
+            objects: The content of each object.
+            scratch: Folder for temporary files on file systems, which a killed writer leaves there.
 
         Raises:
             StorageError: An object cannot be written; others may have been.
@@ -265,7 +269,8 @@ class Store:
             return
         if self.is_local:
             files = {Path(self.path(key)): data for key, data in objects.items()}
-            self._call("write", next(iter(objects)), lambda: publish_files(files))
+            folder = Path(self.path(scratch))
+            self._call("write", next(iter(objects)), lambda: publish_files(files, folder))
         else:
             for key, data in objects.items():
                 self.write(key, data)

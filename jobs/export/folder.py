@@ -37,6 +37,7 @@ from jobs.export.preparing import (
 from jobs.export.reading import RowCondition, row_pair
 from jobs.export.record import (
     LABELS_KEY,
+    SCRATCH,
     SHARED_KEY,
     SKIPPED_KEY,
     ExportedShard,
@@ -139,8 +140,7 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
     exporter = ShardExporter(run, record, out, found or requested, labels)
     progress.message("Checking the names of the files")
     plan = _plan(exporter, run, record, options)
-    if found is None:
-        begin(out, requested)
+    begin(out, requested, found)
     threads = threads_of(options, run, out)
     written = write_shards(exporter.export, plan.shards, plan.rows, threads, progress)
     progress.message("Writing the lists of the export")
@@ -232,8 +232,6 @@ def _finish(
     totals = _Totals()
     for marker in read_markers(out):
         totals.add(marker)
-    for folder in {key.rpartition("/")[0] for key in totals.images.values()}:
-        out.remove_stale_temporaries(folder)
     dropped = _write_shared(out, export, exporter.labels, totals)
     notes = _notes(export, totals) if export.preset == "yolo" and export.name is None else []
     failed = sum(pair.reason == "failed" for pair in totals.skipped)
@@ -313,7 +311,7 @@ def _write_shared(out: Store, export: ExportRecord, labels: LabelFinder, totals:
         classes = export.classes or [f"class{number}" for number in range(count)]
         folders = sorted({key.rpartition("/")[0] for key in totals.images.values()})
         shared[DATA_KEY] = describe_dataset(folders, export.collection, classes).encode()
-    out.write_all(shared)
+    out.write_all(shared, scratch=SCRATCH)
     files = [describe_file(key, data) for key, data in shared.items()]
     out.write(SHARED_KEY, SharedFiles(files=files).model_dump_json().encode())
     rows = [(pair.pair_id, pair.reason, pair.detail) for pair in totals.skipped]

@@ -37,6 +37,7 @@ from jobs.export.preparing import (
 )
 from jobs.export.reading import ReadPair, RowCondition, RunImages
 from jobs.export.record import (
+    SCRATCH,
     SHARED_KEY,
     SKIPPED_KEY,
     ExportedShard,
@@ -155,8 +156,7 @@ def export_hf(options: ExportHfOptions, progress: Progress | None = None) -> HfE
     contents = _check_rows(run, record, options)
     exporter = _ParquetExporter(run, record, out, requested, labels, contents)
     todo = exporter.remaining()
-    if found is None:
-        begin(out, requested)
+    begin(out, requested, found)
     rows = sum(exporter.rows(group) for group in todo)
     written = write_shards(exporter.export, todo, rows, threads_of(options, run, out), progress)
     return _finish(options, run, record, out, requested, written)
@@ -261,7 +261,7 @@ class _ParquetExporter:
                     rows = files.setdefault(key, _Rows(self._schema))
                     rows.add(self._row(pair, labels, key))
         objects = {key: rows.close() for key, rows in files.items()}
-        self._out.write_all(objects)
+        self._out.write_all(objects, scratch=SCRATCH)
         done = ExportedShard(
             shard=group,
             content=self._content(group),

@@ -15,7 +15,7 @@ from fusion_core.errors import (
     NotFoundError,
     RunConflictError,
 )
-from jobs.export.record import ExportedShard, ExportRecord
+from jobs.export.record import SCRATCH, ExportedShard, ExportRecord
 from jobs.options import ExportOptions
 from jobs.progress import Progress
 
@@ -34,8 +34,11 @@ def require_free(out: Store, requested: ExportRecord, found: ExportRecord | None
         )
 
 
-def begin(out: Store, requested: ExportRecord) -> None:
-    """Write the record, which only one of several processes creates."""
+def begin(out: Store, requested: ExportRecord, found: ExportRecord | None) -> None:
+    """Write the record unless it is there; only one of several processes creates it."""
+    out.remove_stale_temporaries(SCRATCH)
+    if found is not None:
+        return
     if not out.create(requested.key, requested.model_dump_json(indent=2).encode()):
         require_same_settings(read_record(out, ExportRecord), requested, option="OUT")
 

@@ -19,6 +19,7 @@ from jobs.options import ImageFormat, Preset
 
 LABELS_KEY = "labels.csv"
 SHARED_KEY = f"{RESERVED}/shared.json"
+SCRATCH = f"{RESERVED}/temporary"
 SKIPPED_KEY = f"{RESERVED}/skipped.csv"
 _DONE = f"{RESERVED}/done"
 _MARKER = re.compile(r"shard-(\d{6,})")

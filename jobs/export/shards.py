@@ -12,6 +12,7 @@ from jobs.export.labels import LabelFinder, label_key, largest_class, rewrite_la
 from jobs.export.names import Namer, check_key, namer_of, source_keys
 from jobs.export.reading import ReadPair, RunImages
 from jobs.export.record import (
+    SCRATCH,
     ExportedFile,
     ExportedShard,
     ExportRecord,
@@ -68,7 +69,7 @@ class ShardExporter:
                     written.skipped.append(pair)
                 else:
                     objects.update(self._files(pair, written))
-            self._out.write_all(objects)
+            self._out.write_all(objects, scratch=SCRATCH)
             files += [describe_file(key, data) for key, data in objects.items()]
         done = ExportedShard(
             shard=shard,

@@ -33,6 +33,7 @@ from jobs.export.preparing import (
 )
 from jobs.export.reading import ReadPair, RowCondition, RunImages
 from jobs.export.record import (
+    SCRATCH,
     SHARED_KEY,
     SKIPPED_KEY,
     ExportedShard,
@@ -158,8 +159,7 @@ def export_webdataset(
     contents = _check_rows(run, record, options)
     exporter = _TarExporter(run, record, out, requested, labels, contents)
     todo = exporter.remaining()
-    if found is None:
-        begin(out, requested)
+    begin(out, requested, found)
     rows = sum(exporter.rows(group) for group in todo)
     threads = threads_of(options, run, out)
     written = write_shards(exporter.export, todo, rows, threads, progress)
@@ -249,7 +249,7 @@ class _TarExporter:
                     for ending, data in self._members(pair, labels, classes, key):
                         tar.add(f"{name}.{ending}", data)
         objects = {key: tar.close() for key, tar in tars.items()}
-        self._out.write_all(objects)
+        self._out.write_all(objects, scratch=SCRATCH)
         done = ExportedShard(
             shard=group,
             content=self._content(group),

@@ -404,7 +404,8 @@ def test_objects_that_are_written_together_replace_existing_ones_and_leave_no_ot
     longest = "x" * 255
     store = Store(str(tmp_path))
     store.write("a/1", b"old")
-    store.write_all({"a/1": b"new", f"b/{longest}": b"", "2": b"two"})
+    store.write_all({"a/1": b"new", f"b/{longest}": b"", "2": b"two"}, scratch="scratch")
+    assert (tmp_path / "scratch").is_dir()
     assert {entry.key: store.read(entry.key) for entry in store.entries()} == {
         "2": b"two",
         "a/1": b"new",

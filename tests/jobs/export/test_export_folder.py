@@ -211,12 +211,12 @@ def test_an_interrupted_export_resumes_and_leaves_the_same_files(
     export(run, tmp_path / "whole")
     write_all, calls = Store.write_all, list[int]()
 
-    def failing(store: Store, objects: Any) -> None:
+    def failing(store: Store, objects: Any, **options: Any) -> None:
         calls.append(1)
         if len(calls) == 2:
-            write_all(store, dict(list(objects.items())[:1]))
+            write_all(store, dict(list(objects.items())[:1]), **options)
             raise StorageError("the disk is full")
-        write_all(store, objects)
+        write_all(store, objects, **options)
 
     monkeypatch.setattr(Store, "write_all", failing)
     with pytest.raises(StorageError, match="disk is full"):
