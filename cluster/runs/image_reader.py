@@ -22,7 +22,7 @@ from cluster.runs.shard_file import open_shard
 from cluster.storage import Reader, Store
 from fusion_core.errors import StorageError
 
-_OPEN_SHARDS = 32
+_OPEN_SHARDS = 256
 _ROWS_KEPT = 256
 """Number of shards whose rows, without images, are kept in memory."""
 _LENGTH_BYTES = 4
@@ -137,7 +137,7 @@ class ImageReader:
                 return self._open[index.shard]
         file = self._open_file(index)
         try:
-            opened = _Open(file, open_shard(file), threading.Lock())
+            opened = _Open(file, open_shard(file, pre_buffer=False), threading.Lock())
         except (pa.ArrowException, OSError) as error:
             reason = f"it cannot be read ({str(error).splitlines()[0]})"
             damage = Damage(index.shard, reason, index.version)
