@@ -55,7 +55,7 @@ from jobs.options import ExportHfOptions
 from jobs.progress import Progress, SilentProgress
 
 CARD_KEY = "README.md"
-_FILE_BYTES = 256_000_000
+_FILE_BYTES = 128_000_000
 """Size of a Parquet file, which is made in memory."""
 _ROW_GROUP_BYTES = 8_000_000
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -158,7 +158,8 @@ def export_hf(options: ExportHfOptions, progress: Progress | None = None) -> HfE
     todo = exporter.remaining()
     begin(out, requested, found)
     rows = sum(exporter.rows(group) for group in todo)
-    written = write_shards(exporter.export, todo, rows, threads_of(options, run, out), progress)
+    threads = threads_of(options, run, out, large_files=True)
+    written = write_shards(exporter.export, todo, rows, threads, progress)
     return _finish(options, run, record, out, requested, written)
 
 

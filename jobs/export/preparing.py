@@ -116,10 +116,11 @@ def grouped(run: Store, record: RunRecord, size: int) -> Iterator[list[int]]:
     yield group
 
 
-def threads_of(options: ExportOptions, *stores: Store) -> int:
-    """Return the number of shards that are read and written at a time."""
+def threads_of(options: ExportOptions, *stores: Store, large_files: bool = False) -> int:
+    """Return the number of shards, or of large files, that are read and written at a time."""
     local = all(store.is_local for store in stores)
-    return options.threads or (_LOCAL_THREADS if local else _REMOTE_THREADS)
+    threads = _LOCAL_THREADS if local else _REMOTE_THREADS
+    return options.threads or (threads // 4 if large_files else threads)
 
 
 def write_shards(

@@ -161,7 +161,7 @@ def export_webdataset(
     todo = exporter.remaining()
     begin(out, requested, found)
     rows = sum(exporter.rows(group) for group in todo)
-    threads = threads_of(options, run, out)
+    threads = threads_of(options, run, out, large_files=True)
     written = write_shards(exporter.export, todo, rows, threads, progress)
     return _finish(options, record, out, written)
 

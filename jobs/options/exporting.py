@@ -47,8 +47,8 @@ class ExportOptions(LocationOptions):
     """Export the pairs for which a condition is true: SQL over the columns of the run, such as
     "EN > 6 AND subset = 'train'"."""
     threads: int | None = Field(default=None, ge=1, le=64)
-    """Number of shards that are read and written at a time; 8 by default, or 16 if RUN or OUT is
-    remote."""
+    """Number of shards that are read and written at a time: by default 8, or 16 if RUN or OUT is
+    remote, and of files that are made in memory a quarter of that."""
 
 
 class ExportFolderOptions(ExportOptions):
