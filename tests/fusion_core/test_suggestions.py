@@ -45,7 +45,7 @@ def test_a_name_like_no_other_gets_the_list_of_all() -> None:
 
 
 def test_a_misspelt_method_metric_or_parameter_gets_a_suggestion() -> None:
-    with pytest.raises(InvalidValueError, match="did you mean densefuse\\?"):
+    with pytest.raises(InvalidValueError, match="did you mean densefuse or deepfuse\\?"):
         get_method("dense-fuse")
     with pytest.raises(InvalidValueError, match="Unknown metric 'QABF'; did you mean Qabf\\?"):
         select_metrics(["EN", "QABF"])

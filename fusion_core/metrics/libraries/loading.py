@@ -110,6 +110,7 @@ class _Torchmetrics:
     def __init__(self, module: nn.Module, channels: slice) -> None:
         self.module, self.channels = module, channels
 
+    @torch.inference_mode()  # as when the state was made, which is updated in place
     def __call__(self, *images: Tensor) -> Tensor:
         metric: Any = self.module
         metric.update(*(image[:, self.channels] for image in images))

@@ -86,5 +86,5 @@ def test_the_estimate_moves_with_the_differences(shift: float, seed: int) -> Non
 
 
 def test_undefined_differences_are_refused() -> None:
-    with pytest.raises(InvalidValueError, match="Expected finite differences"):
+    with pytest.raises(InvalidValueError, match="Expected one or more finite differences"):
         hodges_lehmann(np.array([1.0, np.nan]))
