@@ -61,8 +61,13 @@ def random_resnet50(seed: int, parts: tuple[str, ...] = ("",)) -> bytes:
 
 
 def untrained(method: str) -> dict[str, Any]:
-    """Return the arguments that choose a method, with random weights if it needs any."""
-    return {"method": method, "weights": "random:0" if METHODS[method].needs_weights else None}
+    """Return the arguments that choose a method, with random weights if it needs any.
+
+    `jsr` and `jsrsd` have the dictionary that is not learned, which takes seconds.
+    """
+    spec = METHODS[method]
+    weights = "random:0" if spec.needs_weights else None
+    return {"method": method, "weights": weights, **spec.variants[0]}
 
 
 # One pair of arrays
