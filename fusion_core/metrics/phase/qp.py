@@ -80,7 +80,8 @@ def _sum_kept(sources: Tensor, fused: Tensor, masks: Tensor) -> Tensor:
     triples = dispatch.each_triple(sources[:2], padded)
     kept = []
     for n, (a, b, f) in enumerate(triples):
-        stronger, mask = sources[2, min(n, last)].numpy(), masks[:, min(n, last)].numpy()
+        stronger = sources[2, min(n, last)].numpy()
+        mask = masks[:, min(n, last)].contiguous().numpy()  # one layout, for which it is compiled
         kept.append(sum_kept(a, b, f, stronger, mask, taps, _C))
     return torch.tensor(kept, dtype=torch.float64)
 
