@@ -71,12 +71,14 @@ def has_neighbours():
     """Whether the node of this worker has other workers."""
     import psutil
 
+    def is_worker(process):
+        try:
+            return "FusionWorker" in "".join(process.cmdline()[:1])
+        except psutil.Error:  # it has just ended
+            return False
+
     siblings = psutil.Process().parent().children()
-    return any(
-        "FusionWorker" in "".join(process.cmdline()[:1])
-        for process in siblings
-        if process.pid != os.getpid()
-    )
+    return any(is_worker(process) for process in siblings if process.pid != os.getpid())
 
 
 def simulate_memory_kill():
