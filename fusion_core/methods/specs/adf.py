@@ -32,5 +32,5 @@ ADF = MethodSpec(
     parameters=AdfParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.adf:build_adf"),
-    ms_per_megapixel=1050,
+    ms_per_megapixel=710,
 )

@@ -33,5 +33,5 @@ CBF = MethodSpec(
     parameters=CbfParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.cbf:build_cbf"),
-    ms_per_megapixel=1030,
+    ms_per_megapixel=610,
 )

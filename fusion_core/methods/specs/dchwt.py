@@ -32,5 +32,5 @@ DCHWT = MethodSpec(
     parameters=DchwtParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.dchwt:build_dchwt"),
-    ms_per_megapixel=280,
+    ms_per_megapixel=240,
 )

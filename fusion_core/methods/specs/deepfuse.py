@@ -33,5 +33,5 @@ DEEPFUSE = MethodSpec(
     weights=FileWeights(tensors="c1, c2, c3, c4, c5", bundled=lambda parameters: "deepfuse"),
     build=Deferred("fusion_core.methods.deepfuse:build_deepfuse"),
     most_sources=None,
-    ms_per_megapixel=260,
+    ms_per_megapixel=450,
 )

@@ -35,5 +35,5 @@ GFF = MethodSpec(
     parameters=GffParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.gff:build_gff"),
-    ms_per_megapixel=1150,
+    ms_per_megapixel=770,
 )

@@ -32,5 +32,5 @@ GTF = MethodSpec(
     parameters=GtfParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.gtf:build_gtf"),
-    ms_per_megapixel=4480,
+    ms_per_megapixel=2530,
 )

@@ -32,5 +32,5 @@ IFEVIP = MethodSpec(
     parameters=IfevipParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.ifevip:build_ifevip"),
-    ms_per_megapixel=510,
+    ms_per_megapixel=410,
 )

@@ -33,5 +33,5 @@ MGFF = MethodSpec(
     parameters=MgffParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.mgff:build_mgff"),
-    ms_per_megapixel=790,
+    ms_per_megapixel=580,
 )

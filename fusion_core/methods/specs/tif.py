@@ -29,5 +29,5 @@ TIF = MethodSpec(
     parameters=TifParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.tif:build_tif"),
-    ms_per_megapixel=470,
+    ms_per_megapixel=350,
 )

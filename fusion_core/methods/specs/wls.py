@@ -32,5 +32,5 @@ WLS = MethodSpec(
     parameters=WlsParameters,
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.wls:build_wls"),
-    ms_per_megapixel=2020,
+    ms_per_megapixel=1540,
 )
