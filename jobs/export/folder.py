@@ -4,48 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 
-from pydantic import BaseModel, ConfigDict
-
-from cluster.collections import FrozenManifest, PairRow
-from cluster.runs import Ledger, RunRecord, row_schema
-from cluster.storage import (
-    Store,
-    find_record,
-    read_record,
-)
-from fusion_core.errors import (
-    InvalidValueError,
-    NotFoundError,
-)
-from jobs.export.labels import LabelFinder, open_labels, rewrite_coco
+from cluster.collections import PairRow
+from cluster.runs import Ledger, row_schema
+from fusion_core.errors import InvalidValueError, NotFoundError
+from jobs.export.labels import LabelFinder, rewrite_coco
 from jobs.export.loss import JpegLoss, measure_loss
 from jobs.export.names import UniqueNames, check_key
 from jobs.export.preparing import (
+    ExportResult,
+    Target,
     begin,
-    check_labels,
     most_missing_labels,
-    name_labels,
-    require_free,
-    require_images,
-    require_outside,
-    root_of,
+    open_target,
+    publish_lists,
     threads_of,
     write_shards,
 )
 from jobs.export.reading import RowCondition, row_pair
 from jobs.export.record import (
     LABELS_KEY,
-    SCRATCH,
-    SHARED_KEY,
-    SKIPPED_KEY,
     ExportedShard,
     ExportRecord,
     LabelOf,
-    SharedFiles,
     SkippedPair,
-    describe_file,
     read_markers,
     to_csv,
 )
@@ -57,55 +39,27 @@ from jobs.progress import Progress, SilentProgress
 _NAMED = ["pair_id", "subset", "ir_uri", "vis_uri", "status"]
 
 
-class FolderExport(BaseModel):
+class FolderExport(ExportResult):
     """Result of an export to a folder."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    out: str
-    """Folder of the export."""
-    run: str
-    """Name of the run."""
     rows: int
     """Number of pairs of the run that have a row."""
-    pairs: int
-    """Number of pairs that have files."""
-    failed: int
-    """Number of failed pairs, which have none."""
-    unfit: int
-    """Number of other pairs that do not fit the condition."""
-    written: int
-    """Number of pairs whose files this call has written; the others had been written before."""
     files: int
     """Number of files."""
-    size: int
-    """Bytes of all files."""
     example: str
     """Key of a file."""
     unfinished: int
     """Number of pairs of the run that have no row yet."""
     loss: JpegLoss | None
     """What JPEG changes; None for other formats."""
-    labels: int
-    """Number of exported pairs that have a label."""
     label_example: str
     """Key of a label."""
     coco_dropped: int
     """Number of images of COCO files that have no fused image, and were dropped."""
     missing_labels: int
-    """Number of exported pairs that have none."""
-    most_missing_labels: int | None
-    """Largest number of them that was accepted."""
+    """Number of exported pairs that have no label."""
     notes: list[str]
     """What the user should know besides."""
-
-    def require_labels(self) -> None:
-        """Raise an error if more pairs have no label than was accepted.
-
-        Raises:
-            ManifestError: There are more.
-        """
-        check_labels(self.pairs, self.labels, self.most_missing_labels)
 
 
 def export_folder(options: ExportFolderOptions, progress: Progress | None = None) -> FolderExport:
@@ -127,44 +81,22 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
         StorageError: The run cannot be read, or a file cannot be written.
     """
     progress = progress or SilentProgress()
-    run, out = options.store(options.run), options.store(options.out)
-    record = read_record(run, RunRecord)
-    require_images(run, record)
-    require_outside(out, record)
-    requested = _describe(options, run, record)
-    found = find_record(out, ExportRecord)
-    require_free(out, requested, found)
-    labels = open_labels(
-        requested.labels, options.store(options.labels), FrozenManifest(run), requested.root
-    )
-    exporter = ShardExporter(run, record, out, found or requested, labels)
-    progress.message("Checking the names of the files")
-    plan = _plan(exporter, run, record, options)
-    begin(out, requested, found)
-    threads = threads_of(options, run, out)
-    written = write_shards(exporter.export, plan.shards, plan.rows, threads, progress)
-    progress.message("Writing the lists of the export")
-    return _finish(exporter, options, run, record, found or requested, written)
-
-
-def _describe(options: ExportFolderOptions, run: Store, record: RunRecord) -> ExportRecord:
-    return ExportRecord(
-        run=record.fingerprint,
-        run_name=record.name,
-        run_location=run.url,
-        rows=record.rows,
-        collection=record.collection,
-        root=root_of(run, record),
+    target = open_target(
+        options,
         preset=options.preset,
         name=options.name,
         format=options.format,
         quality=options.quality if options.format == "jpg" else None,
-        labels=name_labels(options),
-        with_sources=options.with_sources,
-        where=options.where,
         classes=options.classes,
-        irfuse_version=version("irfuse"),
     )
+    exporter = ShardExporter(target, target.labels(options))
+    progress.message("Checking the names of the files")
+    plan = _plan(exporter, target, options)
+    begin(target)
+    threads = threads_of(options, target.run, target.out)
+    written = write_shards(exporter.export, plan.shards, plan.rows, threads, progress)
+    progress.message("Writing the lists of the export")
+    return _finish(exporter, options, target, written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +108,9 @@ class _Plan:
     """Number of rows of these shards."""
 
 
-def _plan(
-    exporter: ShardExporter, run: Store, record: RunRecord, options: ExportFolderOptions
-) -> _Plan:
+def _plan(exporter: ShardExporter, target: Target, options: ExportFolderOptions) -> _Plan:
     """Check the names of all files, and find the shards that are not written yet."""
+    run, record = target.run, target.record
     ledger = Ledger(run, record)
     listing = ledger.listing()
     if len(listing.shards) < record.plan.count and not options.partial:
@@ -220,28 +151,23 @@ def _plan(
 
 
 def _finish(
-    exporter: ShardExporter,
-    options: ExportFolderOptions,
-    run: Store,
-    record: RunRecord,
-    export: ExportRecord,
-    written: int,
+    exporter: ShardExporter, options: ExportFolderOptions, target: Target, written: int
 ) -> FolderExport:
     """Write the lists of the export from its markers, and return its result."""
-    out = options.store(options.out)
+    run, record, out, export = target.run, target.record, target.out, target.export
     totals = _Totals()
     for marker in read_markers(out):
         totals.add(marker)
-    dropped = _write_shared(out, export, exporter.labels, totals)
+    shared, dropped = _shared_files(export, exporter.labels, totals)
+    failed, unfit = publish_lists(out, shared, totals.skipped)
     notes = _notes(export, totals) if export.preset == "yolo" and export.name is None else []
-    failed = sum(pair.reason == "failed" for pair in totals.skipped)
     return FolderExport(
         out=out.url,
         run=record.name,
         rows=len(totals.images) + len(totals.skipped),
         pairs=len(totals.images),
         failed=failed,
-        unfit=len(totals.skipped) - failed,
+        unfit=unfit,
         written=written,
         files=totals.files,
         size=totals.size,
@@ -290,11 +216,13 @@ class _Totals:
         self.largest_class = max(classes, default=None)
 
 
-def _write_shared(out: Store, export: ExportRecord, labels: LabelFinder, totals: _Totals) -> int:
-    """Write the files that belong to no single shard.
+def _shared_files(
+    export: ExportRecord, labels: LabelFinder, totals: _Totals
+) -> tuple[dict[str, bytes], int]:
+    """Return the files that belong to no single shard.
 
     Returns:
-        The number of images of COCO files that were dropped.
+        Key and content of each, and the number of images of COCO files that were dropped.
     """
     shared: dict[str, bytes] = {}
     dropped = 0
@@ -311,12 +239,7 @@ def _write_shared(out: Store, export: ExportRecord, labels: LabelFinder, totals:
         classes = export.classes or [f"class{number}" for number in range(count)]
         folders = sorted({key.rpartition("/")[0] for key in totals.images.values()})
         shared[DATA_KEY] = describe_dataset(folders, export.collection, classes).encode()
-    out.write_all(shared, scratch=SCRATCH)
-    files = [describe_file(key, data) for key, data in shared.items()]
-    out.write(SHARED_KEY, SharedFiles(files=files).model_dump_json().encode())
-    rows = [(pair.pair_id, pair.reason, pair.detail) for pair in totals.skipped]
-    out.write(SKIPPED_KEY, to_csv(("pair_id", "reason", "detail"), rows))
-    return dropped
+    return shared, dropped
 
 
 def _label_list(totals: _Totals) -> bytes:

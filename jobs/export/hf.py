@@ -2,55 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from importlib.metadata import version
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
-from cluster.collections import FrozenManifest
-from cluster.runs import Ledger, RunRecord, row_schema
-from cluster.storage import Store, find_record, read_record, split_query
-from fusion_core.errors import InvalidValueError, NotFoundError
+from cluster.collections import FrozenManifest, PairRow
+from cluster.storage import split_query
 from jobs.export.card import make_card
-from jobs.export.labels import LabelFinder, open_labels
+from jobs.export.groups import GroupExporter, check_rows
+from jobs.export.labels import LabelFinder
 from jobs.export.objects import read_objects
 from jobs.export.preparing import (
-    begin,
-    check_labels,
-    grouped,
+    ExportResult,
+    Target,
     most_missing_labels,
-    name_labels,
-    require_free,
-    require_images,
-    require_outside,
-    root_of,
-    threads_of,
-    write_shards,
+    open_target,
+    publish_lists,
 )
-from jobs.export.reading import ReadPair, RowCondition, RunImages
-from jobs.export.record import (
-    SCRATCH,
-    SHARED_KEY,
-    SKIPPED_KEY,
-    ExportedShard,
-    ExportRecord,
-    LabelOf,
-    SharedFiles,
-    SkippedPair,
-    describe_file,
-    is_done,
-    marker_key,
-    read_markers,
-    to_csv,
-)
+from jobs.export.reading import ReadPair
+from jobs.export.record import SkippedPair, Written, read_markers
 from jobs.options import ExportHfOptions
 from jobs.progress import Progress, SilentProgress
 
@@ -67,39 +43,11 @@ _OBJECTS = pa.struct(
 _BOXES, _MASKS = ("txt", "xml"), ("png", "bmp", "tif", "tiff")
 
 
-class HfExport(BaseModel):
+class HfExport(ExportResult):
     """Result of an export for the Hub of Hugging Face."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    out: str
-    """Folder of the export."""
-    run: str
-    """Name of the run."""
-    pairs: int
-    """Number of pairs in the Parquet files."""
     splits: dict[str, int]
     """Number of pairs of each split."""
-    failed: int
-    """Number of failed pairs, which are in none."""
-    unfit: int
-    """Number of other pairs that do not fit the condition."""
-    written: int
-    """Number of pairs that this call has written."""
-    labels: int
-    """Number of exported pairs that have a label."""
-    size: int
-    """Bytes of the Parquet files."""
-    most_missing_labels: int | None
-    """Largest number of pairs without a label that was accepted."""
-
-    def require_labels(self) -> None:
-        """Raise an error if more pairs have no label than was accepted.
-
-        Raises:
-            ManifestError: There are more.
-        """
-        check_labels(self.pairs, self.labels, self.most_missing_labels)
 
 
 def split_of(subset: str) -> str:
@@ -128,78 +76,27 @@ def export_hf(options: ExportHfOptions, progress: Progress | None = None) -> HfE
         StorageError: The run cannot be read, or a file cannot be written.
     """
     progress = progress or SilentProgress()
-    run, out = options.store(options.run), options.store(options.out)
-    record = read_record(run, RunRecord)
-    require_images(run, record)
-    require_outside(out, record)
-    requested = ExportRecord(
+    target = open_target(
+        options,
         form="hf",
-        run=record.fingerprint,
-        run_name=record.name,
-        run_location=run.url,
-        rows=record.rows,
-        collection=record.collection,
-        root=root_of(run, record),
+        group_bytes=_FILE_BYTES,
         shard_bytes=_FILE_BYTES,
-        labels=name_labels(options),
-        with_sources=options.with_sources,
-        where=options.where,
         classes=options.classes,
         license=options.license,
-        irfuse_version=version("irfuse"),
     )
-    found = find_record(out, ExportRecord)
-    require_free(out, requested, found)
-    manifest = FrozenManifest(run)
-    labels = open_labels(requested.labels, options.store(options.labels), manifest, requested.root)
+    labels = target.labels(options)
     progress.message("Checking the rows")
-    contents = _check_rows(run, record, options)
-    exporter = _ParquetExporter(run, record, out, requested, labels, contents)
-    todo = exporter.remaining()
-    begin(out, requested, found)
-    rows = sum(exporter.rows(group) for group in todo)
-    threads = threads_of(options, run, out, large_files=True)
-    written = write_shards(exporter.export, todo, rows, threads, progress)
-    return _finish(options, run, record, out, requested, written)
+    exporter = _ParquetExporter(target, labels, check_rows(target))
+    written = exporter.run(target, options, progress)
+    return _finish(options, target, written)
 
 
-def _check_rows(run: Store, record: RunRecord, options: ExportHfOptions) -> dict[int, str]:
-    """Check that rows fit the condition, and return the digest of each shard."""
-    condition, contents, fit = RowCondition(options.where), dict[int, str](), 0
-    columns = [name for name in row_schema(record.metrics).names if name != "fused"]
-    for content in Ledger(run, record).contents(columns):
-        assert content.table is not None
-        contents[content.shard] = content.facts.content
-        fitting = condition.fitting(content.table)
-        rows = content.to_rows()
-        fit += sum(row["status"] == "ok" and row["pair_id"] in fitting for row in rows)
-    if len(contents) < record.plan.count:
-        raise NotFoundError(
-            f"The run at {run.url} is not finished: {len(contents)} of {record.plan.count} shards "
-            "are committed; resume it"
-        )
-    if not fit:
-        raise InvalidValueError(f"No pair of {run.url} can be exported; check --where")
-    return contents
+class _ParquetExporter(GroupExporter["_Rows"]):
+    """Writes Parquet files, one for each split."""
 
-
-class _ParquetExporter:
-    """Writes the Parquet files of groups of shards; several threads may use one."""
-
-    def __init__(
-        self,
-        run: Store,
-        record: RunRecord,
-        out: Store,
-        export: ExportRecord,
-        labels: LabelFinder,
-        contents: Mapping[int, str],
-    ) -> None:
-        self._out, self._record, self._export = out, record, export
-        self._labels, self._contents = labels, contents
-        self._images = RunImages(run, record, export)
-        self._groups = list(grouped(run, record, export.shard_bytes or 1))
-        self._kinds = self._label_kinds(FrozenManifest(run))
+    def __init__(self, target: Target, labels: LabelFinder, contents: dict[int, str]) -> None:
+        super().__init__(target, labels, contents)
+        self._kinds = self._label_kinds(FrozenManifest(target.run))
         self._schema = self._make_schema()
 
     def _label_kinds(self, manifest: FrozenManifest) -> set[str]:
@@ -227,54 +124,13 @@ class _ParquetExporter:
         features = {"info": {"features": {name: {"_type": "Image"} for name in images}}}
         return pa.schema(fields, metadata={"huggingface": json.dumps(features)})
 
-    def remaining(self) -> list[int]:
-        """Return the numbers of the groups that are not written."""
-        every = range(len(self._groups))
-        return [n for n in every if not is_done(self._out, n, self._content(n))]
+    def _key(self, pair: PairRow, group: int) -> str:
+        return f"data/{split_of(pair.subset)}-{group:05d}-of-{len(self._groups):05d}.parquet"
 
-    def rows(self, group: int) -> int:
-        """Return the number of rows of a group."""
-        bounds = [self._record.plan.bounds(shard) for shard in self._groups[group]]
-        return bounds[-1][1] - bounds[0][0]
+    def _new_file(self) -> _Rows:
+        return _Rows(self._schema)
 
-    def _content(self, group: int) -> str:
-        digests = "".join(self._contents[shard] for shard in self._groups[group])
-        return hashlib.sha256(digests.encode()).hexdigest()
-
-    def export(self, group: int) -> ExportedShard:
-        """Write the Parquet files of a group of shards, one for each split, and then their marker.
-
-        Raises:
-            ManifestError: A label file cannot be read.
-            StorageError: A shard or a file cannot be read, or a file cannot be written.
-        """
-        files: dict[str, _Rows] = {}
-        images, labels, skipped = dict[str, str](), dict[str, LabelOf](), list[SkippedPair]()
-        for shard in self._groups[group]:
-            for _, pairs in self._images.groups(shard):
-                for pair in pairs:
-                    if isinstance(pair, SkippedPair):
-                        skipped.append(pair)
-                        continue
-                    split = split_of(pair.pair.subset)
-                    key = f"data/{split}-{group:05d}-of-{len(self._groups):05d}.parquet"
-                    images[pair.pair.pair_id] = key
-                    rows = files.setdefault(key, _Rows(self._schema))
-                    rows.add(self._row(pair, labels, key))
-        objects = {key: rows.close() for key, rows in files.items()}
-        self._out.write_all(objects, scratch=SCRATCH)
-        done = ExportedShard(
-            shard=group,
-            content=self._content(group),
-            images=images,
-            labels=labels,
-            files=[describe_file(key, data) for key, data in objects.items()],
-            skipped=skipped,
-        )
-        self._out.write(marker_key(group), done.model_dump_json().encode())
-        return done
-
-    def _row(self, read: ReadPair, labels: dict[str, LabelOf], key: str) -> dict[str, Any]:
+    def _add(self, file: _Rows, read: ReadPair, key: str, written: Written) -> None:
         pair = read.located
         name = f"{posixpath.basename(pair.pair_id)}.{read.extension}"
         row = {field: read.row.get(field) for field in self._schema.names}
@@ -282,26 +138,21 @@ class _ParquetExporter:
         if self._export.with_sources:
             sources = {"infrared": pair.ir_uri, "visible": pair.vis_uri}
             row |= {kind: self._file(uri) for kind, uri in sources.items()}
-        label = self._labels.find(pair)
-        if label is None:
-            return row
-        try:
-            file = self._file(label.uri)
-        except NotFoundError:
-            return row  # it counts as missing
-        labels[pair.pair_id] = LabelOf(key=key, source=label.source)
-        if label.extension in _MASKS:
-            row["mask"] = file
-        elif label.extension in _BOXES:
-            row["objects"] = read_objects(
-                file["bytes"],
-                label.extension,
-                width=read.row["width"],
-                height=read.row["height"],
-                classes=self._export.classes,
-                name=file["path"],
-            )
-        return row
+        if (found := self._label(read, key, written)) is not None:
+            label, data = found
+            path = posixpath.basename(split_query(label.uri)[0])
+            if label.extension in _MASKS:
+                row["mask"] = {"bytes": data, "path": path}
+            elif label.extension in _BOXES:
+                row["objects"] = read_objects(
+                    data,
+                    label.extension,
+                    width=read.row["width"],
+                    height=read.row["height"],
+                    classes=self._export.classes,
+                    name=path,
+                )
+        file.add(row)
 
     def _file(self, uri: str) -> dict[str, Any]:
         name = posixpath.basename(split_query(uri)[0])
@@ -349,33 +200,22 @@ def _leaves(schema: pa.Schema) -> Iterator[str]:
     yield from (metadata.column(n).path for n in range(len(metadata)))
 
 
-def _finish(
-    options: ExportHfOptions,
-    run: Store,
-    record: RunRecord,
-    out: Store,
-    export: ExportRecord,
-    written: int,
-) -> HfExport:
+def _finish(options: ExportHfOptions, target: Target, written: int) -> HfExport:
     splits, skipped, labels, size = Counter[str](), list[SkippedPair](), 0, 0
-    for marker in read_markers(out):
+    for marker in read_markers(target.out):
         splits.update(posixpath.basename(key).partition("-")[0] for key in marker.images.values())
         skipped += marker.skipped
         labels, size = labels + len(marker.labels), size + marker.size
-    card = make_card(run, record, export, dict(sorted(splits.items()))).encode()
-    out.write(CARD_KEY, card)
-    shared = SharedFiles(files=[describe_file(CARD_KEY, card)])
-    out.write(SHARED_KEY, shared.model_dump_json().encode())
-    rows = [(pair.pair_id, pair.reason, pair.detail) for pair in skipped]
-    out.write(SKIPPED_KEY, to_csv(("pair_id", "reason", "detail"), rows))
-    failed = sum(pair.reason == "failed" for pair in skipped)
+    pairs = dict(sorted(splits.items()))
+    card = make_card(target.run, target.record, target.requested, pairs).encode()
+    failed, unfit = publish_lists(target.out, {CARD_KEY: card}, skipped)
     return HfExport(
-        out=out.url,
-        run=record.name,
+        out=target.out.url,
+        run=target.record.name,
         pairs=splits.total(),
-        splits=dict(sorted(splits.items())),
+        splits=pairs,
         failed=failed,
-        unfit=len(skipped) - failed,
+        unfit=unfit,
         written=written,
         labels=labels,
         size=size,

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from cluster.collections import FrozenManifest, common_folder, is_manifest
 from cluster.runs import RunRecord, shard_key
-from cluster.storage import Store, read_record, redact, require_same_settings, split_query
+from cluster.storage import (
+    Store,
+    find_record,
+    read_record,
+    redact,
+    require_same_settings,
+    split_query,
+)
 from fusion_core.errors import (
     InvalidValueError,
     ManifestError,
     NotFoundError,
     RunConflictError,
 )
-from jobs.export.record import SCRATCH, ExportedShard, ExportRecord
+from jobs.export.labels import LabelFinder, open_labels
+from jobs.export.record import (
+    SCRATCH,
+    SHARED_KEY,
+    SKIPPED_KEY,
+    ExportedShard,
+    ExportRecord,
+    SharedFiles,
+    SkippedPair,
+    describe_file,
+    to_csv,
+)
 from jobs.options import ExportOptions
 from jobs.progress import Progress
 
@@ -23,7 +46,127 @@ _LOCAL_THREADS, _REMOTE_THREADS = 8, 16
 _POLL_S = 0.5
 
 
-def require_free(out: Store, requested: ExportRecord, found: ExportRecord | None) -> None:
+class ExportResult(BaseModel):
+    """What all exports report."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    out: str
+    """Folder of the export."""
+    run: str
+    """Name of the run."""
+    pairs: int
+    """Number of pairs that have been exported."""
+    failed: int
+    """Number of failed pairs, which have not."""
+    unfit: int
+    """Number of other pairs that do not fit the condition."""
+    written: int
+    """Number of pairs that this call has written; the others had been written before."""
+    size: int
+    """Bytes of all files."""
+    labels: int
+    """Number of exported pairs that have a label."""
+    most_missing_labels: int | None
+    """Largest number of pairs without a label that was accepted."""
+
+    def require_labels(self) -> None:
+        """Raise an error if more pairs have no label than was accepted.
+
+        Raises:
+            ManifestError: There are more.
+        """
+        missing = self.pairs - self.labels
+        if self.most_missing_labels is not None and missing > self.most_missing_labels:
+            raise ManifestError(
+                f"{missing} of {self.pairs} exported pairs have no label, more than "
+                f"--max-missing-labels {self.most_missing_labels}; all files are written"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A run, and the folder that it is exported to."""
+
+    run: Store
+    record: RunRecord
+    """Record of the run."""
+    out: Store
+    requested: ExportRecord
+    found: ExportRecord | None
+    """Record of the export that has begun already."""
+
+    @property
+    def export(self) -> ExportRecord:
+        """Record of the export."""
+        return self.found or self.requested
+
+    def labels(self, options: ExportOptions) -> LabelFinder:
+        """Return what finds the labels of pairs.
+
+        Raises:
+            ManifestError: The folder of labels holds none, or a file cannot be read.
+        """
+        manifest = FrozenManifest(self.run)
+        folder = options.store(options.labels)
+        return open_labels(self.requested.labels, folder, manifest, self.requested.root)
+
+
+def open_target(
+    options: ExportOptions,
+    group_bytes: int | None = None,
+    **settings: Any,  # noqa: ANN401
+) -> Target:
+    """Check that a run can be exported to a folder.
+
+    Args:
+        options: Options of the export.
+        group_bytes: Size of the groups of shards that are written together, if there are groups.
+        **settings: Settings that exports of this form have in addition.
+
+    Raises:
+        InvalidValueError: The folder is inside of the collection.
+        NotFoundError: There is no run, or it holds no images.
+        RunConflictError: The folder holds other files, or an export with other settings.
+        StorageError: The run or the folder cannot be read.
+    """
+    run, out = options.store(options.run), options.store(options.out)
+    record = read_record(run, RunRecord)
+    _require_images(run, record)
+    _require_outside(out, record)
+    requested = ExportRecord(
+        run=record.fingerprint,
+        run_name=record.name,
+        run_location=run.url,
+        rows=record.rows,
+        collection=record.collection,
+        root=_root_of(run, record),
+        labels=_name_labels(options),
+        with_sources=options.with_sources,
+        where=options.where,
+        groups=() if group_bytes is None else _group_shards(run, record, group_bytes),
+        irfuse_version=version("irfuse"),
+        **settings,
+    )
+    found = find_record(out, ExportRecord)
+    _require_free(out, requested, found)
+    return Target(run, record, out, requested, found)
+
+
+def _group_shards(run: Store, record: RunRecord, size: int) -> tuple[int, ...]:
+    """Return the first shard of each group of consecutive shards of about a size in bytes."""
+    sizes = {entry.key: entry.size for entry in run.entries("shards")}
+    first, total = [0], 0
+    for shard in range(record.plan.count):
+        own = sizes.get(shard_key(shard), 0)
+        if shard > first[-1] and total + own > size:
+            first.append(shard)
+            total = 0
+        total += own
+    return tuple(first)
+
+
+def _require_free(out: Store, requested: ExportRecord, found: ExportRecord | None) -> None:
     """Check that a folder is empty, or holds the export that is requested."""
     if found is not None:
         require_same_settings(found, requested, option="OUT")
@@ -34,22 +177,32 @@ def require_free(out: Store, requested: ExportRecord, found: ExportRecord | None
         )
 
 
-def begin(out: Store, requested: ExportRecord, found: ExportRecord | None) -> None:
-    """Write the record unless it is there; only one of several processes creates it."""
+def begin(target: Target) -> None:
+    """Write the record unless it is there; only one of several processes creates it.
+
+    Raises:
+        RunConflictError: Another process has begun another export there.
+    """
+    out, requested = target.out, target.requested
     out.remove_stale_temporaries(SCRATCH)
-    if found is not None:
+    if target.found is not None:
         return
     if not out.create(requested.key, requested.model_dump_json(indent=2).encode()):
-        require_same_settings(read_record(out, ExportRecord), requested, option="OUT")
+        created = read_record(out, ExportRecord)
+        require_same_settings(created, requested, option="OUT")
+        if created.groups != requested.groups:
+            raise RunConflictError(
+                f"Another process has begun the export to {out.url}; run the same command again"
+            )
 
 
-def name_labels(options: ExportOptions) -> str:
+def _name_labels(options: ExportOptions) -> str:
     """Return `auto`, `none`, or the full location of a folder."""
     known = options.labels in ("auto", "none")
     return options.labels if known else options.store(options.labels).url
 
 
-def require_images(run: Store, record: RunRecord) -> None:
+def _require_images(run: Store, record: RunRecord) -> None:
     """Check that the rows of a run hold images, or name their files."""
     if not (record.origin.encodes or record.origin.reads_fused):
         raise NotFoundError(
@@ -58,7 +211,7 @@ def require_images(run: Store, record: RunRecord) -> None:
         )
 
 
-def require_outside(out: Store, record: RunRecord) -> None:
+def _require_outside(out: Store, record: RunRecord) -> None:
     """Check that an export is not found as a part of its own collection."""
     place, source = out.url, record.source
     if out.is_local and "://" not in source:
@@ -70,7 +223,7 @@ def require_outside(out: Store, record: RunRecord) -> None:
         )
 
 
-def root_of(run: Store, record: RunRecord) -> str:
+def _root_of(run: Store, record: RunRecord) -> str:
     """Return the location of the collection, to which names are relative."""
     if not is_manifest(record.source):
         return record.source
@@ -87,33 +240,6 @@ def most_missing_labels(options: ExportOptions) -> int | None:
     if options.max_missing_labels is None and options.labels not in ("auto", "none"):
         return 0
     return options.max_missing_labels
-
-
-def check_labels(pairs: int, labels: int, most: int | None) -> None:
-    """Raise an error if more exported pairs have no label than is accepted.
-
-    Raises:
-        ManifestError: There are more.
-    """
-    if most is not None and pairs - labels > most:
-        raise ManifestError(
-            f"{pairs - labels} of {pairs} exported pairs have no label, more than "
-            f"--max-missing-labels {most}; all files are written"
-        )
-
-
-def grouped(run: Store, record: RunRecord, size: int) -> Iterator[list[int]]:
-    """Yield groups of consecutive shards of about a size."""
-    sizes = {entry.key: entry.size for entry in run.entries("shards")}
-    group, total = list[int](), 0
-    for shard in range(record.plan.count):
-        own = sizes.get(shard_key(shard), 0)
-        if group and total + own > size:
-            yield group
-            group, total = [], 0
-        group.append(shard)
-        total += own
-    yield group
 
 
 def threads_of(options: ExportOptions, *stores: Store, large_files: bool = False) -> int:
@@ -145,3 +271,20 @@ def write_shards(
         finally:
             pool.shutdown(cancel_futures=True)
     return written
+
+
+def publish_lists(
+    out: Store, shared: Mapping[str, bytes], skipped: Sequence[SkippedPair]
+) -> tuple[int, int]:
+    """Write the files that belong to no single shard, and the list of pairs without files.
+
+    Returns:
+        Number of failed pairs, and of other pairs that do not fit the condition.
+    """
+    out.write_all(shared, scratch=SCRATCH)
+    files = SharedFiles(files=[describe_file(key, data) for key, data in shared.items()])
+    out.write(SHARED_KEY, files.model_dump_json().encode())
+    rows = [(pair.pair_id, pair.reason, pair.detail) for pair in skipped]
+    out.write(SKIPPED_KEY, to_csv(("pair_id", "reason", "detail"), rows))
+    failed = sum(pair.reason == "failed" for pair in skipped)
+    return failed, len(skipped) - failed

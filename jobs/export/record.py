@@ -8,6 +8,7 @@ import io
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,7 +33,7 @@ class ExportRecord(SettingsRecord):
     noun: ClassVar[str] = "finished or unfinished export"
     consequences: ClassVar[Mapping[str, tuple[str, ...]]] = {"method": ("run",)}
     informative: ClassVar[Mapping[str, Any]] = dict.fromkeys(
-        ("run_name", "run_location", "rows", "root", "irfuse_version"), True
+        ("run_name", "run_location", "rows", "root", "groups", "irfuse_version"), True
     )
 
     run: str
@@ -69,6 +70,9 @@ class ExportRecord(SettingsRecord):
     """Names of the classes of labels."""
     license: str | None = None
     """Licence in the card of a dataset."""
+    groups: tuple[int, ...] = ()
+    """First shard of each group of shards that is written together, in exports that have groups.
+    They stay as they are when the shards of the run grow."""
     irfuse_version: str
     """Version of irfuse."""
 
@@ -143,6 +147,32 @@ class ExportedShard(BaseModel):
     def size(self) -> int:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
+
+
+@dataclass(slots=True)
+class Written:
+    """What is known of the pairs of a shard while they are written."""
+
+    images: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, LabelOf] = field(default_factory=dict)
+    classes: list[int] = field(default_factory=list)
+    skipped: list[SkippedPair] = field(default_factory=list)
+
+    def mark(
+        self, out: Store, shard: int, content: str, files: list[ExportedFile]
+    ) -> ExportedShard:
+        """Write the marker of a shard, whose files have been written."""
+        done = ExportedShard(
+            shard=shard,
+            content=content,
+            images=self.images,
+            labels=self.labels,
+            largest_class=max(self.classes, default=None),
+            files=files,
+            skipped=self.skipped,
+        )
+        out.write(marker_key(shard), done.model_dump_json().encode())
+        return done
 
 
 def marker_key(shard: int) -> str:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from cluster.runs import RunRecord
-from cluster.storage import Store
 from fusion_core.errors import NotFoundError
 from jobs.export.labels import LabelFinder, label_key, largest_class, rewrite_label
 from jobs.export.names import Namer, check_key, namer_of, source_keys
+from jobs.export.preparing import Target
 from jobs.export.reading import ReadPair, RunImages
 from jobs.export.record import (
     SCRATCH,
     ExportedFile,
     ExportedShard,
-    ExportRecord,
     LabelOf,
     SkippedPair,
+    Written,
     describe_file,
     is_done,
-    marker_key,
 )
 from jobs.options import Preset
 
@@ -29,25 +26,15 @@ class ShardExporter:
     """Writes the files of single shards; several threads may use one.
 
     Args:
-        run: Output location of the run.
-        record: Record of the run.
-        out: Folder of the export.
-        export: Record of the export.
+        target: The run and the folder.
         labels: What finds the labels.
     """
 
-    def __init__(
-        self,
-        run: Store,
-        record: RunRecord,
-        out: Store,
-        export: ExportRecord,
-        labels: LabelFinder,
-    ) -> None:
-        self._out, self._export = out, export
-        self._images = RunImages(run, record, export)
+    def __init__(self, target: Target, labels: LabelFinder) -> None:
+        self._out, self._export = target.out, target.export
+        self._images = RunImages(target.run, target.record, target.export)
         self.labels = labels
-        self.namer: Namer = namer_of(export.preset, export.name, export.root)
+        self.namer: Namer = namer_of(self._export.preset, self._export.name, self._export.root)
 
     def is_done(self, shard: int, content: str) -> bool:
         """Whether the files of a shard are written, from the rows that it has now."""
@@ -60,7 +47,7 @@ class ShardExporter:
             DamagedShardError: The shard is damaged.
             StorageError: The shard or a file cannot be read, or a file cannot be written.
         """
-        files, written, content = list[ExportedFile](), _Written(), ""
+        files, written, content = list[ExportedFile](), Written(), ""
         for digest, pairs in self._images.groups(shard):
             content = digest
             objects: dict[str, bytes] = {}
@@ -71,19 +58,9 @@ class ShardExporter:
                     objects.update(self._files(pair, written))
             self._out.write_all(objects, scratch=SCRATCH)
             files += [describe_file(key, data) for key, data in objects.items()]
-        done = ExportedShard(
-            shard=shard,
-            content=content,
-            images=written.images,
-            labels=written.labels,
-            largest_class=max(written.classes, default=None),
-            files=files,
-            skipped=written.skipped,
-        )
-        self._out.write(marker_key(shard), done.model_dump_json().encode())
-        return done
+        return written.mark(self._out, shard, content, files)
 
-    def _files(self, read: ReadPair, written: _Written) -> Iterator[tuple[str, bytes]]:
+    def _files(self, read: ReadPair, written: Written) -> Iterator[tuple[str, bytes]]:
         """Yield key and content of each file of a pair."""
         pair = read.pair
         key = self.namer(pair, read.extension)
@@ -103,7 +80,7 @@ class ShardExporter:
         return self._export.preset if self._export.name is None else None
 
     def _label(
-        self, read: ReadPair, fused_key: str, written: _Written
+        self, read: ReadPair, fused_key: str, written: Written
     ) -> Iterator[tuple[str, bytes]]:
         """Yield key and content of a pair's label, if it has one and it can be found."""
         label = self.labels.find(read.located)
@@ -120,13 +97,3 @@ class ShardExporter:
         if label.extension == "txt":
             written.classes += [n for n in (largest_class(data),) if n is not None]
         yield key, rewrite_label(data, label.extension, fused_key)
-
-
-@dataclass(slots=True)
-class _Written:
-    """What is known of the pairs of a shard so far."""
-
-    images: dict[str, str] = field(default_factory=dict)
-    labels: dict[str, LabelOf] = field(default_factory=dict)
-    classes: list[int] = field(default_factory=list)
-    skipped: list[SkippedPair] = field(default_factory=list)

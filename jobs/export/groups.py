@@ -1,0 +1,169 @@
+"""Exports whose files are made in memory, each of a group of consecutive shards of the run."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Generic, Protocol, TypeVar
+
+from cluster.collections import PairRow
+from cluster.runs import Ledger, row_schema
+from fusion_core.errors import InvalidValueError, NotFoundError
+from jobs.export.labels import LabelFile, LabelFinder
+from jobs.export.preparing import Target, begin, threads_of, write_shards
+from jobs.export.reading import ReadPair, RowCondition, RunImages
+from jobs.export.record import (
+    SCRATCH,
+    ExportedShard,
+    LabelOf,
+    SkippedPair,
+    Written,
+    describe_file,
+    is_done,
+)
+from jobs.options import ExportOptions
+from jobs.progress import Progress
+
+
+class MemoryFile(Protocol):
+    """A file that is made in memory."""
+
+    def close(self) -> bytes:
+        """Return the bytes of the file."""
+
+
+F = TypeVar("F", bound=MemoryFile)
+
+
+class GroupExporter(ABC, Generic[F]):
+    """Writes the files of groups of shards; several threads may use one.
+
+    Args:
+        target: The run and the folder, whose record has the groups.
+        labels: What finds the labels.
+        contents: Digest of the rows of each shard.
+    """
+
+    def __init__(self, target: Target, labels: LabelFinder, contents: dict[int, str]) -> None:
+        self._out, self._record, self._export = target.out, target.record, target.export
+        self._labels, self._contents = labels, contents
+        self._images = RunImages(target.run, target.record, target.export)
+        edges = (*self._export.groups, self._record.plan.count)
+        self._groups = [range(first, end) for first, end in pairwise(edges)]
+
+    @abstractmethod
+    def _key(self, pair: PairRow, group: int) -> str:
+        """Return the key of the file that holds a pair of a group."""
+
+    @abstractmethod
+    def _new_file(self) -> F:
+        """Return an empty file."""
+
+    @abstractmethod
+    def _add(self, file: F, read: ReadPair, key: str, written: Written) -> None:
+        """Add a pair to its file.
+
+        Raises:
+            ManifestError: A label file cannot be read.
+            StorageError: A file cannot be read.
+        """
+
+    def run(self, target: Target, options: ExportOptions, progress: Progress) -> int:
+        """Write the groups that are not written, and return the number of their pairs.
+
+        Raises:
+            ManifestError: A label file cannot be read.
+            StorageError: A shard or a file cannot be read, or a file cannot be written.
+        """
+        numbers = range(len(self._groups))
+        todo = [n for n in numbers if not is_done(self._out, n, self._content(n))]
+        begin(target)
+        rows = sum(map(self._rows, todo))
+        threads = threads_of(options, target.run, target.out, large_files=True)
+        return write_shards(self.export, todo, rows, threads, progress)
+
+    def export(self, group: int) -> ExportedShard:
+        """Write the files of a group of shards, and then their marker.
+
+        Raises:
+            ManifestError: A label file cannot be read.
+            StorageError: A shard or a file cannot be read, or a file cannot be written.
+        """
+        files, written = dict[str, F](), Written()
+        for read in self._pairs(group):
+            if isinstance(read, SkippedPair):
+                written.skipped.append(read)
+                continue
+            key = self._key(read.pair, group)
+            written.images[read.pair.pair_id] = key
+            if key not in files:
+                files[key] = self._new_file()
+            self._add(files[key], read, key, written)
+        objects = {key: file.close() for key, file in files.items()}
+        self._out.write_all(objects, scratch=SCRATCH)
+        described = [describe_file(key, data) for key, data in objects.items()]
+        return written.mark(self._out, group, self._content(group), described)
+
+    def _label(self, read: ReadPair, key: str, written: Written) -> tuple[LabelFile, bytes] | None:
+        """Return the label of a pair and its content, or None if it has none that can be found."""
+        label = self._labels.find(read.located)
+        if label is None:
+            return None
+        try:
+            data = self._images.files.read(label.uri)
+        except NotFoundError:
+            return None  # it counts as missing
+        written.labels[read.pair.pair_id] = LabelOf(key=key, source=label.source)
+        return label, data
+
+    def _pairs(self, group: int) -> Iterator[ReadPair | SkippedPair]:
+        for shard in self._groups[group]:
+            for _, pairs in self._images.groups(shard):
+                yield from pairs
+
+    def _rows(self, group: int) -> int:
+        bounds = [self._record.plan.bounds(shard) for shard in self._groups[group]]
+        return bounds[-1][1] - bounds[0][0]
+
+    def _content(self, group: int) -> str:
+        digests = "".join(self._contents[shard] for shard in self._groups[group])
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+
+def check_rows(
+    target: Target,
+    on_rows: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None,
+) -> dict[int, str]:
+    """Check that the run is finished and rows fit the condition.
+
+    Args:
+        target: The run and the folder.
+        on_rows: Called with the rows of each shard, without their images.
+
+    Returns:
+        Digest of the rows of each shard.
+
+    Raises:
+        InvalidValueError: No row fits, or the condition cannot be evaluated.
+        NotFoundError: The run is not finished.
+    """
+    run, record = target.run, target.record
+    condition, contents, fit = RowCondition(target.export.where), dict[int, str](), 0
+    columns = [name for name in row_schema(record.metrics).names if name != "fused"]
+    for content in Ledger(run, record).contents(columns):
+        assert content.table is not None
+        contents[content.shard] = content.facts.content
+        fitting = condition.fitting(content.table)
+        rows = content.to_rows()
+        fit += sum(row["status"] == "ok" and row["pair_id"] in fitting for row in rows)
+        on_rows(rows)
+    if len(contents) < record.plan.count:
+        raise NotFoundError(
+            f"The run at {run.url} is not finished: {len(contents)} of {record.plan.count} shards "
+            "are committed; resume it"
+        )
+    if not fit:
+        raise InvalidValueError(f"No pair of {run.url} can be exported; check --where")
+    return contents
