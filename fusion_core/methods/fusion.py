@@ -105,25 +105,25 @@ def fuse_images(
         )
     groups = [ir, vis, *more]
 
-    def fuse_gray(planes: Sequence[Tensor]) -> Tensor:
+    def fuse_planes(planes: Sequence[Tensor]) -> Tensor:
         return apply_output_range(fuse_batch(torch.stack(list(planes))), parameters.output_range)
 
     keep_colour = vis[0].ndim == 3 and parameters.colour != "gray"
     if channels == 3 or (keep_colour and parameters.colour == "per_channel"):
         coloured = [_coloured(images, device) for images in groups]
         if channels == 3:
-            fused = fuse_gray(coloured)
+            fused = fuse_planes(coloured)
             fused = fused if keep_colour else colour.rgb_to_ycbcr(fused)[0]
         else:
-            fused = fuse_gray([image.flatten(0, 1).unsqueeze(1) for image in coloured])
+            fused = fuse_planes([image.flatten(0, 1).unsqueeze(1) for image in coloured])
             fused = fused.unflatten(0, (-1, 3)).squeeze(2)
     else:
         grays = [_planes([colour.luma(image) for image in images], device) for images in groups]
         if keep_colour:
             grays[1], cb, cr = colour.rgb_to_ycbcr(_planes(vis, device))
-            fused = colour.ycbcr_to_rgb(fuse_gray(grays), cb, cr)
+            fused = colour.ycbcr_to_rgb(fuse_planes(grays), cb, cr)
         else:
-            fused = fuse_gray(grays)
+            fused = fuse_planes(grays)
     rounded = (fused + 0.5).floor().clamp(0, 255).to(torch.uint8).cpu().numpy()
     return [_to_image(planes) for planes in rounded]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -215,16 +216,26 @@ def build_jsr(
     Raises:
         WeightsError: The file does not hold a dictionary.
     """
-    return partial(
-        jsr,
-        dictionary=fixed_dictionary(parameters, weights, device),
-        common=parameters.common,
-        iterations=parameters.iterations,
-        seed=parameters.seed,
-    )
+    return partial(jsr, **joint_arguments(parameters, weights, device))
 
 
-def fixed_dictionary(
+def joint_arguments(
+    parameters: JsrParameters, weights: Weights | None, device: torch.device
+) -> dict[str, Any]:
+    """Return the arguments of `jsr` and `jsrsd` that follow from the parameters.
+
+    Raises:
+        WeightsError: The file does not hold a dictionary, or none is needed.
+    """
+    return {
+        "dictionary": _fixed_dictionary(parameters, weights, device),
+        "common": parameters.common,
+        "iterations": parameters.iterations,
+        "seed": parameters.seed,
+    }
+
+
+def _fixed_dictionary(
     parameters: JsrParameters, weights: Weights | None, device: torch.device
 ) -> Tensor | None:
     """Return the dictionary of all pairs, None if each pair has its own.

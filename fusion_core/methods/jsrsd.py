@@ -13,8 +13,8 @@ from fusion_core.methods.jsr import (
     ATOMS,
     PatchCodes,
     activity,
-    fixed_dictionary,
     fuse_joint_codes,
+    joint_arguments,
     pair_dictionary,
 )
 from fusion_core.methods.sources import split_pair
@@ -116,10 +116,4 @@ def build_jsrsd(
     Raises:
         WeightsError: The file does not hold a dictionary.
     """
-    return partial(
-        jsrsd,
-        dictionary=fixed_dictionary(parameters, weights, device),
-        common=parameters.common,
-        iterations=parameters.iterations,
-        seed=parameters.seed,
-    )
+    return partial(jsrsd, **joint_arguments(parameters, weights, device))

@@ -84,6 +84,18 @@ def test_the_bytes_do_not_depend_on_threads_and_resuming(run: Run, tmp_path: Pat
     irfuse.check_export(ExportCheckOptions(out=str(tmp_path / "three"))).require_sound()
 
 
+def test_the_files_of_an_export_stay_as_they_began(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(run, tmp_path)
+    expected = digests(tmp_path)
+    (tmp_path / "_irfuse/done/shard-000001").unlink()
+    # As if the shards of the run had grown by pairs that were computed again.
+    monkeypatch.setattr("jobs.export.preparing._group_shards", lambda *_: (0,))
+    assert 0 < export(run, tmp_path).written < 11
+    assert digests(tmp_path) == expected
+
+
 def test_shards_are_joined_up_to_a_size(run: Run, tmp_path: Path) -> None:
     export(run, tmp_path, shard_bytes=10**9)
     assert list(digests(tmp_path)) == ["test__v-1-000000.tar", "train-000000.tar"]
