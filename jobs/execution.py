@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from cluster.collections import (
-    MANIFEST_KEY,
-    FrozenInfo,
-    collection_name,
-    freeze,
-)
 from cluster.runs import (
     SHARDS_PREFIX,
-    AnyOrigin,
     Damage,
     DamagedRunError,
     Ledger,
-    Payload,
     RunRecord,
     RunTarget,
     ShardReport,
     ShardTask,
     WorkerConfig,
     WorkerPool,
-    default_shard_size,
     describe_damages,
-    row_schema,
 )
-from cluster.session import installed_software, ray_session
-from cluster.storage import Store, claim_location, find_record, redact
-from fusion_core.errors import InvalidValueError, RunFailedError
-from fusion_core.extensions import MetricChoice, MetricRecord, choose_metrics
-from fusion_core.metrics import identify_measure, measures_among
+from cluster.session import ray_session
+from cluster.storage import Store
+from fusion_core.errors import RunFailedError
+from fusion_core.extensions import choose_metrics
 from jobs.options import JobOptions
+from jobs.planning import Job, plan_run
 from jobs.preview import PREVIEW_KEY, Preview, update_preview
-from jobs.progress import Progress, SilentProgress, note_changed_code
-from jobs.sources import (
-    Batches,
-    describe_rest,
-    identify_source,
-    open_source,
-    pairing_of,
-    selection_of,
-)
+from jobs.progress import Progress, SilentProgress
 from jobs.summarize import update_summary
 from jobs.summary import Summary
 from jobs.summary_files import delete_summary, find_summary
@@ -54,7 +34,6 @@ _ROWS_BEFORE_STOPPING = 200
 """Minimum number of rows until a run stops early because too many pairs fail."""
 _MOST_REPAIRS = 2
 """Number of times that damaged shards are computed again until the run fails."""
-_RECORDED_PACKAGES = ("numpy", "pillow", "pyarrow", "ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +48,6 @@ class RunResult:
     summary: Summary
     preview: Preview
     """Picture of some of the pairs."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A requested run: the options, and the settings that depend on the origin of fused images."""
-
-    options: JobOptions
-    origin: AnyOrigin
-    name: str
-    """Name of the run, the value of the `run` column."""
-    payload: Payload = field(default_factory=Payload)
-    """Weights, and code of the user's own, which workers load."""
-    complete: Callable[[Callable[[], Batches]], Batches] = lambda read: read()
-    """Function that adds the columns to the manifest that the origin requires; it takes a function
-    that reads the manifest from the beginning."""
-    reference: bool = False
-    """Whether there are reference images."""
-    check_sources: Callable[[int], None] = lambda count: None
-    """Function that raises an error if so many sources cannot be fused."""
-    documents: Mapping[str, bytes] = field(default_factory=dict)
-    """Further objects to write next to the record, by their keys."""
-    before_retry: Callable[[Store, Progress], None] = lambda out, progress: None
-    """Function that is called before failed rows are computed again."""
 
 
 def execute(job: Job, progress: Progress | None = None) -> RunResult:
@@ -128,10 +84,9 @@ class PlannedRun:
         self._job = job
         self._out = options.store(options.out)
         metrics = choose_metrics(options.metrics, options.score_colour, reference=job.reference)
-        _check_columns(metrics)
         code = tuple(found.extension for found in metrics.own.values())
         self.payload = replace(job.payload, metrics=code)
-        self.record = _plan(job, metrics, self._out, progress)
+        self.record = plan_run(job, metrics, self._out, progress)
         self._ledger, self._computed = Ledger(self._out, self.record), 0
         self.remaining = _find_remaining(
             self._ledger, self.record, retry_failed=options.retry_failed, verify=options.verify
@@ -251,106 +206,6 @@ def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress
         progress.message("Computing the summary")
         summary = update_summary(out, record)
     return summary
-
-
-def _check_columns(metrics: MetricChoice) -> None:
-    columns = row_schema(()).names
-    for name in metrics.own:
-        if name in columns:
-            raise InvalidValueError(
-                f"The metric {name} has the name of another column; give it another one, as in "
-                "@irfuse.metric(name=…)"
-            )
-
-
-def _identify_measures(metrics: list[str], progress: Progress) -> dict[str, dict[str, str]]:
-    """Load the measures of other libraries, whose weights may be downloaded, before the run."""
-    found = {}
-    for measure in measures_among(metrics):
-        progress.message(f"Loading {measure.requested}")
-        found[measure.column] = identify_measure(measure)
-    return found
-
-
-def _plan(job: Job, metrics: MetricChoice, out: Store, progress: Progress) -> RunRecord:
-    """Create the record of the run, or check that an existing one has the same settings."""
-    options = job.options
-    bands = options.bands
-    measures = _identify_measures(metrics.names, progress)
-    found = find_record(out, RunRecord)
-    manifest: bytes | None = None
-    source, sha256 = identify_source(options)
-    pairing, selection = pairing_of(options), selection_of(options)
-    if found is not None:  # a conflict is reported before a large source is listed
-        claim_location(
-            out, found.model_copy(update={"pairing": pairing, "selection": selection}), found
-        )
-    if found is not None and _is_frozen(job, source, sha256, found, out):
-        info = FrozenInfo(found.rows, found.manifest_digest, found.sources - 2)
-    else:
-        progress.message(f"Looking for pairs in {redact(options.source)}")
-        info, manifest = freeze(_batches(job, progress))
-    job.check_sources(2 + info.further)
-    shard_size = options.shard_size or (
-        found.shard_size if found else default_shard_size(info.rows)
-    )
-    requested = RunRecord(
-        name=job.name,
-        collection=_name_collection(options, source, found),
-        source=source,
-        source_sha256=sha256,
-        pairing=pairing,
-        selection=selection,
-        origin=job.origin,
-        metrics=metrics.names,
-        own_metrics={name: MetricRecord.of(found) for name, found in metrics.own.items()},
-        measures=measures,
-        channels=metrics.channels,
-        max_pixels=options.max_pixels,
-        bands=bands,
-        resize=options.resize,
-        shard_size=shard_size,
-        rows=info.rows,
-        sources=2 + info.further,
-        manifest_digest=info.digest,
-        irfuse_version=version("irfuse"),
-        torch_version=version("torch"),
-        code_sha256=installed_software().code_sha256,
-        environment={
-            "python": platform.python_version(),
-            **{name: version(name) for name in _RECORDED_PACKAGES},
-        },
-    )
-    record = claim_location(out, requested, found)
-    note_changed_code(record, requested, progress)
-    for key, content in job.documents.items():
-        out.write(key, content)
-    # Written after run.json, which only one of several drivers can create.
-    if manifest is not None and not out.exists(MANIFEST_KEY):
-        out.write(MANIFEST_KEY, manifest)
-    return record
-
-
-def _name_collection(options: JobOptions, source: str, found: RunRecord | None) -> str:
-    """Return the requested name, that of the run to resume, or the source's own name."""
-    return options.collection or (found.collection if found else collection_name(source))
-
-
-def _is_frozen(job: Job, source: str, sha256: str | None, found: RunRecord, out: Store) -> bool:
-    """Whether the frozen manifest of the run can be used instead of the source.
-
-    A folder is listed once, at the start of a run; files that are added later are not part of it.
-    A manifest file is read again if it has been changed.
-    """
-    existing = found.source, found.source_sha256, found.origin.added_locations
-    return existing == (source, sha256, job.origin.added_locations) and out.exists(MANIFEST_KEY)
-
-
-def _batches(job: Job, progress: Progress) -> Batches:
-    source = open_source(job.options)
-    for sentence in describe_rest(source, job.options):
-        progress.note(sentence)
-    return job.complete(source.read)
 
 
 @dataclass(frozen=True, slots=True)

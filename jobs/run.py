@@ -12,8 +12,9 @@ from fusion_core.methods import build_method, check_source_count
 from fusion_core.parameters import MethodParameters
 from jobs.checking.jobs import check_method
 from jobs.checking.report import CheckReport
-from jobs.execution import Job, RunResult, execute
+from jobs.execution import RunResult, execute
 from jobs.options import CheckMethodOptions, RunOptions
+from jobs.planning import Job
 from jobs.progress import Progress, SilentProgress
 from jobs.weights import find_stored_weights
 

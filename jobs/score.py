@@ -11,8 +11,9 @@ import pyarrow as pa
 from cluster.collections import FusedImages, match_late, require_fused
 from cluster.runs import FilesOrigin
 from cluster.storage import Store, redact
-from jobs.execution import Job, RunResult, execute
+from jobs.execution import RunResult, execute
 from jobs.options import ScoreOptions
+from jobs.planning import Job
 from jobs.progress import Progress
 
 Batches = Iterator[pa.RecordBatch]

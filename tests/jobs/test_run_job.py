@@ -161,7 +161,7 @@ def test_a_run_of_selected_pairs_resumes_with_the_same_selection_alone(
     )
     assert irfuse.run(wanted).rows == 2
     assert len({row["pair_id"] for row in read_rows(tmp_path)} - {"0000"}) == 2
-    monkeypatch.setattr("jobs.execution.open_source", None)  # the source is not listed again
+    monkeypatch.setattr("jobs.planning.open_source", None)  # the source is not listed again
     assert irfuse.run(wanted).computed == 0
     for changed, message in (
         ({"limit": None}, "selection.limit: existing 2, requested None"),
@@ -217,7 +217,7 @@ def test_a_manifest_file_is_frozen_again_only_if_it_was_edited(
         raise AssertionError("The manifest must not be frozen again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.execution.freeze", refuse)
+        patch.setattr("jobs.planning.freeze", refuse)
         assert irfuse.run(wanted).computed == 0
     manifest.write_text("\n".join(["pair_id,ir_uri,vis_uri", *lines[:3]]))
     with pytest.raises(RunConflictError, match="rows: existing 4, requested 3"):
