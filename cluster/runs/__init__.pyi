@@ -1,4 +1,7 @@
 from .actor import FusionWorker as FusionWorker
+from .attempts import Attempt as Attempt
+from .attempts import newest_attempt as newest_attempt
+from .attempts import read_attempts as read_attempts
 from .config import RunTarget as RunTarget
 from .config import WorkerConfig as WorkerConfig
 from .damage import Damage as Damage
