@@ -164,6 +164,11 @@ INTERFACES = [
         for name in ("_node_ip_address", "_temp_dir")
     ),
     Interface(
+        "ray", "ray._private.state.state.get_draining_nodes",
+        f"{INTERNALS}, to leave nodes that are to be taken away",
+        attribute("ray._private.state", "state.get_draining_nodes"),
+    ),
+    Interface(
         "ray", "the label ray.io/node-id",
         "cluster/runs/pool.py, to start no worker where memory ran out",
         has_node_label,

@@ -16,7 +16,7 @@ from ray.util.metrics import Counter
 from cluster.runs.config import WorkerConfig
 from cluster.runs.payload import Payload
 from cluster.runs.sharing import RunProcessors
-from cluster.runs.stages import Records
+from cluster.runs.stages import HandedBack, Records
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardReport, ShardTask
 from cluster.session import Software, actor_class, count_memory_kills, installed_software
@@ -92,16 +92,23 @@ class FusionWorker:
         node_id = ray.get_runtime_context().get_node_id()
         return WorkerInfo(installed_software(), socket.gethostname(), node_id, count_memory_kills())
 
-    def process(self, task: ShardTask) -> list[ShardReport]:
-        """Compute and commit a shard of one or several runs."""
-        with _lost_device_ends_process():
-            reports = self._loaded.process(task)
+    def process(self, task: ShardTask) -> list[ShardReport] | None:
+        """Compute and commit a shard of one or several runs; return None if it is handed back."""
+        try:
+            with _lost_device_ends_process():
+                reports = self._loaded.process(task)
+        except HandedBack:
+            return None
         for report in reports:
             failed = sum(report.failed.values())
             for status, count in (("ok", report.rows - failed), ("failed", failed)):
                 if count:
                     self._pairs.inc(count, tags={"status": status})
         return reports
+
+    def leave(self) -> None:
+        """Hand back the shards in work, once the pairs in work are done."""
+        self._loaded.leave()
 
     def offsets(self, task: ShardTask) -> list[int]:
         """Return the offsets of a shard's rows that are to be computed."""
@@ -147,6 +154,7 @@ ACTOR_CLASS: Any = actor_class(
         "offsets": {},
         "process_pair": {"num_returns": 2},
         "commit": {},
+        "leave": {"concurrency_group": "progress"},
         "progress": {"concurrency_group": "progress"},
     },
     max_restarts=0,

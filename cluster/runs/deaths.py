@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayError
 
 from cluster.runs.actor import WorkerProgress
 from cluster.runs.pool import PoolWorker
@@ -25,8 +25,8 @@ class Death:
     """The death of a worker."""
 
     cause: Cause
-    """The node was lost; the worker cannot be reached; the memory of a node ran out that several
-    workers shared; or the worker died or hung by itself."""
+    """The node was lost or taken away; the worker cannot be reached; the memory of a node ran out
+    that several workers shared; or the worker died or hung by itself."""
     reason: str
     """Reason for messages."""
 
@@ -46,7 +46,8 @@ def explain_death(
         neighbours: Other workers on its node.
     """
     reason = reason_in(str(error))
-    if worker.info is not None and worker.node_id not in alive_nodes():
+    taken_away = worker.leaving or (isinstance(error, ActorDiedError) and error.preempted)
+    if taken_away or (worker.info is not None and worker.node_id not in alive_nodes()):
         return Death("node", reason)
     if isinstance(error, ActorUnavailableError):
         return Death("unreachable", reason)

@@ -23,13 +23,14 @@ from cluster.runs.isolation import IsolatedShard
 from cluster.runs.pool import PoolWorker, ShardJob, WorkerPool
 from cluster.runs.snapshot import Snapshot
 from cluster.runs.worker import ShardReport, ShardTask
-from cluster.session import ClusterOptions, check_connection
+from cluster.session import ClusterOptions, check_connection, draining_nodes
 from cluster.storage import redact_text
 from fusion_core.errors import IrfuseError, RunFailedError
 
 _SHARDS_PER_WORKER = 2
 _POLL_S = 0.5
 _PROBE_EVERY_S = 2.0
+_DRAINING_EVERY_S = 2.0
 
 
 def run_shards(
@@ -97,6 +98,7 @@ class _ShardLoop:
         self._pair_timeout_s = pair_timeout_s
         self._on_commit = on_commit
         self._rows = self._failed = 0
+        self._draining_at = 0.0
         self._deaths: Counter[tuple[Cause, int]] = Counter()
         """Number of deaths of workers by cause and shard."""
 
@@ -108,6 +110,7 @@ class _ShardLoop:
     def step(self) -> None:
         """Spawn workers, assign shards, wait for results briefly, and process them."""
         check_connection()
+        self._leave()
         self._assign()
         busy = sum(1 for worker in self.pool.workers if worker.jobs)
         self.pool.spawn(len(self._pending) + len(self._isolated) + busy)
@@ -125,8 +128,15 @@ class _ShardLoop:
             waiting=len(workers) - ready,
             deaths=self.pool.deaths,
             activity=self.pool.describe_starting(),
-            withheld=self.pool.limits.withheld,
+            withheld=self.pool.withheld,
         )
+
+    def _leave(self) -> None:
+        """Leave the nodes that are to be taken away, such as spot instances."""
+        now = time.monotonic()
+        if self.pool.ready() and now - self._draining_at > _DRAINING_EVERY_S:
+            self._draining_at = now
+            self.pool.leave_draining(draining_nodes())
 
     def _assign(self) -> None:
         self.pool.retire_surplus()
@@ -188,7 +198,13 @@ class _ShardLoop:
     def _finished(self, worker: PoolWorker, job: ShardJob, result: Any) -> None:  # noqa: ANN401
         worker.last_progress_at = time.monotonic()
         if isinstance(job, IsolatedShard) and not job.step_done(result):
-            self._begin(worker, job)
+            if worker.leaving:
+                self._isolated.append(job)
+            else:
+                self._begin(worker, job)
+            return
+        if result is None:
+            self._put_back(job)
             return
         self.pool.limits.note_commit(worker.node_id)
         for report in result:
@@ -227,7 +243,8 @@ class _ShardLoop:
     def _died(self, worker: PoolWorker, error: RayError | str) -> None:
         """Remove a dead, hung or unreachable worker and requeue its shards.
 
-        A shard is computed again as before if its worker died because of its node, and once each if
+        A shard is computed again as before if its worker died because of its node, which may have
+        been taken away with a notice, and once each if
         the worker cannot be reached or shared a node whose memory ran out. Otherwise it is
         isolated.
         """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -14,6 +15,7 @@ from ray.actor import ActorHandle
 from cluster.runs.actor import ACTOR_CLASS, WorkerInfo, WorkerProgress
 from cluster.runs.config import WorkerConfig
 from cluster.runs.isolation import IsolatedShard
+from cluster.runs.memory import estimate_memory
 from cluster.runs.node_limits import NodeLimits
 from cluster.runs.worker import ShardTask
 from cluster.session import (
@@ -21,11 +23,12 @@ from cluster.session import (
     ActivityReport,
     ClusterOptions,
     Starting,
-    alive_nodes,
+    WorkerResources,
     describe_resources,
     installed_software,
+    node_resources,
+    started_here,
     use_gpu,
-    worker_places,
 )
 from fusion_core.errors import RunFailedError
 
@@ -57,6 +60,8 @@ class PoolWorker:
     committed: int = 0
     shares_node: bool = False
     """Whether other workers were on the node when the worker was last given something to do."""
+    leaving: bool = False
+    """Whether its node is about to be taken away, so that it gets nothing more to do."""
 
     @property
     def node_id(self) -> str:
@@ -82,6 +87,12 @@ class PoolWorker:
         self.info, self.starting, self.probe = None, starting, None
         self.steps = self.pairs = self.committed = 0
         self.last_progress_at = time.monotonic()
+
+    def leave(self) -> None:
+        """Let the worker hand back its shards, because its node is about to be taken away."""
+        if not self.leaving:
+            self.leaving = True
+            self.handle.leave.remote()
 
     def note_progress(self, progress: WorkerProgress) -> None:
         """Process the reply to a progress probe."""
@@ -109,6 +120,9 @@ class WorkerPool:
         self._options = options
         self._use_gpu = use_gpu(options.device)
         self._activities = ActivityReport(use_gpu=self._use_gpu)
+        self._resources = WorkerResources(options.workers_per_gpu if self._use_gpu else None)
+        self._memory = 0
+        self._without_place = 0
         self._config: WorkerConfig | None = None
         self._software = installed_software()
         self._payload: ObjectRef[Any] | None = None
@@ -121,15 +135,22 @@ class WorkerPool:
 
         Workers that have computed other runs are kept, without starting new processes.
         """
+        given = self._options.memory_per_worker
+        self._memory = estimate_memory(config) if given is None else given
         self._config = config.on_device("cuda" if self._use_gpu else "cpu")
         self._payload = ray.put(config.payload)
         self._start_deaths = self.deaths = 0
         self._none_ready_since = self._spawn_after = time.monotonic()
         for worker in self.workers[:]:
-            if worker.info is None or worker.jobs:
+            if worker.info is None or worker.jobs or worker.leaving:
                 self._retire(worker)
             else:
                 worker.restart(worker.handle.start.remote(self._config, self._payload))
+
+    @property
+    def withheld(self) -> int:
+        """Number of workers that are not started because the memory does not suffice for them."""
+        return self.limits.withheld + self._without_place
 
     def ready(self) -> list[PoolWorker]:
         """Return the workers that have loaded the method."""
@@ -156,11 +177,19 @@ class WorkerPool:
                 counts[worker.node_id] -= 1
                 self._retire(worker)
 
+    def leave_draining(self, nodes: Collection[str]) -> None:
+        """Let workers of nodes that are to be taken away finish their pairs, and stop idle ones."""
+        for worker in self.ready():
+            if worker.node_id in nodes:
+                worker.leave()
+            if worker.leaving and not worker.jobs:
+                self._retire(worker)
+
     def assignable(self) -> list[PoolWorker]:
-        """Return the workers that may be given shards: none of a node that has too many workers."""
+        """Return the workers that may be given shards: none that leaves, or whose node is full."""
         counts = self._per_node()
         full = {node for node, count in counts.items() if self.limits.surplus(node, count)}
-        return [worker for worker in self.ready() if worker.node_id not in full]
+        return [w for w in self.ready() if w.node_id not in full and not w.leaving]
 
     def reserve_node(self) -> str:
         """Limit the node with the fewest workers to one worker, and return it.
@@ -185,14 +214,13 @@ class WorkerPool:
         """
         now = time.monotonic()
         if now - self._target_at >= _RESOURCES_EVERY_S:
-            self._target = self._options.workers or worker_places(gpu=self._use_gpu)
-            self.limits.keep(alive_nodes())
+            self._plan(node_resources())
             self._target_at = now
         full = frozenset(self.limits.full(self._per_node()))
         for worker in self.workers[:]:
             if worker.starting and not worker.avoids <= full:  # it may wait for a place elsewhere
                 self._retire(worker)
-        wanted = min(max(1, self._target - self.limits.withheld), jobs)
+        wanted = min(max(1, self._target - self.withheld), jobs)
         while len(self.workers) < wanted and now >= self._spawn_after:
             self._spawn_one(full)
         if self.ready():
@@ -200,12 +228,22 @@ class WorkerPool:
         elif now - self._none_ready_since > self._options.start_timeout_s:
             raise RunFailedError(
                 f"No worker could be placed within {self._options.start_timeout_s:.0f} s; a worker "
-                f"requires {'1 GPU and ' if self._use_gpu else ''}1 CPU, and the cluster has "
-                f"{describe_resources()}"
+                f"requires {self._resources}, and the cluster has {describe_resources()}"
             )
 
+    def _plan(self, nodes: Mapping[str, Mapping[str, float]]) -> None:
+        """Decide what a worker requests and how many there are, given the nodes that are alive."""
+        self.limits.keep(nodes)
+        resources = replace(self._resources, memory=self._memory)
+        if self._options.memory_per_worker is None:
+            resources = resources.within(nodes.values())
+        self._resources, self._activities.memory = resources, resources.memory
+        places = max(1, sum(resources.places(node) for node in nodes.values()))
+        self._target = self._options.workers or places
+        self._without_place = max(0, self._target - places) if started_here() else 0
+
     def _spawn_one(self, avoids: frozenset[str]) -> None:
-        resources: dict[str, Any] = {"num_cpus": 1, **({"num_gpus": 1} if self._use_gpu else {})}
+        resources = self._resources.options()
         if avoids:
             resources["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoids))})"}
         handle = ACTOR_CLASS.options(

@@ -89,6 +89,7 @@ class RunProcessors:
         """Compute a shard of one or several runs, and commit it to each.
 
         Raises:
+            HandedBack: The worker is about to be taken away.
             StorageError: A manifest cannot be read, or the shard cannot be written.
         """
         if not task.also:
@@ -102,6 +103,11 @@ class RunProcessors:
             run.commit(single, records, started)
             for run, single, records in zip(runs, tasks, computed, strict=True)
         ]
+
+    def leave(self) -> None:
+        """Let shards be handed back, as soon as the pairs in work are done."""
+        for run in self._runs:
+            run.stages.leave()
 
     def offsets(self, task: ShardTask) -> list[int]:
         """Return the offsets of a shard's rows that are to be computed."""
@@ -139,6 +145,7 @@ def _compute_together(
             columns.append(followers)
         with first.computing:
             for pair in zip(*columns, strict=True):
+                first.check_staying()
                 _score_together(stages, pair)
                 for stage in stages:
                     stage.pairs_done += 1

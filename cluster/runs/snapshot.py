@@ -22,4 +22,4 @@ class Snapshot:
     activity: str = ""
     """What workers that are not ready are doing; empty if all are ready."""
     withheld: int = 0
-    """Number of workers that are not started because the memory of their nodes ran out."""
+    """Number of workers that are not started because the memory does not suffice for them."""

@@ -39,6 +39,10 @@ _IO_THREADS = 8
 Records = dict[int, dict[str, Any]]
 
 
+class HandedBack(Exception):
+    """The rest of a shard is not computed, because the worker is about to be taken away."""
+
+
 class PairStages:
     """The stages, with a reader, the loaded method, and threads for input and output.
 
@@ -58,6 +62,7 @@ class PairStages:
         self._io = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="irfuse-io")
         self.loader = PairLoader(config, self.steps, self._io)
         self.computing = threading.Lock()
+        self._leaving = threading.Event()
         self._node = socket.gethostname()
         self.pairs_done = 0
         self.fuser = fuser or self._origin.load(config.payload, config.device)
@@ -65,6 +70,19 @@ class PairStages:
             adopt_metric(load_metric(extension, sent=True))
         check_measures(config.record)
         prepare_metrics(config.record.metrics, config.device)
+
+    def leave(self) -> None:
+        """Let shards be handed back, as soon as the pairs in work are done."""
+        self._leaving.set()
+
+    def check_staying(self) -> None:
+        """Do nothing unless the worker is about to be taken away.
+
+        Raises:
+            HandedBack: It is.
+        """
+        if self._leaving.is_set():
+            raise HandedBack
 
     def compute(self, rows: Mapping[int, PairRow], attempts: Mapping[int, int]) -> Records:
         """Process pairs through all stages.
@@ -75,11 +93,16 @@ class PairStages:
 
         Returns:
             Mapping from offset to the columns of the row.
+
+        Raises:
+            HandedBack: The worker is about to be taken away, and this is more than one pair.
         """
         records: Records = {}
         for states in self.loader.windows([PairState(o, row) for o, row in rows.items()]):
             with self.computing:
                 for batch in self._batches(states):
+                    if len(rows) > 1:
+                        self.check_staying()
                     if self.fuser is not None:
                         self._fuse(batch, self.fuser)
                     self.score([state for state in batch if state.failure is None])

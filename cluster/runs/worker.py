@@ -74,6 +74,7 @@ class ShardProcessor:
         """Compute a shard and commit it.
 
         Raises:
+            HandedBack: The worker is about to be taken away.
             StorageError: The manifest cannot be read, or the shard cannot be written.
         """
         started = datetime.now(UTC)

@@ -5,13 +5,16 @@ from .connection import usable_cpus as usable_cpus
 from .memory import count_memory_kills as count_memory_kills
 from .remote import actor_class as actor_class
 from .remote import remote_function as remote_function
+from .resources import WorkerResources as WorkerResources
 from .resources import alive_nodes as alive_nodes
 from .resources import describe_resources as describe_resources
+from .resources import draining_nodes as draining_nodes
 from .resources import free_and_total as free_and_total
+from .resources import node_resources as node_resources
 from .resources import use_gpu as use_gpu
-from .resources import worker_places as worker_places
 from .software import Software as Software
 from .software import installed_software as installed_software
 from .starting import ActivityReport as ActivityReport
 from .starting import Starting as Starting
 from .watch import check_connection as check_connection
+from .watch import started_here as started_here

@@ -19,6 +19,7 @@ from cluster.session.addresses import cannot_use, check_address, check_same
 from cluster.session.local import local_environment
 from fusion_core.choices import Device
 from fusion_core.errors import RunFailedError
+from fusion_core.wording import gigabytes
 
 WORKER_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Environment variables of the workers. Networks allocate and free tens of megabytes per layer,
@@ -36,6 +37,11 @@ class ClusterOptions:
     workers: int | None = None
     """Number of workers; if None, one per GPU, or one per CPU if there is no GPU."""
     device: Device = "auto"
+    workers_per_gpu: int = 1
+    """Number of workers that share a GPU."""
+    memory_per_worker: int | None = None
+    """Memory in bytes that a worker requests of Ray; if None, an estimate for the run. 0 requests
+    none."""
     pair_timeout_s: float = 300.0
     """Longest time without progress until a worker is considered hung."""
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
@@ -93,12 +99,27 @@ def ray_session(
             settings = {}
         session.callback(ray.shutdown)
         _connect(address, settings)
-        no_gpu = address == "local" and not ray.cluster_resources().get("GPU")
-        if no_gpu and options.device == "cuda":
-            raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
+        if address == "local":
+            _check_own(options, ray.cluster_resources())
         session.enter_context(watched(own=address == "local"))
         yield ray.get_runtime_context().gcs_address
         notify("Stopping Ray" if address == "local" else "Disconnecting from Ray")
+
+
+def _check_own(options: ClusterOptions, resources: Mapping[str, float]) -> None:
+    """Check that this machine has what a worker requires, because no other will come.
+
+    Raises:
+        RunFailedError: It has not.
+    """
+    if options.device == "cuda" and not resources.get("GPU"):
+        raise RunFailedError("Ray finds no GPU on this machine; use --device cpu or auto")
+    memory, free = options.memory_per_worker or 0, int(resources.get("memory", 0.0))
+    if memory > free:
+        raise RunFailedError(
+            f"A worker requires {gigabytes(memory)} of memory (--memory-per-worker), and this "
+            f"machine has {gigabytes(free)} for all workers; lower it, or end other programs"
+        )
 
 
 def _local_settings(options: ClusterOptions, folder: Path) -> dict[str, Any]:

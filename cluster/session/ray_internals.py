@@ -46,6 +46,16 @@ def reread_authentication() -> None:
     internals.AuthenticationTokenLoader.instance().reset_cache()
 
 
+def draining_nodes() -> dict[str, int]:
+    """Return the ids of the nodes that are to be taken away, as Ray was told.
+
+    The value is the time at which the node ends in milliseconds since the epoch, or 0 if unknown.
+    """
+    from ray._private.state import state
+
+    return dict(state.get_draining_nodes())
+
+
 def resolve_address(address: str) -> str:
     """Return the `HOST:PORT` to which Ray connects for an address, which may be `auto`.
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.session.resources import free_and_total
-from fusion_core.wording import count_of
+from cluster.session.resources import free_and_total, free_and_total_memory
+from fusion_core.wording import count_of, gigabytes
 
 _SILENT_S = 4.0
 """Seconds after which the resources of the cluster are named."""
@@ -33,6 +33,8 @@ class ActivityReport:
     """
 
     def __init__(self, *, use_gpu: bool) -> None:
+        self.memory = 0
+        """Memory in bytes that a worker requests."""
         self._use_gpu = use_gpu
         self._asked_at = -_RESOURCES_EVERY_S
         self._resources = ""
@@ -58,4 +60,14 @@ class ActivityReport:
         free, total = free_and_total("GPU" if self._use_gpu else "CPU")
         if not total:
             return f"Waiting for a {kind} (the cluster has none)"
-        return f"Starting workers ({free} of {total} {kind}s are free)" if not free else ""
+        if not free:
+            return f"Starting workers ({free} of {total} {kind}s are free)"
+        if not self.memory:
+            return ""
+        free, total = free_and_total_memory()
+        if free >= self.memory:
+            return ""
+        return (
+            f"Waiting for {gigabytes(self.memory)} of memory ({gigabytes(free)} of "
+            f"{gigabytes(total)} are not taken)"
+        )

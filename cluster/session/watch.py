@@ -56,6 +56,8 @@ class _State:
 
     lost: str | None = None
     """How it was lost."""
+    own: bool = False
+    """Whether this process has started it."""
 
 
 _STATE = _State()
@@ -69,6 +71,11 @@ def check_connection() -> None:
     """
     if _STATE.lost is not None:
         raise RunFailedError(_STATE.lost)
+
+
+def started_here() -> bool:
+    """Whether irfuse has started the connected Ray, which never has other nodes than this one."""
+    return _STATE.own
 
 
 def ask_ray(question: Callable[[], T]) -> T:
@@ -118,12 +125,13 @@ def watched(*, own: bool) -> Iterator[None]:
 
     thread = threading.Thread(target=watch, name="irfuse-watch", daemon=True)
     thread.start()
+    _STATE.own = own
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        _STATE.lost = None
+        _STATE.lost, _STATE.own = None, False
 
 
 def _endpoints(*, own: bool) -> list[_Endpoint]:

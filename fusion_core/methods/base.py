@@ -70,6 +70,9 @@ class MethodSpec:
     """Number of sources that the method is defined for; None for any number from 2."""
     ms_per_megapixel: int | None = None
     """Milliseconds per megapixel with default parameters, as measured in the README."""
+    bytes_per_pixel: int = 300
+    """Largest memory in bytes per pixel that fusing and scoring a pair take on a CPU, in addition
+    to what the libraries and the weights take; measured with default parameters, rounded up."""
     channels: Literal[1, 3] = 1
     """Channels of the images that the method fuses: 1 for gray images; 3 for R, G and B, and then
     the method itself treats colour."""

@@ -65,7 +65,7 @@ def _counts(snapshot: Snapshot, rate: float) -> str:
     if snapshot.deaths:
         parts.append(f"{snapshot.deaths} died")
     if snapshot.withheld:
-        parts.append(f"{snapshot.withheld} withheld because memory ran out")
+        parts.append(f"{snapshot.withheld} withheld for lack of memory")
     return ", ".join(parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 from cluster.collections import Layout
 from fusion_core.choices import DEFAULT_MAX_PIXELS, LARGEST_MAX_PIXELS, Device, Resize
@@ -35,6 +35,10 @@ TypedKeyValues = Annotated[dict[str, Any], BeforeValidator(parse_typed_key_value
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 """An option that is off unless it is given, without a second form that turns it off."""
+Size = Annotated[
+    ByteSize, Parameter(group=RAY, converter=lambda _, tokens: tokens[0].value, metavar="SIZE")
+]
+"""A number of bytes with its unit, such as 2GB or 1.5GiB."""
 Json = Annotated[Flag, Parameter(name="--json")]
 
 

@@ -20,6 +20,7 @@ from jobs.options.common import (
     LocationOptions,
     Names,
     RayOptions,
+    Size,
     SourceOptions,
 )
 
@@ -56,11 +57,21 @@ class JobOptions(SourceOptions, ImageOptions, RayOptions):
     that are installed on the nodes are faster."""
     pair_timeout: Annotated[float, Parameter(group=RAY)] = Field(default=300.0, gt=0)
     """Seconds without progress after which a worker is considered hung and replaced."""
+    memory_per_worker: Size | None = None
+    """Memory that a worker requests of Ray, such as 2GB; 0 requests none. By default it is
+    estimated for pairs of 1280x1024 pixels, and at most what the largest node has. Nodes get as
+    many workers as their memory suffices for."""
+    workers_per_gpu: Annotated[int, Parameter(group=RAY)] = Field(default=1, ge=1, le=100)
+    """Number of workers that share a GPU, each with a CPU of its own."""
 
     def cluster(self) -> ClusterOptions:
         """Return the cluster and the resources to use."""
         return replace(
-            super().cluster(), pair_timeout_s=self.pair_timeout, runtime_env=self._runtime_env()
+            super().cluster(),
+            pair_timeout_s=self.pair_timeout,
+            runtime_env=self._runtime_env(),
+            memory_per_worker=self.memory_per_worker,
+            workers_per_gpu=self.workers_per_gpu,
         )
 
     def _runtime_env(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from support.cli import RunningCommand, start_cli
 from support.collections import PAIRS, SHARD_SIZE, read_rows, run_command, stable
 from support.processes import is_alive, session_members, wait_until
 from support.ray_head import add_node, prepare_nodes
-from support.ray_processes import job_workers, kill, kill_node, raylets
+from support.ray_processes import drain, job_workers, kill, kill_node, raylets
 from support.services import Services
 
 from cluster.storage.store import Store
@@ -168,6 +168,26 @@ def test_a_driver_that_is_terminated_says_how_to_go_on_and_leaves_no_worker(
     assert result.returncode == 130
     assert "run the same command again" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_node_that_is_taken_away_with_a_notice_hands_its_shards_back(
+    collection: Path, undisturbed: Path, nodes: tuple[str, Path], tmp_path: Path
+) -> None:
+    address, _ = nodes
+    out = tmp_path / "out"
+    with start_cli(*run_command(collection, out, address, workers=2)) as driver:
+        wait_for_shards(driver, out, 1)
+        leaving, staying = raylets(address)[1:]
+        drain(address, leaving)
+        wait_until(lambda: not is_alive(leaving), timeout=WAIT_S, what="the end of the node")
+        assert shards(out) < PAIRS // SHARD_SIZE, "the node ended after the run"
+        result = driver.wait(timeout=WAIT_S)
+    assert result.returncode == 0, result.stderr
+    assert is_alive(staying)
+    assert_same(out, undisturbed)
+    assert {row["attempt"] for row in read_rows(out)} == {1}
+    assert "died" not in result.stderr
 
 
 @pytest.mark.slow

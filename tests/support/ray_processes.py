@@ -1,6 +1,7 @@
 """The processes of a Ray cluster on this machine, for tests that kill or stop them."""
 
 import signal
+import time
 from contextlib import suppress
 
 import psutil
@@ -44,6 +45,19 @@ def kill_node(raylet: psutil.Process) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, processes)), timeout=30, what="the end of a node")
+
+
+def drain(address: str, raylet: psutil.Process, seconds: float = 120.0) -> None:
+    """Tell Ray that a node will be taken away, as the handler of a spot instance does."""
+    from ray._raylet import GcsClient
+    from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+    option = next(part for part in raylet.cmdline() if part.startswith("--node_id="))
+    deadline_ms = int((time.time() + seconds) * 1000)
+    preempted = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    client = GcsClient(address=address)
+    accepted, why = client.drain_node(option.partition("=")[2], preempted, "spot", deadline_ms)
+    assert accepted, why
 
 
 def _job_id(address: str, driver_pid: int) -> str | None:

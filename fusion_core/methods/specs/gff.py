@@ -36,4 +36,5 @@ GFF = MethodSpec(
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.gff:build_gff"),
     ms_per_megapixel=770,
+    bytes_per_pixel=500,
 )

@@ -25,4 +25,5 @@ HMSD_GF = MethodSpec(
     weights=NoWeights(),
     build=Deferred("fusion_core.methods.hmsd_gf:build_hmsd_gf"),
     ms_per_megapixel=2550,
+    bytes_per_pixel=550,
 )

@@ -48,4 +48,5 @@ VGG_MULTILAYER = MethodSpec(
     build=Deferred("fusion_core.methods.vgg_multilayer:build_vgg_multilayer"),
     most_sources=None,
     ms_per_megapixel=4724,
+    bytes_per_pixel=400,
 )

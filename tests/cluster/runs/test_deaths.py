@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from ray.core.generated.common_pb2 import ActorDiedErrorContext, NodeDeathInfo
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
 from cluster.runs import deaths
@@ -42,6 +43,15 @@ def test_neighbours_that_are_gone_already_count_as_neighbours() -> None:
 
 def test_a_worker_of_a_lost_node_is_lost_with_it() -> None:
     assert deaths.explain_death(worker("lost"), OutOfMemoryError("killed"), []).cause == "node"
+
+
+def test_a_worker_whose_node_was_to_be_taken_away_is_lost_with_it() -> None:
+    leaving = worker()
+    leaving.leaving = True
+    assert deaths.explain_death(leaving, ActorDiedError(), [worker()]).cause == "node"
+    taken = NodeDeathInfo(reason=NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED)
+    preempted = ActorDiedError(ActorDiedErrorContext(actor_id=bytes(16), node_death_info=taken))
+    assert deaths.explain_death(worker(), preempted, []).cause == "node"
 
 
 def test_a_death_of_which_the_kernel_knows_nothing_is_a_crash() -> None:

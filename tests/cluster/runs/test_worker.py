@@ -23,6 +23,7 @@ from cluster.collections.fused_images import FusedImages
 from cluster.collections.manifest_reader import FrozenManifest
 from cluster.runs.origins import FilesOrigin
 from cluster.runs.plan import shard_key
+from cluster.runs.stages import HandedBack
 from cluster.runs.steps import Failure
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
@@ -349,3 +350,35 @@ def test_the_manifest_rows_are_read_by_bounds(tmp_path: Path) -> None:
     worker.process(ShardTask(1))
     assert [row["pair_id"] for row in read_rows(tmp_path / "out")] == ["c"]
     assert FrozenManifest(Store(str(tmp_path / "out"))).rows == 3
+
+
+def test_a_worker_that_is_to_leave_hands_its_shard_back_and_finishes_single_pairs(
+    tmp_path: Path,
+) -> None:
+    for name in "abc":
+        put(tmp_path, f"{name}.png", encode_png(IR), encode_png(VIS))
+    own = processor(tmp_path)
+    own.stages.leave()
+    with pytest.raises(HandedBack):
+        own.process(ShardTask(0))
+    assert own.process_pair(ShardTask(0), 1)[1]["status"] == "ok"
+    assert Store(str(tmp_path / "out")).entries("shards") == []
+
+
+def test_a_worker_that_is_to_leave_finishes_the_pair_in_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        put(tmp_path, f"{name}.png", encode_png(IR), encode_png(VIS))
+    own = processor(tmp_path)
+    fuser = own.stages.fuser
+    assert fuser is not None
+
+    def fuse_and_leave(*images: Any) -> list[Any]:
+        own.stages.leave()
+        return fuser(*images)
+
+    monkeypatch.setattr(own.stages, "fuser", fuse_and_leave)
+    with pytest.raises(HandedBack):
+        own.process(ShardTask(0))
+    assert own.stages.pairs_done == 1

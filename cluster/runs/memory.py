@@ -1,0 +1,29 @@
+"""An estimate of the memory that a worker takes, which it requests of Ray."""
+
+from __future__ import annotations
+
+from cluster.runs.config import WorkerConfig
+from fusion_core.methods import METHODS
+
+_PROCESS_BYTES = 900_000_000
+"""The libraries, compiled metrics, and a window of pairs."""
+_COPIES_OF_WEIGHTS = 2
+"""The file, and the network that is loaded from it."""
+_ASSUMED_PIXELS = 1280 * 1024
+"""Pixels of a pair, unless the run accepts smaller ones only: what pairs are is known only when
+they are read, and the largest accepted pair may need a hundred times more than usual ones."""
+_BYTES_PER_PIXEL = 300
+"""For methods of the user's own, and for scoring alone."""
+
+
+def estimate_memory(config: WorkerConfig) -> int:
+    """Return the memory in bytes that a worker of a run takes with pairs of 1280x1024 pixels.
+
+    Larger pairs take more. If the memory of a node runs out nevertheless, it gets fewer workers.
+    """
+    spec = METHODS.get(config.record.origin.method)
+    weights = config.payload.weights
+    data = b"" if weights is None or weights.data is None else weights.data
+    per_pixel = _BYTES_PER_PIXEL if spec is None else spec.bytes_per_pixel
+    pixels = min(config.record.max_pixels, _ASSUMED_PIXELS)
+    return _PROCESS_BYTES + _COPIES_OF_WEIGHTS * len(data) + per_pixel * pixels
