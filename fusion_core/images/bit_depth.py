@@ -32,23 +32,51 @@ def to_eight_bit(image: Pixels, rule: SixteenBit = "percentile") -> NDArray[np.u
     """
     if image.dtype == np.uint8:
         return image
-    if image.dtype.kind == "f":
-        # Relative to the largest value, so that no difference overflows.
-        values = image.astype(np.float64) / (float(np.abs(image).max(initial=0.0)) or 1.0)
-        low, high = float(values.min()), float(values.max())
-    elif image.dtype == np.uint16:
-        values, low, high = image, 0.0, 65535.0
-    else:
+    if image.dtype == np.uint16:
+        return _convert_levels(image, rule)
+    if image.dtype.kind != "f":
         raise InvalidValueError(
             f"Expected an image of uint8, uint16 or floating-point values, but got {image.dtype}"
         )
+    # Relative to the largest value, so that no difference overflows.
+    values = image.astype(np.float64) / (float(np.abs(image).max(initial=0.0)) or 1.0)
+    low, high = float(values.min()), float(values.max())
     if rule == "percentile":
-        low, high = (float(v) for v in np.percentile(values, (_LOW_PERCENTILE, _HIGH_PERCENTILE)))
-        if high <= low:
-            low, high = float(values.min()), float(values.max())
+        first, last = (float(v) for v in np.percentile(values, (_LOW_PERCENTILE, _HIGH_PERCENTILE)))
+        low, high = (first, last) if last > first else (low, high)
     if high <= low:
-        level = round(low / 257.0) if image.dtype == np.uint16 else 0
-        return np.full(image.shape, level, dtype=np.uint8)
+        return np.zeros(image.shape, dtype=np.uint8)
+    return _scale(values, low, high)
+
+
+def _convert_levels(image: NDArray[np.uint16], rule: SixteenBit) -> NDArray[np.uint8]:
+    """Convert 16-bit levels by their histogram and a table."""
+    low, high = 0.0, 65535.0
+    if rule == "percentile":
+        counts = np.bincount(image.ravel())
+        low, high = _percentile(counts, _LOW_PERCENTILE), _percentile(counts, _HIGH_PERCENTILE)
+        if high <= low:
+            low, high = float(image.min()), float(image.max())
+    if high <= low:
+        return np.full(image.shape, round(low / 257.0), dtype=np.uint8)
+    levels = np.arange(int(image.max()) + 1, dtype=np.float64)
+    return _scale(levels, low, high)[image]
+
+
+def _percentile(counts: NDArray[np.intp], percent: float) -> float:
+    """Return a percentile of levels from their histogram, interpolated as `np.percentile` does."""
+    ends = counts.cumsum()
+    position = percent / 100.0 * (int(ends[-1]) - 1)
+    below = int(position)
+    share = position - below
+    first, second = (int(v) for v in np.searchsorted(ends, (below, below + 1), side="right"))
+    second = min(second, len(counts) - 1)  # there is none above the last pixel
+    gap = second - first
+    return first + gap * share if share < 0.5 else second - gap * (1.0 - share)
+
+
+def _scale(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+    """Map low and high linearly to 0 and 255, rounded half up."""
     with np.errstate(over="ignore"):  # far above the 99th percentile
-        scaled = (values.astype(np.float64) - low) / (high - low) * 255.0
+        scaled = (values - low) / (high - low) * 255.0
     return np.floor(np.clip(scaled, 0.0, 255.0) + 0.5).astype(np.uint8)

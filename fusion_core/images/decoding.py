@@ -14,6 +14,7 @@ from fusion_core.choices import DEFAULT_MAX_PIXELS
 from fusion_core.errors import ImageDecodeError, InvalidValueError, reason_without_content
 from fusion_core.images.bands import select_bands
 from fusion_core.images.effort import check_effort, without_comments
+from fusion_core.images.jpeg import decode_plain_jpeg
 from fusion_core.images.limits import (
     Pixels,
     check_depth,
@@ -21,6 +22,7 @@ from fusion_core.images.limits import (
     check_pixel_count,
     check_tiles,
 )
+from fusion_core.images.png import PNG_SIGNATURE
 from fusion_core.images.refusals import describe_unreadable
 from fusion_core.images.tiff import TIFF_SIGNATURES, decode_tiff, tiff_size
 
@@ -33,7 +35,6 @@ DECODER_ERRORS = (
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _SAMPLE_FORMAT = 258, 277, 339  # TIFF tags
 _SIGNED = 2
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_MANY_CHANNELS = (2, 4, 6)  # colour types RGB, gray + alpha, RGBA
 
 
@@ -149,7 +150,24 @@ def _decode_single(data: bytes, image: Image.Image, max_pixels: int) -> Pixels:
         check_depth(pixels.dtype)
         return pixels
     _refuse_deep_ppm(image)
-    return _pillow_pixels(image)
+    plain = _fast_pixels(data, image)
+    return _pillow_pixels(image) if plain is None else plain
+
+
+def _fast_pixels(data: bytes, image: Image.Image) -> Pixels | None:
+    """Decode a file that is complete and ordinary without Pillow; otherwise return None.
+
+    What is damaged, and why, is for Pillow to say.
+    """
+    if image.format != "JPEG" or image.mode not in ("L", "RGB"):
+        return None
+    try:
+        pixels = decode_plain_jpeg(data)
+    except DECODER_ERRORS:
+        return None
+    channels = () if image.mode == "L" else (3,)
+    expected = (image.height, image.width, *channels)
+    return pixels if pixels is not None and pixels.shape == expected else None
 
 
 def _open(data: bytes) -> Image.Image | None:
@@ -211,4 +229,4 @@ def _pillow_pixels(image: Image.Image) -> Pixels:
 
 def _is_deep_png(data: bytes) -> bool:
     """Whether a PNG has several channels of 16 bits, which Pillow would reduce to 8."""
-    return data.startswith(_PNG_SIGNATURE) and data[24] == 16 and data[25] in _PNG_MANY_CHANNELS
+    return data.startswith(PNG_SIGNATURE) and data[24] == 16 and data[25] in _PNG_MANY_CHANNELS

@@ -10,13 +10,18 @@ from typing import Literal
 import numpy as np
 
 from fusion_core.errors import ImageDecodeError
+from fusion_core.images.jpeg import (
+    END_OF_IMAGE,
+    JPEG_SIGNATURE,
+    MARKER,
+    START_OF_IMAGE,
+    START_OF_SCAN,
+    TEMPORARY,
+)
 
 _MOST_SCANS = 100
 """Scans of a JPEG, each of which passes over the whole image; libtiff has the same limit, and usual
 progressive files have ten."""
-_JPEG_SIGNATURE = b"\xff\xd8"
-_START_OF_SCAN, _END_OF_IMAGE, _START_OF_IMAGE, _TEMPORARY = 0xDA, 0xD9, 0xD8, 0x01
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither an escaped byte nor a restart
 
 _MOST_PARTS = 1024 * 1024
 """Strips or tiles of a TIFF."""
@@ -38,7 +43,7 @@ def check_effort(data: bytes) -> None:
     Raises:
         ImageDecodeError: A JPEG has too many scans, or the strips or tiles of a TIFF overlap.
     """
-    if data.startswith(_JPEG_SIGNATURE):
+    if data.startswith(JPEG_SIGNATURE):
         _check_jpeg_scans(data)
     elif data[:2] in _TIFF_ORDERS:
         try:
@@ -55,16 +60,16 @@ def without_comments(data: bytes) -> bytes:
 
 
 def _check_jpeg_scans(data: bytes) -> None:
-    if data.count(b"\xff" + bytes([_START_OF_SCAN])) <= _MOST_SCANS:
+    if data.count(b"\xff" + bytes([START_OF_SCAN])) <= _MOST_SCANS:
         return  # some of them may be in a thumbnail
-    scans, position = 0, len(_JPEG_SIGNATURE)
-    while found := _MARKER.search(data, position):
+    scans, position = 0, len(JPEG_SIGNATURE)
+    while found := MARKER.search(data, position):
         marker, position = data[found.end() - 1], found.end()
-        if marker == _END_OF_IMAGE:
+        if marker == END_OF_IMAGE:
             return
-        if marker in (_START_OF_IMAGE, _TEMPORARY):
+        if marker in (START_OF_IMAGE, TEMPORARY):
             continue  # markers without a segment
-        scans += marker == _START_OF_SCAN
+        scans += marker == START_OF_SCAN
         if scans > _MOST_SCANS:
             raise ImageDecodeError(
                 f"The image is a JPEG of more than {_MOST_SCANS} scans, each of which takes as "
