@@ -14,6 +14,7 @@ from fusion_core.methods.specs.dchwt import DCHWT
 from fusion_core.methods.specs.deepfuse import DEEPFUSE
 from fusion_core.methods.specs.densefuse import DENSEFUSE
 from fusion_core.methods.specs.fpde import FPDE
+from fusion_core.methods.specs.fusiongan import FUSIONGAN
 from fusion_core.methods.specs.gff import GFF
 from fusion_core.methods.specs.gtf import GTF
 from fusion_core.methods.specs.hmsd_gf import HMSD_GF
@@ -37,6 +38,7 @@ _SPECS: dict[str, MethodSpec] = {
     "res2netfuse": RES2NETFUSE,
     "deepfuse": DEEPFUSE,
     "msdnet": MSDNET,
+    "fusiongan": FUSIONGAN,
     "cbf": CBF,
     "wls": WLS,
     "gtf": GTF,
