@@ -22,6 +22,7 @@ from cluster.session import (
     WORKER_ENVIRONMENT,
     ActivityReport,
     ClusterOptions,
+    Software,
     Starting,
     WorkerResources,
     describe_resources,
@@ -116,6 +117,8 @@ class WorkerPool:
         self.workers: list[PoolWorker] = []
         self.deaths = 0
         self.limits = NodeLimits()
+        self.software: dict[str, Software] = {}
+        """The software of the nodes on which workers were ready, by their host names."""
         self._target = 0
         self._options = options
         self._use_gpu = use_gpu(options.device)
@@ -124,7 +127,7 @@ class WorkerPool:
         self._memory = 0
         self._without_place = 0
         self._config: WorkerConfig | None = None
-        self._software = installed_software()
+        self._own_software = installed_software()
         self._payload: ObjectRef[Any] | None = None
         self._start_deaths = 0
         self._target_at = -_RESOURCES_EVERY_S
@@ -260,7 +263,8 @@ class WorkerPool:
         Raises:
             RunConflictError: Its node has other software than the driver.
         """
-        self._software.check_node(info.node, info.software)
+        self._own_software.check_node(info.node, info.software)
+        self.software[info.node] = info.software
         worker.info, worker.starting = info, None
         worker.last_progress_at = time.monotonic()
         self._start_deaths = 0

@@ -1,4 +1,4 @@
-"""The software that computes: irfuse's own code, and the version of torch.
+"""The software that computes: irfuse's own code, and the versions of torch, Ray and Python.
 
 Versions alone do not identify code that is edited, such as that of a checkout.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -37,6 +38,10 @@ class Software:
     """Version of irfuse."""
     torch: str
     """Version of torch."""
+    ray: str
+    """Version of Ray."""
+    python: str
+    """Version of Python, of which only the first two numbers have to agree."""
     root: str
     """Folder of irfuse's packages."""
     files: Mapping[str, str]
@@ -59,6 +64,8 @@ class Software:
             for package, own, theirs in (
                 ("irfuse", self.irfuse, found.irfuse),
                 ("torch", self.torch, found.torch),
+                ("Ray", self.ray, found.ray),
+                ("Python", _minor(self.python), _minor(found.python)),
             )
             if own != theirs
         ]
@@ -82,7 +89,13 @@ class Software:
 def installed_software(root: Path = _ROOT) -> Software:
     """Return the software of this process, whose packages are in the folder `root`."""
     files = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _sources(root)}
-    return Software(version("irfuse"), version("torch"), str(root), files)
+    names = ("irfuse", "torch", "ray")
+    return Software(*map(version, names), platform.python_version(), str(root), files)
+
+
+def _minor(python: str) -> str:
+    """Return the first two numbers of a version, as packages are installed for."""
+    return ".".join(python.split(".")[:2])
 
 
 def _sources(root: Path) -> Iterator[tuple[str, Path]]:

@@ -10,7 +10,7 @@ from support.environment import PROJECT_ROOT
 from cluster.session.software import Software, installed_software
 from fusion_core.errors import RunConflictError
 
-DRIVER = Software("1.0", "2.0", "/driver", {"a.py": "0", "b.py": "1"})
+DRIVER = Software("1.0", "2.0", "2.60.0", "3.11.2", "/driver", {"a.py": "0", "b.py": "1"})
 
 
 def copy_packages(root: Path) -> None:
@@ -40,7 +40,7 @@ def test_an_edited_file_is_other_code(tmp_path: Path) -> None:
 
 
 def test_the_same_software_elsewhere_is_accepted() -> None:
-    DRIVER.check_node("n", replace(DRIVER, root="/elsewhere"))
+    DRIVER.check_node("n", replace(DRIVER, root="/elsewhere", python="3.11.9"))
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,8 @@ def test_the_same_software_elsewhere_is_accepted() -> None:
     [
         ({"irfuse": "1.1", "files": {}}, "Node n has irfuse 1.1, but the driver has 1.0; install"),
         ({"torch": "2.0+cpu"}, "Node n has torch 2.0+cpu, but the driver has 2.0; install"),
+        ({"ray": "2.60.1"}, "Node n has Ray 2.60.1, but the driver has 2.60.0; install"),
+        ({"python": "3.12.2"}, "Node n has Python 3.12, but the driver has 3.11; install"),
         ({"files": {"a.py": "0"}}, "code of irfuse than the driver: b.py differs between /driver"),
         ({"files": dict.fromkeys("abcd", "")}, r"a, a.py, b and 3 more files differ"),
     ],
