@@ -14,6 +14,7 @@ from .gallery import Gallery as Gallery
 from .gallery import PairView as PairView
 from .ledger import Ledger as Ledger
 from .ledger import Listing as Listing
+from .memory import estimate_for_method as estimate_for_method
 from .origins import AnyOrigin as AnyOrigin
 from .origins import FilesOrigin as FilesOrigin
 from .origins import MethodOrigin as MethodOrigin

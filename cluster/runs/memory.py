@@ -16,14 +16,27 @@ _BYTES_PER_PIXEL = 300
 """For methods of the user's own, and for scoring alone."""
 
 
+def estimate_for_method(method: str, max_pixels: int, weights: int = 0) -> int:
+    """Return the memory in bytes that a worker takes with pairs of 1280x1024 pixels.
+
+    Args:
+        method: Name of the method.
+        max_pixels: Pixels of the largest pair that is accepted.
+        weights: Size of the weight file in bytes.
+    """
+    spec = METHODS.get(method)
+    per_pixel = _BYTES_PER_PIXEL if spec is None else spec.bytes_per_pixel
+    return (
+        _PROCESS_BYTES + _COPIES_OF_WEIGHTS * weights + per_pixel * min(max_pixels, _ASSUMED_PIXELS)
+    )
+
+
 def estimate_memory(config: WorkerConfig) -> int:
     """Return the memory in bytes that a worker of a run takes with pairs of 1280x1024 pixels.
 
     Larger pairs take more. If the memory of a node runs out nevertheless, it gets fewer workers.
     """
-    spec = METHODS.get(config.record.origin.method)
     weights = config.payload.weights
-    data = b"" if weights is None or weights.data is None else weights.data
-    per_pixel = _BYTES_PER_PIXEL if spec is None else spec.bytes_per_pixel
-    pixels = min(config.record.max_pixels, _ASSUMED_PIXELS)
-    return _PROCESS_BYTES + _COPIES_OF_WEIGHTS * len(data) + per_pixel * pixels
+    size = 0 if weights is None or weights.data is None else len(weights.data)
+    record = config.record
+    return estimate_for_method(record.origin.method, record.max_pixels, size)

@@ -89,8 +89,8 @@ class Software:
 def installed_software(root: Path = _ROOT) -> Software:
     """Return the software of this process, whose packages are in the folder `root`."""
     files = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _sources(root)}
-    names = ("irfuse", "torch", "ray")
-    return Software(*map(version, names), platform.python_version(), str(root), files)
+    irfuse, torch, ray = map(version, ("irfuse", "torch", "ray"))
+    return Software(irfuse, torch, ray, platform.python_version(), str(root), files)
 
 
 def _minor(python: str) -> str:

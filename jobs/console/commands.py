@@ -22,6 +22,9 @@ from jobs.options import (
     CheckMethodOptions,
     CheckMetricOptions,
     DemoOptions,
+    DeployKubeRayOptions,
+    DeployRayOptions,
+    DeploySlurmOptions,
     ExportCheckOptions,
     ExportFolderOptions,
     ExportHfOptions,
@@ -63,6 +66,7 @@ class Command:
 
 
 GROUPS = {
+    "deploy": "Print files that start a cluster with a run on it.",
     "export": "Write the fused images of a run as files, for programs that read no Parquet.",
     "study": "Compare methods on collections, from the runs to tables, figures and a report.",
 }
@@ -94,6 +98,19 @@ COMMANDS: dict[str, Command] = {
     ),
     "export check": Command(
         ExportCheckOptions, "jobs.export.check:check_export", "exports:print_check", "out"
+    ),
+    "deploy kuberay": Command(
+        DeployKubeRayOptions,
+        "jobs.deploy:deploy_kuberay",
+        "deploy:print_cluster_file",
+        "source",
+        False,
+    ),
+    "deploy ray": Command(
+        DeployRayOptions, "jobs.deploy:deploy_ray", "deploy:print_cluster_file", "source", False
+    ),
+    "deploy slurm": Command(
+        DeploySlurmOptions, "jobs.deploy:deploy_slurm", "deploy:print_cluster_file", "source", False
     ),
     "study run": Command(
         StudyRunOptions, "jobs.study.run:run_study", "studies:print_study", "sources"

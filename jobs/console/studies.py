@@ -72,7 +72,7 @@ def print_report(
         print_lines(console, "")
     print_lines(
         console,
-        f"Report:     {report.location or 'not made'}",
+        f"Report:     {report.location}",
         f"Scores:     {report.out}/scores.parquet",
         f"Statistics: {report.out}/statistics",
         f"Tables:     {report.out}/tables",

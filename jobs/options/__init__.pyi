@@ -7,6 +7,10 @@ from .common import ImageOptions as ImageOptions
 from .common import LocationOptions as LocationOptions
 from .common import RayOptions as RayOptions
 from .common import SourceOptions as SourceOptions
+from .deploying import DeployKubeRayOptions as DeployKubeRayOptions
+from .deploying import DeployOptions as DeployOptions
+from .deploying import DeployRayOptions as DeployRayOptions
+from .deploying import DeploySlurmOptions as DeploySlurmOptions
 from .exporting import ExportCheckOptions as ExportCheckOptions
 from .exporting import ExportFolderOptions as ExportFolderOptions
 from .exporting import ExportHfOptions as ExportHfOptions

@@ -27,11 +27,7 @@ _SHOWN_DIGITS = 12
 
 
 def make_page(content: PageContent) -> str:
-    """Return the page.
-
-    Raises:
-        ImportError: jinja2 is not installed.
-    """
+    """Return the page."""
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 

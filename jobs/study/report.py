@@ -58,7 +58,7 @@ class StudyReport(BaseModel):
     """Methods of each collection that failed for too many pairs."""
     left_out: list[str]
     """What could not be drawn, with the reason."""
-    location: str | None
+    location: str
     """Location of the report; None if it could not be made."""
 
 
@@ -104,7 +104,7 @@ def report_study(options: StudyReportOptions, progress: Progress | None = None) 
         ranking=_ranking(found),
         n_pairs={each.collection: len(each.scores.pair_ids) for each in found.collections},
         disqualified={each.collection: list(each.disqualified) for each in found.collections},
-        location=_page(out, content, left_out),
+        location=_write_page(out, content),
         left_out=left_out,
     )
 
@@ -130,13 +130,8 @@ def _strips(out: Store, found: StudyStatistics, *, embed_pictures: bool) -> dict
     return make_strips(out, found.collections, embed if embed_pictures else write)
 
 
-def _page(out: Store, content: PageContent, left_out: list[str]) -> str | None:
-    try:
-        page = make_page(content)
-    except ImportError:
-        left_out.append(f"report.html, because jinja2 is not installed ({_INSTALL})")
-        return None
-    out.write(REPORT_KEY, page.encode())
+def _write_page(out: Store, content: PageContent) -> str:
+    out.write(REPORT_KEY, make_page(content).encode())
     return out.uri(REPORT_KEY)
 
 

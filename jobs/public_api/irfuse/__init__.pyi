@@ -10,6 +10,10 @@ from fusion_core.parameters import MethodParameters as MethodParameters
 from jobs.checking.jobs import check_method as check_method
 from jobs.checking.jobs import check_metric as check_metric
 from jobs.checking.report import CheckReport as CheckReport
+from jobs.deploy import ClusterFile as ClusterFile
+from jobs.deploy import deploy_kuberay as deploy_kuberay
+from jobs.deploy import deploy_ray as deploy_ray
+from jobs.deploy import deploy_slurm as deploy_slurm
 from jobs.execution import RunResult as RunResult
 from jobs.export.check import ExportCheck as ExportCheck
 from jobs.export.check import check_export as check_export
@@ -23,6 +27,9 @@ from jobs.fuse import FusedPair as FusedPair
 from jobs.fuse import fuse_pair as fuse_pair
 from jobs.options import CheckMethodOptions as CheckMethodOptions
 from jobs.options import CheckMetricOptions as CheckMetricOptions
+from jobs.options import DeployKubeRayOptions as DeployKubeRayOptions
+from jobs.options import DeployRayOptions as DeployRayOptions
+from jobs.options import DeploySlurmOptions as DeploySlurmOptions
 from jobs.options import ExportCheckOptions as ExportCheckOptions
 from jobs.options import ExportFolderOptions as ExportFolderOptions
 from jobs.options import ExportHfOptions as ExportHfOptions

