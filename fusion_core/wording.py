@@ -1,6 +1,8 @@
-"""Numbers of things in sentences."""
+"""Numbers of things, and times, in sentences."""
 
 from __future__ import annotations
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def count_of(count: int, noun: str) -> str:
@@ -12,10 +14,34 @@ def count_of(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def gigabytes(size: int) -> str:
-    """Return a number of bytes in gigabytes.
+def bytes_of(size: float) -> str:
+    """Return a number of bytes in the unit that fits it.
 
-    >>> gigabytes(1_290_000_000), gigabytes(64_000_000_000)
-    ('1.3 GB', '64.0 GB')
+    >>> bytes_of(812), bytes_of(20_400), bytes_of(1_290_000_000), bytes_of(64_000_000_000)
+    ('812 B', '20.4 kB', '1.3 GB', '64.0 GB')
     """
-    return f"{size / 1e9:.1f} GB"
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size:.0f} B"
+
+
+def duration_of(seconds: float) -> str:
+    """Return a duration in its two largest units.
+
+    >>> duration_of(0.4), duration_of(59), duration_of(184), duration_of(4500), duration_of(270_000)
+    ('0 s', '59 s', '3 min', '1 h 15 min', '3 d 3 h')
+    """
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    minutes = round(seconds / _MINUTE)
+    if minutes * _MINUTE < _HOUR:
+        return f"{minutes} min"
+    if minutes * _MINUTE < _DAY:
+        return _two(*divmod(minutes, 60), "h", "min")
+    return _two(*divmod(round(seconds / _HOUR), 24), "d", "h")
+
+
+def _two(large: int, small: int, unit: str, smaller: str) -> str:
+    return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"

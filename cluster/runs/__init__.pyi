@@ -29,6 +29,8 @@ from .rows import TIMED_STAGES as TIMED_STAGES
 from .rows import ResultRow as ResultRow
 from .rows import in_stage_order as in_stage_order
 from .rows import row_schema as row_schema
+from .search import RunListing as RunListing
+from .search import find_runs as find_runs
 from .shard_file import ShardFacts as ShardFacts
 from .shard_file import encode_shard as encode_shard
 from .shard_file import open_shard as open_shard

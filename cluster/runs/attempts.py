@@ -9,7 +9,7 @@ record whose `exit` is null.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -174,15 +174,21 @@ def new_attempt_id(now: datetime | None = None) -> str:
     return f"{at:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(2)}"
 
 
-def read_attempts(out: Store) -> list[Attempt]:
+def read_attempts(out: Store, keys: Iterable[str] | None = None) -> list[Attempt]:
     """Return the records of all attempts of a run, the oldest first.
 
     A record that cannot be understood, such as that of a later version of irfuse, is left out.
 
+    Args:
+        out: Output location of the run.
+        keys: Keys of its objects, if they have been listed already; others are left out.
+
     Raises:
         StorageError: A record cannot be read.
     """
-    return list(_read(out, [entry.key for entry in out.entries(ATTEMPTS_PREFIX)]))
+    if keys is None:
+        keys = (entry.key for entry in out.entries(ATTEMPTS_PREFIX))
+    return list(_read(out, sorted(key for key in keys if key.startswith(f"{ATTEMPTS_PREFIX}/"))))
 
 
 def newest_attempt(out: Store) -> Attempt | None:

@@ -19,7 +19,7 @@ from cluster.session.addresses import cannot_use, check_address, check_same
 from cluster.session.local import local_environment
 from fusion_core.choices import Device
 from fusion_core.errors import RunFailedError
-from fusion_core.wording import gigabytes
+from fusion_core.wording import bytes_of
 
 WORKER_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """Environment variables of the workers. Networks allocate and free tens of megabytes per layer,
@@ -117,8 +117,8 @@ def _check_own(options: ClusterOptions, resources: Mapping[str, float]) -> None:
     memory, free = options.memory_per_worker or 0, int(resources.get("memory", 0.0))
     if memory > free:
         raise RunFailedError(
-            f"A worker requires {gigabytes(memory)} of memory (--memory-per-worker), and this "
-            f"machine has {gigabytes(free)} for all workers; lower it, or end other programs"
+            f"A worker requires {bytes_of(memory)} of memory (--memory-per-worker), and this "
+            f"machine has {bytes_of(free)} for all workers; lower it, or end other programs"
         )
 
 

@@ -12,7 +12,7 @@ import ray
 from cluster.session import ray_internals
 from cluster.session.watch import ask_ray
 from fusion_core.choices import Device
-from fusion_core.wording import gigabytes
+from fusion_core.wording import bytes_of
 
 Kind = Literal["CPU", "GPU"]
 
@@ -65,7 +65,7 @@ class WorkerResources:
         if self.workers_per_gpu is not None:
             parts.append("1 GPU" if self.workers_per_gpu == 1 else f"1/{self.workers_per_gpu} GPU")
         if self.memory:
-            parts.append(f"{gigabytes(self.memory)} of memory")
+            parts.append(f"{bytes_of(self.memory)} of memory")
         return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
@@ -108,5 +108,5 @@ def describe_resources() -> str:
     kinds: tuple[Kind, ...] = ("CPU", "GPU")
     found = {kind: free_and_total(kind) for kind in kinds}
     counts = [f"{free} of {total} {kind}s" for kind, (free, total) in found.items()]
-    memory = " of ".join(map(gigabytes, free_and_total_memory()))
+    memory = " of ".join(map(bytes_of, free_and_total_memory()))
     return f"{', '.join(counts)} and {memory} of memory free"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.session.resources import free_and_total, free_and_total_memory
-from fusion_core.wording import count_of, gigabytes
+from fusion_core.wording import bytes_of, count_of
 
 _SILENT_S = 4.0
 """Seconds after which the resources of the cluster are named."""
@@ -68,6 +68,6 @@ class ActivityReport:
         if free >= self.memory:
             return ""
         return (
-            f"Waiting for {gigabytes(self.memory)} of memory ({gigabytes(free)} of "
-            f"{gigabytes(total)} are not taken)"
+            f"Waiting for {bytes_of(self.memory)} of memory ({bytes_of(free)} of "
+            f"{bytes_of(total)} are not taken)"
         )

@@ -10,7 +10,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from cluster.storage.locations import is_unicode
-from cluster.storage.publishing import TEMPORARY_MARK, version_in
+from cluster.storage.publishing import TEMPORARY_MARK, modified_in, version_in
 from fusion_core.errors import StorageError
 
 SPECIAL_FILES = "FIFOs, sockets and devices"
@@ -33,6 +33,8 @@ class Entry:
     version: str = field(default="", compare=False)
     """Mark of the object's content, which changes when it is replaced: its ETag on object stores,
     its time of change and size on file systems. Empty if the store has none."""
+    modified: float | None = field(default=None, compare=False)
+    """Time of the last change in seconds since 1970; None if the store does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Member(NamedTuple):
     version: str = ""
     identity: Identity | None = None
     """Identity of a folder; None where a folder cannot contain itself."""
+    modified: float | None = None
 
 
 class _Folder(NamedTuple):
@@ -113,7 +116,7 @@ def _sort_in(members: list[Member], folder: _Folder, listing: Listing) -> Iterat
     for member in members:
         key = f"{folder.key}/{member.name}" if folder.key else member.name
         if member.kind == "file":
-            listing.add(Entry(key, member.size, member.version))
+            listing.add(Entry(key, member.size, member.version, member.modified))
         elif member.kind == "special":
             listing.skipped[key] = SPECIAL_FILES
         elif member.identity is not None and member.identity in folder.path:
@@ -134,7 +137,8 @@ def scan_remote(filesystem: Any, path: str) -> list[Member]:  # noqa: ANN401
         if name != path.rstrip("/"):  # some stores list the folder itself
             kind: Literal["file", "folder"] = "folder" if info["type"] == "directory" else "file"
             size, version = int(info.get("size") or 0), version_in(info)
-            members.append(Member(name.rpartition("/")[2], kind, size, version))
+            last = name.rpartition("/")[2]
+            members.append(Member(last, kind, size, version, modified=modified_in(info)))
     return members
 
 

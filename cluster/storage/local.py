@@ -63,4 +63,4 @@ def _examine(entry: os.DirEntry[str]) -> Member | None:
         return Member(entry.name, "folder", identity=(found.st_dev, found.st_ino))
     if not stat.S_ISREG(found.st_mode):
         return Member(entry.name, "special")
-    return Member(entry.name, "file", found.st_size, version_of(found))
+    return Member(entry.name, "file", found.st_size, version_of(found), modified=found.st_mtime)

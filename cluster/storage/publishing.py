@@ -36,10 +36,19 @@ def version_in(info: Mapping[str, Any]) -> str:
     for name in ("ETag", "etag", "generation"):
         if info.get(name):
             return str(info[name])
-    changed = info.get("mtime") or info.get("created") or info.get("LastModified")
-    if isinstance(changed, datetime):
-        changed = changed.timestamp()
+    changed = modified_in(info)
     return f"{changed}-{info.get('size')}" if changed else ""
+
+
+def modified_in(info: Mapping[str, Any]) -> float | None:
+    """Return the time of the last change in an object's fsspec information, if it has one."""
+    for name in ("mtime", "LastModified", "last_modified", "created"):
+        changed = info.get(name)
+        if isinstance(changed, datetime):
+            return changed.timestamp()
+        if isinstance(changed, (int, float)):
+            return float(changed)
+    return None
 
 
 def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> None:

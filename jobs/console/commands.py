@@ -35,6 +35,8 @@ from jobs.options import (
     PairsOptions,
     ReconstructOptions,
     RunOptions,
+    RunsDiffOptions,
+    RunsOptions,
     ScoreOptions,
     ShowOptions,
     StatusOptions,
@@ -67,10 +69,12 @@ class Command:
 
 GROUPS = {
     "deploy": "Print files that start a cluster with a run on it.",
+    "runs": None,
     "export": "Write the fused images of a run as files, for programs that read no Parquet.",
     "study": "Compare methods on collections, from the runs to tables, figures and a report.",
 }
-"""Commands that consist of others, and their help."""
+"""Commands that consist of others, and their help; None for a command that also does something by
+itself and describes that."""
 
 COMMANDS: dict[str, Command] = {
     "fuse": Command(FuseOptions, "jobs.fuse:fuse_pair", "pictures:print_fused", "ir vis"),
@@ -79,6 +83,14 @@ COMMANDS: dict[str, Command] = {
     "run": Command(RunOptions, "jobs.run:run", "tables:print_run", "source"),
     "score": Command(ScoreOptions, "jobs.score:score_collection", "tables:print_run", "source"),
     "status": Command(StatusOptions, "jobs.status:status", "tables:print_status", "out", False),
+    "runs": Command(RunsOptions, "jobs.run_index:list_runs", "run_index:print_index", "prefix"),
+    "runs diff": Command(
+        RunsDiffOptions,
+        "jobs.run_index:diff_runs",
+        "run_index:print_differences",
+        "first second",
+        False,
+    ),
     "verify": Command(VerifyOptions, "jobs.verify:verify", "tables:print_verification", "out"),
     "summarize": Command(
         SummarizeOptions, "jobs.summarize:summarize", "summaries:print_summaries", "outs", False
@@ -158,11 +170,12 @@ def build_app() -> App:
     )
     groups = {title: App(name=title, help=text) for title, text in GROUPS.items()}
     for name, command in COMMANDS.items():
+        call = command_of(command.options, _caller(command), positional=command.positional.split())
         group, _, last = name.rpartition(" ")
-        (groups[group] if group else app).command(
-            command_of(command.options, _caller(command), positional=command.positional.split()),
-            name=last,
-        )
+        if name in groups:
+            groups[name].default(call)
+        else:
+            (groups[group] if group else app).command(call, name=last)
     for several in (*groups.values(), bench):
         app.command(several)
     return app

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from fusion_core.wording import bytes_of
 from jobs.console.printing import print_lines
 from jobs.metric_text import value_text
 
@@ -35,7 +36,7 @@ def print_folder(console: Console, result: FolderExport, options: ExportFolderOp
     print_lines(
         console,
         f"{result.run}: {result.pairs} of {result.rows + result.unfinished} pairs exported, "
-        f"{result.written} newly written; {result.files} files, {_size(result.size)}",
+        f"{result.written} newly written; {result.files} files, {bytes_of(result.size)}",
     )
     left = {
         "failed": result.failed,
@@ -67,7 +68,7 @@ def print_webdataset(
     print_lines(
         console,
         f"{result.run}: {result.pairs} pairs exported, {result.written} newly written; "
-        f"{result.tars} tar files, {_size(result.size)}",
+        f"{result.tars} tar files, {bytes_of(result.size)}",
     )
     if result.failed or result.unfit:
         print_lines(
@@ -91,7 +92,7 @@ def print_hf(console: Console, result: HfExport, options: ExportHfOptions) -> No
     print_lines(
         console,
         f"{result.run}: {result.pairs} pairs exported ({splits}), {result.written} newly written; "
-        f"{_size(result.size)}",
+        f"{bytes_of(result.size)}",
     )
     if result.failed or result.unfit:
         print_lines(
@@ -139,7 +140,7 @@ def print_check(console: Console, found: ExportCheck, options: ExportCheckOption
         print_lines(
             console,
             f"{found.run}: {found.pairs} pairs, {found.skipped} skipped{unfinished}; "
-            f"{found.files} files, {_size(found.size)}",
+            f"{found.files} files, {bytes_of(found.size)}",
         )
         kinds = {"missing": found.missing, "changed": found.changed, "foreign": found.foreign}
         for kind, keys in kinds.items():
@@ -147,7 +148,3 @@ def print_check(console: Console, found: ExportCheck, options: ExportCheckOption
             if len(keys) > _MOST_KEYS:
                 print_lines(console, f"    … and {len(keys) - _MOST_KEYS} more")
     found.require_sound()
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

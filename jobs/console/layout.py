@@ -6,6 +6,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -43,6 +44,31 @@ def print_list(
         line = Text(_GAP.join(texts).rstrip(), style="" if number else "bold")
         line.truncate(width, overflow="ellipsis")
         console.print(line, soft_wrap=True)
+
+
+def print_columns(console: Console, rows: Sequence[Mapping[str, str]], left: Sequence[str]) -> None:
+    """Print a table, of whose columns a narrow terminal shows the first ones.
+
+    Args:
+        console: Where to print.
+        rows: The cells of each row by the headings of the columns, the most important one first.
+        left: Headings of the columns that are aligned on the left.
+    """
+    cells = {heading: [heading, *(printable(row[heading]) for row in rows)] for heading in rows[0]}
+    widths = {heading: max(map(cell_len, column)) for heading, column in cells.items()}
+    width = text_width(console)
+    while len(widths) > 1 and sum(widths.values()) + len(_GAP) * (len(widths) - 1) > width:
+        widths.popitem()
+    for number in range(len(rows) + 1):
+        texts = (_aligned(cells[h][number], w, left=h in left) for h, w in widths.items())
+        line = Text(_GAP.join(texts).rstrip(), style="" if number else "bold")
+        line.truncate(width, overflow="ellipsis")
+        console.print(line, soft_wrap=True)
+
+
+def _aligned(text: str, width: int, *, left: bool) -> str:
+    space = " " * (width - cell_len(text))
+    return f"{text}{space}" if left else f"{space}{text}"
 
 
 def print_fields(console: Console, title: str, fields: Mapping[str, str]) -> None:

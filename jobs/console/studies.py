@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from fusion_core.errors import RunFailedError
+from fusion_core.wording import duration_of
 from jobs.console.layout import print_list
 from jobs.console.printing import print_lines
 from jobs.metric_text import percent
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from jobs.study.report import StudyReport
     from jobs.study.run import StudyResult
     from jobs.study.status import StudyStatus
-
-_MINUTE, _HOUR = 60.0, 3600.0
 
 
 def print_study(console: Console, result: StudyResult, options: StudyRunOptions) -> None:
@@ -119,12 +118,5 @@ def cell_text(cell: CellStatus) -> str:
     if cell.state == "done":
         return f"✓ {cell.ok}/{cell.rows}{failed}"
     left = cell.seconds_left
-    return (
-        f"{cell.ok + cell.failed}/{cell.rows}{failed}{f', {_duration(left)} left' if left else ''}"
-    )
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= _HOUR:
-        return f"{seconds / _HOUR:.1f} h"
-    return f"{seconds / _MINUTE:.0f} min" if seconds >= _MINUTE else f"{seconds:.0f} s"
+    remaining = f", {duration_of(left)} left" if left else ""
+    return f"{cell.ok + cell.failed}/{cell.rows}{failed}{remaining}"

@@ -18,6 +18,9 @@ from .exporting import ExportOptions as ExportOptions
 from .exporting import ExportWebDatasetOptions as ExportWebDatasetOptions
 from .exporting import ImageFormat as ImageFormat
 from .exporting import Preset as Preset
+from .finished_runs import RunsDiffOptions as RunsDiffOptions
+from .finished_runs import RunsOptions as RunsOptions
+from .finished_runs import RunState as RunState
 from .finished_runs import ShowOptions as ShowOptions
 from .finished_runs import StatusOptions as StatusOptions
 from .finished_runs import SummarizeOptions as SummarizeOptions

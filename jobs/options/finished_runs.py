@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from cyclopts import Parameter
 from pydantic import Field, model_validator
 
-from jobs.options.common import Flag, Json, LocationOptions
+from jobs.options.common import Flag, Json, LocationOptions, Names
+
+RunState = Literal["running", "done", "failed", "stalled"]
 
 
 class StatusOptions(LocationOptions):
@@ -19,6 +21,44 @@ class StatusOptions(LocationOptions):
     """Number of failed pairs to show with their reasons."""
     json_output: Json = False
     """Print JSON instead of the table."""
+
+
+class RunsOptions(LocationOptions):
+    """List the runs below PREFIX: how far they are, and since when.
+
+    The state of a run is `failed` if its last attempt ended with an error; `done` if every pair has
+    its row; `running` if something was written within the last ten minutes; otherwise `stalled`.
+    `irfuse runs diff` shows in what two runs differ.
+    """
+
+    prefix: str
+    """Folder or s3://bucket/prefix that contains runs."""
+    method: Annotated[Names, Parameter(show_default=False)] = ()
+    """List only the runs of these methods, separated by commas."""
+    state: RunState | None = None
+    """List only the runs in this state."""
+    depth: int = Field(default=4, ge=0)
+    """Largest number of folders between PREFIX and the run.json of a run."""
+    json_output: Json = False
+    """Print JSON instead of the table."""
+    csv_file: Annotated[str | None, Parameter(name="--csv")] = None
+    """Write all columns to this CSV file, too."""
+    parquet_file: Annotated[str | None, Parameter(name="--parquet")] = None
+    """Write all columns to this Parquet file, too."""
+
+
+class RunsDiffOptions(LocationOptions):
+    """Show the settings that differ between the runs at FIRST and SECOND, one per line.
+
+    Settings are everything that decides the rows; workers and places are not among them.
+    """
+
+    first: str
+    """Output location of a run."""
+    second: str
+    """Output location of another run."""
+    json_output: Json = False
+    """Print JSON instead of lines."""
 
 
 class VerifyOptions(LocationOptions):

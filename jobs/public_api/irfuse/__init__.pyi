@@ -38,6 +38,8 @@ from jobs.options import FuseOptions as FuseOptions
 from jobs.options import PairsOptions as PairsOptions
 from jobs.options import ReconstructOptions as ReconstructOptions
 from jobs.options import RunOptions as RunOptions
+from jobs.options import RunsDiffOptions as RunsDiffOptions
+from jobs.options import RunsOptions as RunsOptions
 from jobs.options import ScoreOptions as ScoreOptions
 from jobs.options import ShowOptions as ShowOptions
 from jobs.options import StatusOptions as StatusOptions
@@ -49,6 +51,10 @@ from jobs.pairs import pairs as pairs
 from jobs.reconstruct import ReconstructionReport as ReconstructionReport
 from jobs.reconstruct import reconstruct as reconstruct
 from jobs.run import run as run
+from jobs.run_index import RunDifferences as RunDifferences
+from jobs.run_index import RunIndex as RunIndex
+from jobs.run_index import diff_runs as diff_runs
+from jobs.run_index import list_runs as list_runs
 from jobs.score import score_collection as score_collection
 from jobs.show import Sheet as Sheet
 from jobs.show import show as show
