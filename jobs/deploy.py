@@ -11,7 +11,7 @@ from cluster.runs import estimate_for_method
 from cluster.session import WorkerResources
 from cluster.storage import redact
 from fusion_core.errors import InvalidValueError
-from fusion_core.wording import gigabytes
+from fusion_core.wording import bytes_of
 from jobs.options import (
     DeployKubeRayOptions,
     DeployOptions,
@@ -150,7 +150,7 @@ def _most_nodes(options: DeployOptions, gpus: int, workers: int, memory: int | N
     if not places:
         raise InvalidValueError(
             f"A worker requires {worker}, and nodes have {options.cpus_per_node} CPUs"
-            + (f" and {gigabytes(for_workers)} of memory for workers" if for_workers else "")
+            + (f" and {bytes_of(for_workers)} of memory for workers" if for_workers else "")
             + "; set --cpus-per-node, --memory-per-node or --memory-per-worker"
         )
     return -(-workers // places)
