@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from cluster.runs import (
@@ -10,6 +11,7 @@ from cluster.runs import (
     Damage,
     DamagedRunError,
     Ledger,
+    RunObserver,
     RunRecord,
     RunTarget,
     ShardReport,
@@ -18,7 +20,12 @@ from cluster.runs import (
     WorkerPool,
     describe_damages,
 )
-from cluster.session import ray_session
+from cluster.session import (
+    ClusterOptions,
+    explain_missing_agent,
+    ray_session,
+    use_gpu,
+)
 from cluster.storage import Store
 from fusion_core.errors import RunFailedError
 from fusion_core.extensions import choose_metrics
@@ -166,20 +173,46 @@ def compute(
     config = WorkerConfig(first.record, first.target.out, first.payload, companions=companions)
     checks = [_stop_when_failing(run.options) for run in todo]
     cluster = first.options.cluster()
-    with ray_session(cluster, progress.message):
+    with ExitStack() as session:
+        session.enter_context(ray_session(cluster, progress.message))
         # Imported here because a finished run does not need Ray, whose import takes seconds.
-        from cluster.runs import run_shards
+        from cluster.runs import kept_workers, run_shards
 
-        run_shards(
-            _joined([run.remaining.tasks for run in todo]),
-            config,
-            cluster,
-            on_commit=lambda report: checks[report.run](report),
-            on_progress=progress.update,
-            pool=workers,
-        )
+        pool = workers or session.enter_context(kept_workers(cluster, progress.message))
+        with _observed(todo, cluster, progress) as observers:
+            run_shards(
+                _joined([run.remaining.tasks for run in todo]),
+                config,
+                cluster,
+                pool,
+                on_commit=lambda report: checks[report.run](report),
+                on_progress=progress.update,
+                observers=observers,
+            )
     for run in todo:
         run.end()
+
+
+@contextmanager
+def _observed(
+    runs: Sequence[PlannedRun], cluster: ClusterOptions, progress: Progress
+) -> Iterator[list[RunObserver]]:
+    """Yield those who are told what happens in runs that are computed together."""
+    from cluster.runs import RayTelemetry, RunGauges
+
+    telemetry, total = RayTelemetry(), sum(run.remaining.rows for run in runs)
+    device = "cuda" if use_gpu(cluster.device) else "cpu"
+    if missing := explain_missing_agent():
+        progress.note(missing)
+    with ExitStack() as shown:
+        observers: list[RunObserver] = []
+        for number, run in enumerate(runs):
+            gauges = RunGauges(
+                run.target, run.remaining.rows, telemetry, number=number, total_todo=total
+            )
+            shown.enter_context(gauges.shown(device))
+            observers.append(gauges)
+        yield observers
 
 
 def _joined(tasks: Sequence[Sequence[ShardTask]]) -> list[ShardTask]:

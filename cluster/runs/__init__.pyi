@@ -12,9 +12,11 @@ from .driver import kept_workers as kept_workers
 from .driver import run_shards as run_shards
 from .gallery import Gallery as Gallery
 from .gallery import PairView as PairView
+from .gauges import RunGauges as RunGauges
 from .ledger import Ledger as Ledger
 from .ledger import Listing as Listing
 from .memory import estimate_for_method as estimate_for_method
+from .observing import RunObserver as RunObserver
 from .origins import AnyOrigin as AnyOrigin
 from .origins import FilesOrigin as FilesOrigin
 from .origins import MethodOrigin as MethodOrigin
@@ -40,5 +42,7 @@ from .shards import Shards as Shards
 from .sharing import share_sources as share_sources
 from .snapshot import Snapshot as Snapshot
 from .stages import PairStages as PairStages
+from .telemetry import METRICS as METRICS
+from .telemetry import RayTelemetry as RayTelemetry
 from .worker import ShardReport as ShardReport
 from .worker import ShardTask as ShardTask

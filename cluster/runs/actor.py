@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 import torch
-from ray.util.metrics import Counter
 
 from cluster.runs.config import WorkerConfig
 from cluster.runs.payload import Payload
 from cluster.runs.sharing import RunProcessors
 from cluster.runs.stages import HandedBack, Records
 from cluster.runs.steps import Failure
+from cluster.runs.telemetry import RayTelemetry
 from cluster.runs.worker import ShardReport, ShardTask
 from cluster.session import Software, actor_class, count_memory_kills, installed_software
+from cluster.storage import watched_retries
 from fusion_core.errors import ExtensionError, RunFailedError
 from fusion_core.metrics import announced_compilation
 
@@ -45,6 +46,8 @@ class WorkerProgress:
     pairs: int
     memory_kills: int | None
     """Result of `count_memory_kills` on the node."""
+    counted: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """Number of the first pairs that need not be counted again, by run and shard."""
 
 
 _LOST_DEVICE_STATUS = 70
@@ -68,7 +71,8 @@ class FusionWorker:
     def __init__(self) -> None:
         self._processor: RunProcessors | None = None
         self._activity = ""
-        self._pairs = Counter("irfuse_pairs", "Pairs with a committed row", tag_keys=("status",))
+        self._telemetry = RayTelemetry()
+        self._watch = ExitStack()
 
     def start(self, config: WorkerConfig, payload: Payload) -> WorkerInfo:
         """Load the method.
@@ -83,28 +87,29 @@ class FusionWorker:
         self._activity = "Loading the metrics" if scores_only else "Loading the method"
         with announced_compilation(self._begin):
             try:
-                self._processor = RunProcessors(replace(config, payload=payload), self._processor)
+                self._processor = RunProcessors(
+                    replace(config, payload=payload), self._processor, self._telemetry
+                )
             except ExtensionError as error:
                 raise RunFailedError(
                     f"Node {socket.gethostname()}: {error}; every node needs the packages that the "
                     "method and the metrics import"
                 ) from error
+        self._watch.close()
+        self._watch.enter_context(watched_retries(self._processor.retried))
         node_id = ray.get_runtime_context().get_node_id()
         return WorkerInfo(installed_software(), socket.gethostname(), node_id, count_memory_kills())
 
-    def process(self, task: ShardTask) -> list[ShardReport] | None:
-        """Compute and commit a shard of one or several runs; return None if it is handed back."""
+    def process(self, task: ShardTask) -> list[ShardReport] | int:
+        """Compute and commit a shard of one or several runs.
+
+        If it is handed back, the result is the number of its pairs that were counted.
+        """
         try:
             with _lost_device_ends_process():
-                reports = self._loaded.process(task)
+                return self._loaded.process(task)
         except HandedBack:
-            return None
-        for report in reports:
-            failed = sum(report.failed.values())
-            for status, count in (("ok", report.rows - failed), ("failed", failed)):
-                if count:
-                    self._pairs.inc(count, tags={"status": status})
-        return reports
+            return self._loaded.handed_back(task)
 
     def leave(self) -> None:
         """Hand back the shards in work, once the pairs in work are done."""
@@ -114,10 +119,10 @@ class FusionWorker:
         """Return the offsets of a shard's rows that are to be computed."""
         return self._loaded.offsets(task)
 
-    def process_pair(self, task: ShardTask, offset: int) -> tuple[int, Records]:
+    def process_pair(self, task: ShardTask, offset: int, counted: bool) -> tuple[int, Records]:
         """Compute one row of a shard; the first result is small and signals completion."""
         with _lost_device_ends_process():
-            return offset, self._loaded.process_pair(task, offset)
+            return offset, self._loaded.process_pair(task, offset, counted=counted)
 
     def commit(
         self, task: ShardTask, rows: dict[int, Any], failures: dict[int, Failure]
@@ -132,8 +137,10 @@ class FusionWorker:
 
     def progress(self) -> WorkerProgress:
         """Return the number of steps and of pairs completed since the start."""
-        steps, pairs = self._processor.progress if self._processor else (0, 0)
-        return WorkerProgress(self._activity, steps, pairs, count_memory_kills())
+        processor = self._processor
+        steps, pairs = processor.progress if processor else (0, 0)
+        counted = processor.settled() if processor else {}
+        return WorkerProgress(self._activity, steps, pairs, count_memory_kills(), counted)
 
     def _begin(self, activity: str) -> None:
         self._activity = activity

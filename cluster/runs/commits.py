@@ -34,6 +34,8 @@ class Committer:
 
     def __init__(self, out: Store, record: RunRecord) -> None:
         self._out, self._record = out, record
+        self.bytes_written = 0
+        """Size of all shards that were written."""
         self.shards = Shards(out, record)
 
     def commit(
@@ -95,6 +97,7 @@ class Committer:
             committed=datetime.now(UTC),
         )
         key = shard_key(shard)
+        self.bytes_written += len(data)
         if version is None:
             return self._out.create(key, data)
         return self._out.replace(key, data, version)

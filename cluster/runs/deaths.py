@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayError
 
 from cluster.runs.actor import WorkerProgress
+from cluster.runs.attempts import DeathReason
 from cluster.runs.pool import PoolWorker
 from cluster.session import alive_nodes
 
@@ -29,6 +30,8 @@ class Death:
     that several workers shared; or the worker died or hung by itself."""
     reason: str
     """Reason for messages."""
+    kind: DeathReason = "crash"
+    """Reason for counts."""
 
 
 def explain_death(
@@ -48,17 +51,21 @@ def explain_death(
     reason = reason_in(str(error))
     taken_away = worker.leaving or (isinstance(error, ActorDiedError) and error.preempted)
     if taken_away or (worker.info is not None and worker.node_id not in alive_nodes()):
-        return Death("node", reason)
+        return Death("node", reason, "node")
     if isinstance(error, ActorUnavailableError):
-        return Death("unreachable", reason)
+        return Death("unreachable", reason, "node")
     shared = worker.shares_node or bool(neighbours)
     if shared and isinstance(error, OutOfMemoryError):  # Ray's memory monitor
-        return Death("shared memory", reason)
+        return Death("shared memory", reason, "memory")
     if shared and isinstance(error, RayError) and _killed_by_kernel(worker, neighbours):
         return Death(
-            "shared memory", "the kernel has ended a process on its node for lack of memory"
+            "shared memory",
+            "the kernel has ended a process on its node for lack of memory",
+            "memory",
         )
-    return Death("worker", reason)
+    if isinstance(error, OutOfMemoryError):
+        return Death("worker", reason, "memory")
+    return Death("worker", reason, "hung" if isinstance(error, str) else "crash")
 
 
 def reason_in(text: str) -> str:

@@ -20,10 +20,11 @@ from ray.exceptions import ObjectLostError, RayError, RayTaskError
 from cluster.runs.config import WorkerConfig
 from cluster.runs.deaths import Cause, Death, explain_death
 from cluster.runs.isolation import IsolatedShard
+from cluster.runs.observing import RunObserver
 from cluster.runs.pool import PoolWorker, ShardJob, WorkerPool
 from cluster.runs.snapshot import Snapshot
 from cluster.runs.worker import ShardReport, ShardTask
-from cluster.session import ClusterOptions, check_connection, draining_nodes
+from cluster.session import ClusterOptions, check_connection, draining_nodes, started_here
 from cluster.storage import redact_text
 from fusion_core.errors import IrfuseError, RunFailedError
 
@@ -37,10 +38,11 @@ def run_shards(
     tasks: Sequence[ShardTask],
     config: WorkerConfig,
     options: ClusterOptions,
+    pool: WorkerPool,
     *,
     on_commit: Callable[[ShardReport], None],
     on_progress: Callable[[Snapshot], None],
-    pool: WorkerPool | None = None,
+    observers: Sequence[RunObserver] = (),
 ) -> None:
     """Compute shards on the connected cluster until every one is committed.
 
@@ -48,38 +50,59 @@ def run_shards(
         tasks: The shards to compute.
         config: Settings of the workers.
         options: The cluster and the resources to use.
+        pool: The workers, which are kept for later calls unless this one fails.
         on_commit: Called for each committed shard; may raise to stop the run.
         on_progress: Called a few times per second.
-        pool: Workers of earlier calls, which are kept for later ones unless this call fails; by
-            default workers of its own.
+        observers: Are told what happens.
 
     Raises:
         RunFailedError: Workers cannot be placed, do not start, or keep dying.
         IrfuseError: A worker met an error that no other worker would avoid, such as an output
             location that cannot be written.
     """
-    workers = pool or WorkerPool(options)
-    workers.use(config)
-    loop = _ShardLoop(tasks, workers, options.pair_timeout_s, on_commit)
+    pool.use(config)
+    loop = _ShardLoop(tasks, pool, options.pair_timeout_s, on_commit, observers)
     try:
         while loop.unfinished:
             loop.step()
-            on_progress(loop.snapshot())
+            snapshot = loop.snapshot()
+            on_progress(snapshot)
+            for observer in observers:
+                observer.progressed(snapshot)
     except BaseException:
-        workers.stop()
+        pool.stop()
         raise
-    if pool is None:
-        workers.stop()
 
 
 @contextmanager
-def kept_workers(options: ClusterOptions) -> Iterator[WorkerPool]:
-    """Keep the workers of several calls of `run_shards` for the duration of the block."""
+def kept_workers(
+    options: ClusterOptions, notify: Callable[[str], None] = lambda message: None
+) -> Iterator[WorkerPool]:
+    """Keep the workers of one or several calls of `run_shards` for the duration of the block.
+
+    At the end, workers stay on a cluster for `metrics_linger_s` seconds. Ray sends the metrics of a
+    process every ten seconds, and Prometheus reads them every fifteen seconds or so; what a worker
+    has counted since would be lost.
+
+    Args:
+        options: The cluster and the resources to use.
+        notify: Called with a message while workers stay.
+    """
     pool = WorkerPool(options)
     try:
         yield pool
+        if pool.workers and not started_here():
+            _linger(options.metrics_linger_s, notify)
     finally:
         pool.stop()
+
+
+def _linger(seconds: float, notify: Callable[[str], None]) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        check_connection()
+        notify("Waiting until the last metrics are read (--metrics-linger)")
+        time.sleep(min(left, _POLL_S))
 
 
 class _ShardLoop:
@@ -91,8 +114,10 @@ class _ShardLoop:
         pool: WorkerPool,
         pair_timeout_s: float,
         on_commit: Callable[[ShardReport], None],
+        observers: Sequence[RunObserver],
     ) -> None:
         self.pool = pool
+        self._observers = observers
         self._pending = deque(tasks)
         self._isolated: deque[IsolatedShard] = deque()
         self._pair_timeout_s = pair_timeout_s
@@ -190,6 +215,8 @@ class _ShardLoop:
         else:
             if ref == worker.starting:
                 self.pool.started(worker, result)
+                for observer in self._observers:
+                    observer.worker_ready(worker)
             elif ref == worker.probe:
                 worker.note_progress(result)
             else:
@@ -203,14 +230,16 @@ class _ShardLoop:
             else:
                 self._begin(worker, job)
             return
-        if result is None:
-            self._put_back(job)
+        if isinstance(job, ShardTask) and isinstance(result, int):
+            self._put_back(replace(job, counted=job.counted + result))
             return
         self.pool.limits.note_commit(worker.node_id)
         for report in result:
             worker.committed += report.computed
             self._rows += report.computed
             self._failed += sum(report.failed.values())
+            for observer in self._observers:
+                observer.committed(worker, report)
             self._on_commit(report)
 
     def _task_failed(self, worker: PoolWorker, ref: ObjectRef[Any], error: RayTaskError) -> None:
@@ -249,9 +278,12 @@ class _ShardLoop:
         isolated.
         """
         death = explain_death(worker, error, self.pool.neighbours(worker))
+        shards = sorted({_task_of(job).shard for job in worker.jobs.values()})
+        for observer in self._observers:
+            observer.worker_died(worker, death, shards)
         self.pool.remove(worker, death.reason, shared_memory=death.cause == "shared memory")
-        for job in worker.jobs.values():
-            shard = job.task.shard if isinstance(job, IsolatedShard) else job.shard
+        for job in map(worker.with_counts, worker.jobs.values()):
+            shard = _task_of(job).shard
             self._deaths[death.cause, shard] += 1
             first = self._deaths[death.cause, shard] == 1
             if death.cause == "node" or (death.cause == "unreachable" and first):
@@ -278,3 +310,7 @@ class _ShardLoop:
                 f"({death.reason})"
             )
         self._isolated.append(job)
+
+
+def _task_of(job: ShardJob) -> ShardTask:
+    return job.task if isinstance(job, IsolatedShard) else job

@@ -30,6 +30,8 @@ class IsolatedShard:
     offsets: list[int] | None = None
     rows: dict[int, ObjectRef[Any]] = field(default_factory=dict)
     failures: dict[int, Failure] = field(default_factory=dict)
+    counted: set[int] = field(default_factory=set)
+    """Pairs that the metrics count, also if their rows are lost."""
     crashes: int = 0
     alone: bool = False
     """Whether the next step requires a worker that is alone on its node."""
@@ -51,7 +53,9 @@ class IsolatedShard:
         if self._running == "commit":
             return worker.commit.remote(self.task, self.rows, self.failures)
         self._pair = self._remaining()[0]
-        references: list[ObjectRef[Any]] = worker.process_pair.remote(self.task, self._pair)
+        references: list[ObjectRef[Any]] = worker.process_pair.remote(
+            self.task, self._pair, self._pair in self.counted
+        )
         done, self.rows[self._pair] = references
         return done
 
@@ -59,6 +63,9 @@ class IsolatedShard:
         """Record that the current step succeeded, and return whether it was the commit."""
         if self._running == "list":
             self.offsets = list(result)
+            self.counted.update(self.offsets[: self.task.counted])
+        elif self._pair is not None:
+            self.counted.add(self._pair)
         self.crashes = 0
         self.alone = False
         self._pair = None

@@ -112,6 +112,7 @@ class PairLoader:
         data = self._steps.run([state], "read", lambda: self._read(uris))
         if data is not None:
             state.files = data
+            state.bytes_read = sum({id(file): len(file) for file in data.values()}.values())
             state.pixels = self._steps.run([state], "decode", lambda: _most_pixels(data)) or 0
 
     def _prepare(self, state: PairState) -> None:

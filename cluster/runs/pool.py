@@ -59,6 +59,8 @@ class PoolWorker:
     steps: int = 0
     pairs: int = 0
     committed: int = 0
+    counted: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """Number of the first pairs that need not be counted again, by run and shard."""
     shares_node: bool = False
     """Whether other workers were on the node when the worker was last given something to do."""
     leaving: bool = False
@@ -68,6 +70,11 @@ class PoolWorker:
     def node_id(self) -> str:
         """The worker's node, or an empty string until the worker is ready."""
         return self.info.node_id if self.info else ""
+
+    @property
+    def node(self) -> str | None:
+        """Host name of the worker's node, or None until the worker is ready."""
+        return self.info.node if self.info else None
 
     @property
     def isolating(self) -> bool:
@@ -83,10 +90,17 @@ class PoolWorker:
         else:
             self.jobs[self.handle.process.remote(job)] = job
 
+    def with_counts(self, job: ShardJob) -> ShardJob:
+        """Return a shard of the worker with the number of its pairs that it has counted."""
+        if isinstance(job, IsolatedShard):
+            return job
+        return replace(job, counted=job.counted + self.counted.get((job.run, job.shard), 0))
+
     def restart(self, starting: ObjectRef[Any]) -> None:
         """Note that the worker loads another run."""
         self.info, self.starting, self.probe = None, starting, None
         self.steps = self.pairs = self.committed = 0
+        self.counted = {}
         self.last_progress_at = time.monotonic()
 
     def leave(self) -> None:
@@ -98,6 +112,7 @@ class PoolWorker:
     def note_progress(self, progress: WorkerProgress) -> None:
         """Process the reply to a progress probe."""
         self.activity, self.pairs = progress.activity, progress.pairs
+        self.counted = progress.counted
         self.probe = None
         if progress.steps != self.steps:
             self.steps = progress.steps

@@ -6,7 +6,7 @@ that it would have alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 
@@ -16,7 +16,9 @@ from cluster.runs.origins import FilesOrigin, Fuser, Origin
 from cluster.runs.record import RunRecord
 from cluster.runs.stages import PairStages, Records
 from cluster.runs.steps import Failure, PairState
+from cluster.runs.telemetry import Telemetry
 from cluster.runs.worker import ShardProcessor, ShardReport, ShardTask
+from cluster.storage import Retry
 from fusion_core.metrics import Scores
 
 _SHARED = (
@@ -65,14 +67,21 @@ class RunProcessors:
         config: Settings of the worker.
         before: What the worker has computed before, whose loaded method is used again if it is that
             of the run.
+        telemetry: Where the values of metrics go; by default nowhere.
     """
 
-    def __init__(self, config: WorkerConfig, before: RunProcessors | None = None) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        before: RunProcessors | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         first, *others = config.alone()
         self._origin: Origin = config.record.origin
         self._device = config.device
         fuser = before.loaded(config) if before is not None else None
-        self._runs = [ShardProcessor(first, fuser), *map(ShardProcessor, others)]
+        self._runs = [ShardProcessor(first, fuser, telemetry)]
+        self._runs += [ShardProcessor(other, None, telemetry) for other in others]
 
     def loaded(self, config: WorkerConfig) -> Fuser | None:
         """Return the loaded method, if it is that of other settings."""
@@ -84,6 +93,22 @@ class RunProcessors:
         """Number of steps and of rows completed since the start."""
         steps, rows = zip(*(run.progress for run in self._runs), strict=True)
         return sum(steps), sum(rows)
+
+    def settled(self) -> dict[tuple[int, int], int]:
+        """Return for each run and shard in work how many pairs need not be counted again."""
+        return {
+            (number, shard): count
+            for number, run in enumerate(self._runs)
+            for shard, count in run.meter.settled().items()
+        }
+
+    def handed_back(self, task: ShardTask) -> int:
+        """Forget a shard that is not computed further, and return how many pairs were counted."""
+        return min(self._runs[run].meter.handed_back(task.shard) for run in (task.run, *task.also))
+
+    def retried(self, retry: Retry) -> None:
+        """Count a repeated request to the storage, for the first of the runs."""
+        self._runs[0].meter.retried(retry)
 
     def process(self, task: ShardTask) -> list[ShardReport]:
         """Compute a shard of one or several runs, and commit it to each.
@@ -98,7 +123,8 @@ class RunProcessors:
         tasks = task.single()
         runs = [self._runs[single.run] for single in tasks]
         rows = [run.rows(task.shard) for run in runs]
-        computed = _compute_together([run.stages for run in runs], rows, task.attempt)
+        counters = [run.window_counter(single) for run, single in zip(runs, tasks, strict=True)]
+        computed = _compute_together([run.stages for run in runs], rows, task.attempt, counters)
         return [
             run.commit(single, records, started)
             for run, single, records in zip(runs, tasks, computed, strict=True)
@@ -113,9 +139,9 @@ class RunProcessors:
         """Return the offsets of a shard's rows that are to be computed."""
         return self._runs[task.run].offsets(task)
 
-    def process_pair(self, task: ShardTask, offset: int) -> Records:
+    def process_pair(self, task: ShardTask, offset: int, *, counted: bool = False) -> Records:
         """Compute one row of a shard without committing it."""
-        return self._runs[task.run].process_pair(task, offset)
+        return self._runs[task.run].process_pair(task, offset, counted=counted)
 
     def failed_row(self, task: ShardTask, offset: int, failure: Failure) -> Records:
         """Return the row of a pair that crashed its workers."""
@@ -127,7 +153,10 @@ class RunProcessors:
 
 
 def _compute_together(
-    stages: Sequence[PairStages], rows: Sequence[Mapping[int, PairRow]], attempt: int
+    stages: Sequence[PairStages],
+    rows: Sequence[Mapping[int, PairRow]],
+    attempt: int,
+    counters: Sequence[Callable[[Sequence[PairState], Records], None]],
 ) -> list[Records]:
     """Compute the rows of several runs; the first one loads the sources for all of them."""
     first, *others = stages
@@ -149,8 +178,10 @@ def _compute_together(
                 _score_together(stages, pair)
                 for stage in stages:
                     stage.pairs_done += 1
-        for stage, column, found in zip(stages, columns, records, strict=True):
-            found.update(stage.finish(column, attempts))
+        for stage, column, found, count in zip(stages, columns, records, counters, strict=True):
+            finished = stage.finish(column, attempts)
+            count(column, finished)
+            found.update(finished)
     return records
 
 

@@ -84,12 +84,18 @@ class PairStages:
         if self._leaving.is_set():
             raise HandedBack
 
-    def compute(self, rows: Mapping[int, PairRow], attempts: Mapping[int, int]) -> Records:
+    def compute(
+        self,
+        rows: Mapping[int, PairRow],
+        attempts: Mapping[int, int],
+        on_window: Callable[[Sequence[PairState], Records], None] = lambda states, records: None,
+    ) -> Records:
         """Process pairs through all stages.
 
         Args:
             rows: Mapping from offset in the shard to manifest row.
             attempts: Mapping from offset to the value of the `attempt` column.
+            on_window: Called with each window of pairs, and their rows.
 
         Returns:
             Mapping from offset to the columns of the row.
@@ -108,12 +114,15 @@ class PairStages:
                     self.score([state for state in batch if state.failure is None])
                     self.pairs_done += len(batch)
             self.pairs_done += sum(1 for state in states if state.ir is None)
-            records.update(self.finish(states, attempts))
+            finished = self.finish(states, attempts)
+            on_window(states, finished)
+            records.update(finished)
         return records
 
     def finish(self, states: Sequence[PairState], attempts: Mapping[int, int]) -> Records:
         """Encode the fused images of pairs, release all images, and return the rows."""
         list(self._io.map(self._encode, states))
+        self.steps.note_traced(states)
         return {state.offset: self._to_record(state, attempts[state.offset]) for state in states}
 
     def failed_record(self, row: PairRow, failure: Failure, attempt: int) -> dict[str, Any]:

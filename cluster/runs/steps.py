@@ -6,6 +6,7 @@ If a step raises an exception, the pair becomes a failed row with the reason, an
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,6 +24,7 @@ from fusion_core.metrics import Scores
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 500
+_LONGEST_TRACEBACK = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Failure:
     stage: Stage
     type: str
     message: str
+    traceback: str | None = None
+    """Traceback of the first failure of its kind, without secrets."""
 
 
 @dataclass(slots=True)
@@ -44,6 +48,8 @@ class PairState:
     """The same pair in another run, whose decoded sources are used."""
     files: dict[str, bytes] | None = None
     """The bytes of the images, until they are decoded."""
+    bytes_read: int = 0
+    """Bytes of the images, also after they are decoded."""
     pixels: int = 0
     """Pixels of the largest image, as its header states them."""
     ir: NDArray[np.uint8] | None = None
@@ -66,10 +72,17 @@ class Steps:
     def __init__(self) -> None:
         self.done = 0
         """Number of completed steps; a worker is considered hung if it does not increase."""
+        self.traced: set[tuple[str, str]] = set()
+        """Stages and classes of failures whose traceback is known already."""
 
     def count(self) -> None:
         """Count a step that cannot fail a pair."""
         self.done += 1
+
+    def note_traced(self, states: Sequence[PairState]) -> None:
+        """Note of which kinds of failures the traceback is known, once no pair is tried again."""
+        failures = [state.failure for state in states if state.failure is not None]
+        self.traced.update((f.stage, f.type) for f in failures if f.traceback)
 
     def run(self, states: Sequence[PairState], stage: Stage, action: Callable[[], T]) -> T | None:
         """Run one stage for a pair or batch; this is where an exception becomes a failed row."""
@@ -79,8 +92,9 @@ class Steps:
         except torch.AcceleratorError:
             raise  # the process has lost its device, and all later results would be invalid
         except Exception as error:  # noqa: BLE001
+            failure = self._to_failure(stage, error)
             for state in states:
-                state.failure = _to_failure(stage, error)
+                state.failure = failure
             return None
         finally:
             spent = (time.perf_counter() - started) * 1e3 / len(states)
@@ -88,11 +102,22 @@ class Steps:
                 state.spent_ms[stage] = state.spent_ms.get(stage, 0.0) + spent
             self.count()
 
+    def _to_failure(self, stage: Stage, error: Exception) -> Failure:
+        kind = type(error).__name__
+        known = (stage, kind) in self.traced
+        return Failure(stage, kind, _message_of(error), None if known else _traceback_of(error))
 
-def _to_failure(stage: Stage, error: Exception) -> Failure:
+
+def _message_of(error: Exception) -> str:
     # A column holds only text that can be encoded, but the name of a file need not be.
     text = str(error).encode(errors="backslashreplace").decode()
     text = redact_text(text) or type(error).__name__
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         text = f"Not enough memory for this pair: {text}"
-    return Failure(stage, type(error).__name__, " ".join(text.split())[:_LONGEST_MESSAGE])
+    return " ".join(text.split())[:_LONGEST_MESSAGE]
+
+
+def _traceback_of(error: Exception) -> str:
+    """Return the end of a traceback, without secrets."""
+    text = "".join(traceback.format_exception(error)).encode(errors="backslashreplace").decode()
+    return redact_text(text)[-_LONGEST_TRACEBACK:]

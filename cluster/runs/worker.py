@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from cluster.collections import PairRow
 from cluster.runs.commits import Committer
 from cluster.runs.config import WorkerConfig
 from cluster.runs.damage import DamagedShardError
+from cluster.runs.metering import RunMeter, WorkDone
 from cluster.runs.origins import Fuser
 from cluster.runs.shards import Row, ShardContent
 from cluster.runs.stages import PairStages, Records
-from cluster.runs.steps import Failure
+from cluster.runs.steps import Failure, PairState
+from cluster.runs.telemetry import Telemetry
 from fusion_core.errors import NotFoundError
 
 
@@ -32,6 +35,8 @@ class ShardTask:
     """The run: 0, or from 1 the place of a companion in the settings of the worker."""
     also: tuple[int, ...] = ()
     """Further runs whose same shard is computed at the same time."""
+    counted: int = 0
+    """Number of the first rows to compute that a worker has counted before it died."""
 
     def single(self) -> list[ShardTask]:
         """Return one task for each run."""
@@ -50,6 +55,7 @@ class ShardReport:
     """Number of newly computed rows; less than `rows` if only failed rows were computed."""
     run: int = 0
     """The run, as in the task."""
+    work: WorkDone = field(default_factory=WorkDone)
 
 
 class ShardProcessor:
@@ -58,10 +64,17 @@ class ShardProcessor:
     Args:
         config: Settings of the worker.
         fuser: The loaded method, if it is the one of the run.
+        telemetry: Where the values of metrics go; by default nowhere.
     """
 
-    def __init__(self, config: WorkerConfig, fuser: Fuser | None = None) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        fuser: Fuser | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self._record = config.record
+        self.meter = RunMeter(config.record, config.out, telemetry)
         self._committer = Committer(config.out, config.record)
         self.stages = PairStages(config, fuser)
 
@@ -82,24 +95,50 @@ class ShardProcessor:
         committed = dict(enumerate(found.to_rows())) if found else {}
         offsets = _to_compute(rows, committed)
         attempts = {offset: _attempt(task, committed, offset) for offset in offsets}
-        computed = self.stages.compute({offset: rows[offset] for offset in offsets}, attempts)
+        computed = self.stages.compute(
+            {offset: rows[offset] for offset in offsets}, attempts, self.window_counter(task)
+        )
         return self._commit(task, computed, found, started)
+
+    def window_counter(self, task: ShardTask) -> Callable[[Sequence[PairState], Records], None]:
+        """Return a function that counts the windows of a shard, in their order."""
+        done = 0
+
+        def count(states: Sequence[PairState], records: Records) -> None:
+            nonlocal done
+            counted = max(0, task.counted - done)
+            self.meter.window(states, records, shard=task.shard, counted=counted)
+            done += len(states)
+
+        return count
 
     def offsets(self, task: ShardTask) -> list[int]:
         """Return the offsets of a shard's rows that are to be computed."""
         return _to_compute(self.rows(task.shard), self._committed(task))
 
-    def process_pair(self, task: ShardTask, offset: int) -> Records:
-        """Compute one row of a shard without committing it."""
+    def process_pair(self, task: ShardTask, offset: int, *, counted: bool = False) -> Records:
+        """Compute one row of a shard without committing it.
+
+        Args:
+            task: The task.
+            offset: Offset of the row in the shard.
+            counted: Whether the pair was counted before.
+        """
         row = self.rows(task.shard)[offset]
         attempt = _attempt(task, self._committed(task), offset)
-        return self.stages.compute({offset: row}, {offset: attempt})
+
+        def count(states: Sequence[PairState], records: Records) -> None:
+            self.meter.window(states, records, counted=int(counted))
+
+        return self.stages.compute({offset: row}, {offset: attempt}, count)
 
     def failed_row(self, task: ShardTask, offset: int, failure: Failure) -> Records:
         """Return the row of a pair that crashed its workers."""
         row = self.rows(task.shard)[offset]
         attempt = _attempt(task, self._committed(task), offset)
-        return {offset: self.stages.failed_record(row, failure, attempt)}
+        record = self.stages.failed_record(row, failure, attempt)
+        self.meter.crashed(record)
+        return {offset: record}
 
     def commit(
         self, task: ShardTask, records: Records, started: datetime | None = None
@@ -142,9 +181,14 @@ class ShardProcessor:
         self, task: ShardTask, computed: Records, found: ShardContent | None, started: datetime
     ) -> ShardReport:
         self.stages.steps.count()
+        begin, written = time.perf_counter(), self._committer.bytes_written
         rows = self._committer.commit(task.shard, computed, found, started)
+        spent, written = time.perf_counter() - begin, self._committer.bytes_written - written
+        self.meter.committed(task.shard, spent, written)
         failed = Counter(row["error_stage"] for row in rows if row["status"] == "failed")
-        return ShardReport(task.shard, len(rows), dict(failed), len(computed), task.run)
+        seconds = (datetime.now(UTC) - started).total_seconds()
+        work = self.meter.work_done([computed[offset] for offset in sorted(computed)], seconds)
+        return ShardReport(task.shard, len(rows), dict(failed), len(computed), task.run, work)
 
 
 def _to_compute(rows: Mapping[int, PairRow], committed: Mapping[int, Row]) -> list[int]:

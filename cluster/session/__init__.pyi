@@ -3,6 +3,7 @@ from .connection import ClusterOptions as ClusterOptions
 from .connection import ray_session as ray_session
 from .connection import usable_cpus as usable_cpus
 from .memory import count_memory_kills as count_memory_kills
+from .metrics_agent import explain_missing_agent as explain_missing_agent
 from .remote import actor_class as actor_class
 from .remote import remote_function as remote_function
 from .resources import WorkerResources as WorkerResources

@@ -49,6 +49,9 @@ class ClusterOptions:
     an empty one is that of the node."""
     start_timeout_s: float = 900.0
     """Longest time to wait for the first worker."""
+    metrics_linger_s: float = 0.0
+    """Time for which workers that have nothing left to do stay on a cluster, so that Prometheus
+    reads the last metrics."""
 
 
 def usable_cpus() -> int:

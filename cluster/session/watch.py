@@ -125,13 +125,13 @@ def watched(*, own: bool) -> Iterator[None]:
 
     thread = threading.Thread(target=watch, name="irfuse-watch", daemon=True)
     thread.start()
-    _STATE.own = own
+    before, _STATE.own = _STATE.own, own or _STATE.own
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        _STATE.lost, _STATE.own = None, False
+        _STATE.lost, _STATE.own = None, before
 
 
 def _endpoints(*, own: bool) -> list[_Endpoint]:

@@ -15,4 +15,6 @@ from .records import claim_location as claim_location
 from .records import find_record as find_record
 from .records import read_record as read_record
 from .records import require_same_settings as require_same_settings
+from .retries import Retry as Retry
+from .retries import watched_retries as watched_retries
 from .store import Store as Store

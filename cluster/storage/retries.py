@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -35,6 +37,29 @@ _TRANSIENT_OF_BOTOCORE = (
 _TRANSIENT_STATUSES = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A request to the storage that is about to be repeated."""
+
+    operation: str
+    """What was to be done, such as `read` or `list`."""
+    code: str
+    """HTTP status, symbol of an operating system's error, or class of the error."""
+
+
+_LISTENERS: list[Callable[[Retry], None]] = []
+
+
+@contextmanager
+def watched_retries(listener: Callable[[Retry], None]) -> Iterator[None]:
+    """Call a function before each repeated request of this process, while the block runs."""
+    _LISTENERS.append(listener)
+    try:
+        yield
+    finally:
+        _LISTENERS.remove(listener)
+
+
 def store_errors() -> tuple[type[Exception], ...]:
     """Return all errors that stores raise."""
     botocore = _classes(_BOTOCORE, "BotoCoreError", "ClientError")
@@ -54,10 +79,18 @@ def _credential_errors() -> tuple[type[Exception], ...]:
     return _classes(_BOTOCORE, "NoCredentialsError", "PartialCredentialsError")
 
 
-def with_retries(action: Callable[[], T]) -> T:
+def with_retries(action: Callable[[], T], operation: str) -> T:
     """Run one storage action, and retry it with exponential backoff on transient errors."""
+
+    def repeat(error: Exception) -> bool:
+        transient = is_transient(error)
+        if transient and attempt.num < _ATTEMPTS:
+            for listener in _LISTENERS:
+                listener(Retry(operation, _code_of(error)))
+        return transient
+
     for attempt in stamina.retry_context(
-        on=is_transient,
+        on=repeat,
         attempts=_ATTEMPTS,
         timeout=_LONGEST_CALL_S,
         wait_initial=0.2,
@@ -98,6 +131,18 @@ def _response_status(error: Exception) -> int | None:
     if isinstance(error, _classes(_AIOHTTP, "ClientResponseError")):
         return int(error.status)  # type: ignore[attr-defined]
     return None
+
+
+def _code_of(error: Exception) -> str:
+    """Return a short name of an error, of which there are few."""
+    cause = error.__cause__ or error
+    answer = getattr(cause, "response", None)  # of botocore, whose errors s3fs translates
+    if isinstance(answer, dict) and "HTTPStatusCode" in answer.get("ResponseMetadata", {}):
+        return str(answer["ResponseMetadata"]["HTTPStatusCode"])
+    if (status := _response_status(error)) is not None:
+        return str(status)
+    number = error.errno if isinstance(error, OSError) else None
+    return errno.errorcode.get(number or 0, type(error).__name__)
 
 
 def reason_of(error: BaseException) -> str:

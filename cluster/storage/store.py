@@ -403,7 +403,7 @@ class Store:
     def _call(self, verb: str, key: str, action: Callable[[], T]) -> T:
         """Run one storage action with retries, and translate its errors."""
         try:
-            return with_retries(action)
+            return with_retries(action, verb)
         except (FileExistsError, ReplacedError):
             raise
         except store_errors() as error:

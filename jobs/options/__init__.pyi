@@ -5,6 +5,7 @@ from .checking import CheckMethodOptions as CheckMethodOptions
 from .checking import CheckMetricOptions as CheckMetricOptions
 from .common import ImageOptions as ImageOptions
 from .common import LocationOptions as LocationOptions
+from .common import MonitoredOptions as MonitoredOptions
 from .common import RayOptions as RayOptions
 from .common import SourceOptions as SourceOptions
 from .deploying import DeployKubeRayOptions as DeployKubeRayOptions

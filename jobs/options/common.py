@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -9,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 from cluster.collections import Layout
 from fusion_core.choices import DEFAULT_MAX_PIXELS, LARGEST_MAX_PIXELS, Device, Resize
+from fusion_core.errors import InvalidValueError
 from jobs.key_values import parse_bands, parse_key_values, parse_typed_key_values
 
 if TYPE_CHECKING:
@@ -19,7 +22,11 @@ if TYPE_CHECKING:
 
 SELECTION = Group("Selection", sort_key=1)
 RAY = Group("Ray", sort_key=2)
-STORAGE = Group("Storage", sort_key=3)
+MONITORING = Group("Monitoring", sort_key=3)
+STORAGE = Group("Storage", sort_key=4)
+_LINGER_VARIABLE = "IRFUSE_METRICS_LINGER"
+_LINGER_S = 15.0
+"""Interval at which Prometheus reads metrics in most installations."""
 
 
 def _split_names(given: Any) -> Any:  # noqa: ANN401
@@ -103,6 +110,36 @@ class RayOptions(LocationOptions):
             device=self.device,
             start_timeout_s=self.start_timeout,
         )
+
+
+class MonitoredOptions(RayOptions):
+    """Options of the jobs that compute the rows of runs."""
+
+    metrics_linger: Annotated[float | None, Parameter(group=MONITORING)] = Field(
+        default=None, ge=0.0
+    )
+    """Seconds to stay connected to a cluster when all is computed, so that Prometheus reads the
+    last metrics before the cluster is removed. By default IRFUSE_METRICS_LINGER is used, or 15;
+    a Ray on this machine is not waited for."""
+
+    def cluster(self) -> ClusterOptions:
+        """Return the cluster and the resources to use.
+
+        Raises:
+            InvalidValueError: IRFUSE_METRICS_LINGER is not a number of seconds.
+        """
+        return replace(super().cluster(), metrics_linger_s=self._linger_s())
+
+    def _linger_s(self) -> float:
+        if self.metrics_linger is not None:
+            return self.metrics_linger
+        given = os.environ.get(_LINGER_VARIABLE)
+        try:
+            return _LINGER_S if given is None else max(0.0, float(given))
+        except ValueError:
+            raise InvalidValueError(
+                f"Expected a number of seconds in {_LINGER_VARIABLE}, but got {given!r}"
+            ) from None
 
 
 class SourceOptions(LocationOptions):

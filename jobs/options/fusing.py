@@ -18,8 +18,8 @@ from jobs.options.common import (
     Json,
     KeyValues,
     LocationOptions,
+    MonitoredOptions,
     Names,
-    RayOptions,
     Size,
     SourceOptions,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cluster.session import ClusterOptions
 
 
-class JobOptions(SourceOptions, ImageOptions, RayOptions):
+class JobOptions(SourceOptions, ImageOptions, MonitoredOptions):
     """Common options of fusing and scoring."""
 
     out: Annotated[str, Parameter(name=("--out", "-o"))]

@@ -7,11 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import Field
 
-from jobs.options.common import Flag, Json, KeyValues, LocationOptions, Names, RayOptions
+from jobs.options.common import Flag, Json, KeyValues, LocationOptions, MonitoredOptions, Names
 from jobs.study.settings import Block, Correction
 
 
-class StudyRunOptions(RayOptions):
+class StudyRunOptions(MonitoredOptions):
     """Run every method of a study on every collection, and compare them in OUT/report.html.
 
     STUDY is a study file (.toml), one of the papers' tables (paper:NAME), or the folders of one or

@@ -116,7 +116,7 @@ def _compute(
             # Imported here because a finished study does not need Ray, whose import takes seconds.
             from cluster.runs import kept_workers
 
-            workers = session.enter_context(kept_workers(options.cluster()))
+            workers = session.enter_context(kept_workers(options.cluster(), progress.message))
         for group in _groups(record, cells):
             planned: list[tuple[Cell, PlannedRun]] = []
             for cell in group:

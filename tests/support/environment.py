@@ -28,6 +28,8 @@ def isolate(environ: MutableMapping[str, str]) -> None:
         # Without this, Ray on Linux replaces 127.0.0.1 with the external address of the machine.
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
         RAY_USAGE_STATS_ENABLED="0",
+        RAY_metrics_report_interval_ms="1000",  # the shortest one
+        IRFUSE_METRICS_LINGER="0",
         OMP_NUM_THREADS="1",
         NO_PROXY="127.0.0.1,localhost",
         no_proxy="127.0.0.1,localhost",

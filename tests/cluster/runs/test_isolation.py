@@ -52,7 +52,7 @@ def test_one_death_does_not_mark_a_pair_as_failed() -> None:
     shard.start_step(worker)
     assert shard.worker_died("killed")
     shard.start_step(worker)
-    assert worker.calls[-1] == ("process_pair", 0)
+    assert worker.calls[-1] == ("process_pair", 0, False)
     assert not shard.failures
 
 
@@ -94,7 +94,7 @@ def test_a_lost_node_discards_the_rows_but_not_the_known_failures() -> None:
     assert not shard.rows
     assert list(shard.failures) == [0]
     shard.start_step(worker)
-    assert worker.calls[-1] == ("process_pair", 1)
+    assert worker.calls[-1] == ("process_pair", 1, True)  # its row is lost, its count is not
 
 
 def test_a_pair_is_not_blamed_for_memory_that_others_share_and_is_computed_again_alone() -> None:
@@ -105,7 +105,7 @@ def test_a_pair_is_not_blamed_for_memory_that_others_share_and_is_computed_again
         assert shard.alone
     assert not shard.failures
     shard.start_step(worker)
-    assert worker.calls[-1] == ("process_pair", 0)
+    assert worker.calls[-1] == ("process_pair", 0, False)
     shard.step_done(0)
     assert not shard.alone
 
