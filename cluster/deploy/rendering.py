@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from importlib.metadata import version
 from typing import Any
 
@@ -39,6 +40,11 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401
     environment.filters["yaml"] = lambda value: json.dumps(value, ensure_ascii=False)
     known = {"version": version("irfuse"), "ray_version": version("ray")}
     return environment.get_template(f"{template}.jinja").render(**known, **values)
+
+
+def packaged_file(name: str) -> str:
+    """Return the text of a file of this package that is used as it is."""
+    return resources.files("cluster.deploy").joinpath(name).read_text("utf-8")
 
 
 def quantity(size: int) -> str:

@@ -23,6 +23,7 @@ from jobs.options import (
     CheckMetricOptions,
     DemoOptions,
     DeployKubeRayOptions,
+    DeployObservabilityOptions,
     DeployRayOptions,
     DeploySlurmOptions,
     ExportCheckOptions,
@@ -68,7 +69,7 @@ class Command:
 
 
 GROUPS = {
-    "deploy": "Print files that start a cluster with a run on it.",
+    "deploy": "Make files that start a cluster with a run on it, and files that watch runs.",
     "runs": None,
     "export": "Write the fused images of a run as files, for programs that read no Parquet.",
     "study": "Compare methods on collections, from the runs to tables, figures and a report.",
@@ -123,6 +124,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "deploy slurm": Command(
         DeploySlurmOptions, "jobs.deploy:deploy_slurm", "deploy:print_cluster_file", "source", False
+    ),
+    "deploy observability": Command(
+        DeployObservabilityOptions,
+        "jobs.observability:deploy_observability",
+        "deploy:print_observability_files",
+        "folder",
+        False,
     ),
     "study run": Command(
         StudyRunOptions, "jobs.study.run:run_study", "studies:print_study", "sources"

@@ -9,6 +9,7 @@ from .common import MonitoredOptions as MonitoredOptions
 from .common import RayOptions as RayOptions
 from .common import SourceOptions as SourceOptions
 from .deploying import DeployKubeRayOptions as DeployKubeRayOptions
+from .deploying import DeployObservabilityOptions as DeployObservabilityOptions
 from .deploying import DeployOptions as DeployOptions
 from .deploying import DeployRayOptions as DeployRayOptions
 from .deploying import DeploySlurmOptions as DeploySlurmOptions

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Group, Parameter
-from pydantic import BeforeValidator, ByteSize, Field
+from pydantic import AwareDatetime, BeforeValidator, ByteSize, Field
 
 from jobs.key_values import parse_key_values
-from jobs.options.common import RAY, Size
+from jobs.options.common import RAY, LocationOptions, Size
 from jobs.options.fusing import RunOptions
 
 CLUSTER = Group("Cluster", sort_key=0)
@@ -108,3 +108,26 @@ class DeploySlurmOptions(DeployOptions):
     """Partition; by default that of the cluster."""
     account: Annotated[str | None, Parameter(group=CLUSTER)] = Field(default=None, pattern=_WORD)
     """Account that pays; by default that of the user."""
+
+
+class DeployObservabilityOptions(LocationOptions):
+    """Write what watches runs to FOLDER: scraping, alerts and a dashboard.
+
+    The files are for the Prometheus operator and Grafana on Kubernetes, and for a Prometheus on
+    this machine. Existing files are replaced.
+    """
+
+    folder: str
+    """Folder to write the files to."""
+    namespace: str | None = Field(default=None, pattern=_NAME)
+    """Namespace of the objects; by default that of kubectl."""
+    label: Annotated[dict[str, str], BeforeValidator(parse_key_values)] = Field(
+        default={"release": "kube-prometheus-stack"}
+    )
+    """Label by which the Prometheus operator selects its objects as NAME=VALUE, repeated for each;
+    by default release=kube-prometheus-stack."""
+    deadline: Annotated[dict[str, AwareDatetime], BeforeValidator(parse_key_values)] = Field(
+        default_factory=dict
+    )
+    """Deadline of a run as NAME=TIME, repeated for each: the last part of its OUT, and a time with
+    its zone, such as msrs=2026-12-01T08:00+01:00."""

@@ -299,9 +299,9 @@ def test_a_batch_script_starts_ray_on_all_nodes_and_ends_as_the_run_does(tmp_pat
         ["bash", script, "--verify"], env=environment, capture_output=True, timeout=60, check=False
     )
     assert ended.returncode == 3, ended.stderr
-    head, worker = (
-        line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("srun")
-    )
+    lines = (tmp_path / "log").read_text().splitlines()
+    steps = [line for line in lines if line.startswith("srun")]
+    head, worker = sorted(steps, key=lambda line: "--head" not in line)
     assert "--nodelist=n1 --cpus-per-task=8 ray start --head" in head
     assert "--nodes=1 " in worker
     assert "--exclude=n1" in worker

@@ -25,9 +25,12 @@ from jobs.export.webdataset import WebDatasetExport as WebDatasetExport
 from jobs.export.webdataset import export_webdataset as export_webdataset
 from jobs.fuse import FusedPair as FusedPair
 from jobs.fuse import fuse_pair as fuse_pair
+from jobs.observability import ObservabilityFiles as ObservabilityFiles
+from jobs.observability import deploy_observability as deploy_observability
 from jobs.options import CheckMethodOptions as CheckMethodOptions
 from jobs.options import CheckMetricOptions as CheckMetricOptions
 from jobs.options import DeployKubeRayOptions as DeployKubeRayOptions
+from jobs.options import DeployObservabilityOptions as DeployObservabilityOptions
 from jobs.options import DeployRayOptions as DeployRayOptions
 from jobs.options import DeploySlurmOptions as DeploySlurmOptions
 from jobs.options import ExportCheckOptions as ExportCheckOptions
