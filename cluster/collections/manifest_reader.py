@@ -45,6 +45,14 @@ class PairRow:
     further_uris: tuple[str, ...] = ()
     """Locations of the sources after the infrared and the visible image."""
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """The location of each source by its name: `infrared`, `visible`, `source_3` and so on."""
+        further = (column.removesuffix("_uri") for column in FURTHER_COLUMNS)
+        named = zip(further, self.further_uris, strict=False)
+        found = {name: uri for name, uri in named if uri}
+        return {"infrared": self.ir_uri, "visible": self.vis_uri, **found}
+
 
 def _to_row(values: dict[str, str]) -> PairRow:
     further = tuple(values.pop(column) for column in FURTHER_COLUMNS if column in values)

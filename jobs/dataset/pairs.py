@@ -25,7 +25,8 @@ class FusedPairs(Dataset[Any]):
     * `pair_id` and `subset`: text,
     * `run`: the name of the run,
     * `metrics`: a dictionary of the scores, NaN where a metric is undefined,
-    * with `sources`, `infrared` and `visible`: the sources, like `fused`,
+    * with `sources`, `infrared`, `visible` and, of pairs with further sources, `source_3` and so
+      on: the sources, like `fused`,
     * with `labels`, `label` and `label_name`: the bytes and the name of the label file, empty if
       the pair has none.
 

@@ -121,7 +121,7 @@ class RunSamples:
 
     def _add_files(self, sample: Sample, pair: PairRow, where: str) -> None:
         if self._sources:
-            sample["infrared"], sample["visible"] = self._decode_sources(pair, where)
+            sample |= self._decode_sources(pair, where)
         if self._labels:
             uri = pair.label_uri
             sample["label"] = self._files.read(uri) if uri else b""
@@ -138,19 +138,23 @@ class RunSamples:
             image = np.repeat(image[..., None], 3, axis=2)
         return to_tensor(image)
 
-    def _decode_sources(self, pair: PairRow, where: str) -> tuple[torch.Tensor, torch.Tensor]:
-        record = self.record
+    def _decode_sources(self, pair: PairRow, where: str) -> dict[str, torch.Tensor]:
+        record, read = self.record, self._files.read
         both = pair.ir_uri == pair.vis_uri
         try:
             ir, vis = decode_pair(
-                self._files.read(pair.ir_uri),
-                None if both else self._files.read(pair.vis_uri),
+                read(pair.ir_uri),
+                None if both else read(pair.vis_uri),
                 record.bands,
                 max_pixels=record.max_pixels,
             )
+            images = {"infrared": ir, "visible": vis}
+            for name, uri in pair.sources.items():
+                if name not in images:
+                    images[name] = decode_image(read(uri), max_pixels=record.max_pixels)
         except ImageDecodeError as error:
             raise StorageError(f"A source of {where} cannot be read: {error}") from None
-        return self._source_tensor(ir), self._source_tensor(vis)
+        return {name: self._source_tensor(image) for name, image in images.items()}
 
     def _source_tensor(self, image: Pixels) -> torch.Tensor:
         return to_tensor(to_eight_bit(image, self.record.origin.sixteen_bit))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import pyarrow as pa
 
 from cluster.runs import Ledger, RunRecord
 from cluster.runs.origins import MethodOrigin
@@ -14,9 +17,25 @@ from jobs.metric_text import value_text
 from jobs.summary import ALL_SUBSETS
 from jobs.summary_files import find_summary
 
+_DTYPES = {pa.float32(): "float32", pa.float64(): "float64"}
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""Type of the columns that hold images."""
+
+
+class Split(NamedTuple):
+    """Size of a split."""
+
+    pairs: int
+    size: int
+    """Bytes of its files."""
+
 
 def make_card(
-    run: Store, record: RunRecord, export: ExportRecord, splits: Mapping[str, int]
+    run: Store,
+    record: RunRecord,
+    export: ExportRecord,
+    schema: pa.Schema,
+    splits: Mapping[str, Split],
 ) -> str:
     """Return the text of `README.md`, with metadata in YAML at its beginning.
 
@@ -24,7 +43,8 @@ def make_card(
         run: Output location of the run.
         record: Record of the run.
         export: Record of the export.
-        splits: Number of pairs of each split.
+        schema: Columns of the Parquet files.
+        splits: Size of each split.
     """
     origin = record.origin
     collection, method = (_one_line(text) for text in (record.collection, origin.method))
@@ -41,12 +61,13 @@ def make_card(
             for split in splits
             for line in (f"  - split: {split}", f"    path: data/{split}-*.parquet")
         ),
+        *_dataset_info(schema, splits),
         "---",
         "",
         f"# {collection}, fused by {method}",
         "",
         "Fused infrared/visible image pairs, written by `irfuse export hf`: "
-        + ", ".join(f"{count} in `{split}`" for split, count in splits.items())
+        + ", ".join(f"{size.pairs} in `{split}`" for split, size in splits.items())
         + ".",
         "",
         "## Method",
@@ -60,6 +81,40 @@ def make_card(
         *_metric_table(run, record),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _dataset_info(schema: pa.Schema, splits: Mapping[str, Split]) -> Iterator[str]:
+    """Yield the lines that describe columns and splits."""
+    size = sum(split.size for split in splits.values())
+    yield from ("dataset_info:", "  features:")
+    for field in schema:
+        yield f"  - name: {json.dumps(field.name)}"
+        yield from (f"    {line}" for line in _type_lines(field.type))
+    yield "  splits:"
+    for name, split in splits.items():
+        yield f"  - name: {name}"
+        yield f"    num_bytes: {split.size}"
+        yield f"    num_examples: {split.pairs}"
+    yield f"  download_size: {size}"
+    yield f"  dataset_size: {size}"
+
+
+def _type_lines(kind: pa.DataType) -> list[str]:
+    """Return the lines that describe a type, as the library `datasets` writes them."""
+    if kind == IMAGE:
+        return ["dtype: image"]
+    if pa.types.is_struct(kind):
+        lines = ["struct:"]
+        for field in kind:
+            lines += [f"- name: {field.name}", *(f"  {line}" for line in _type_lines(field.type))]
+        return lines
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        inner = _type_lines(kind.value_type)
+        plain = len(inner) == 1 and inner[0].startswith("dtype: ")
+        lines = [f"list: {inner[0].removeprefix('dtype: ')}"] if plain else ["list:"]
+        lines += [] if plain else [f"  {line}" for line in inner]
+        return lines + ([f"length: {kind.list_size}"] if hasattr(kind, "list_size") else [])
+    return [f"dtype: {_DTYPES.get(kind, str(kind))}"]
 
 
 def _describe_method(record: RunRecord) -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from cluster.collections import PairRow
 from cluster.runs import Ledger, row_schema
 from fusion_core.errors import InvalidValueError, NotFoundError
-from jobs.export.labels import LabelFinder, rewrite_coco
+from jobs.export.coco import rewrite_coco
+from jobs.export.labels import COCO, LabelFinder
 from jobs.export.loss import JpegLoss, measure_loss
 from jobs.export.names import UniqueNames, check_key
 from jobs.export.preparing import (
@@ -18,8 +19,6 @@ from jobs.export.preparing import (
     most_missing_labels,
     open_target,
     publish_lists,
-    threads_of,
-    write_shards,
 )
 from jobs.export.reading import RowCondition, row_pair
 from jobs.export.record import (
@@ -32,6 +31,7 @@ from jobs.export.record import (
     to_csv,
 )
 from jobs.export.shards import ShardExporter
+from jobs.export.writing import write_shards
 from jobs.export.yolo import DATA_KEY, describe_dataset
 from jobs.options import ExportFolderOptions
 from jobs.progress import Progress, SilentProgress
@@ -78,6 +78,7 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
             evaluated, or no pair fits it.
         NotFoundError: There is no run, it holds no images, or it is not finished.
         RunConflictError: The folder holds other files, or an export with other settings.
+        RunFailedError: Workers cannot be placed, or keep dying.
         StorageError: The run cannot be read, or a file cannot be written.
     """
     progress = progress or SilentProgress()
@@ -93,8 +94,7 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
     progress.message("Checking the names of the files")
     plan = _plan(exporter, target, options)
     begin(target)
-    threads = threads_of(options, target.run, target.out)
-    written = write_shards(exporter.export, plan.shards, plan.rows, threads, progress)
+    written = write_shards(exporter, plan.shards, plan.rows, target, options, progress)
     progress.message("Writing the lists of the export")
     return _finish(exporter, options, target, written)
 
@@ -231,7 +231,7 @@ def _shared_files(
         dropped += without
         shared[file.exported_key] = data
         for pair_id in file.names.keys() & totals.images.keys():
-            totals.labels[pair_id] = LabelOf(key=file.exported_key, source="coco")
+            totals.labels[pair_id] = LabelOf(key=file.exported_key, source=COCO)
     if totals.labels or export.labels not in ("auto", "none"):
         shared[LABELS_KEY] = _label_list(totals)
     if export.preset == "yolo" and export.name is None:

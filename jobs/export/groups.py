@@ -11,8 +11,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from cluster.collections import PairRow
 from cluster.runs import Ledger, row_schema
 from fusion_core.errors import InvalidValueError, NotFoundError
-from jobs.export.labels import LabelFile, LabelFinder
-from jobs.export.preparing import Target, begin, threads_of, write_shards
+from jobs.export.coco import CocoAnnotations
+from jobs.export.labels import COCO, LabelFile, LabelFinder, rewrite_label
+from jobs.export.preparing import Target, begin
 from jobs.export.reading import ReadPair, RowCondition, RunImages
 from jobs.export.record import (
     SCRATCH,
@@ -23,6 +24,7 @@ from jobs.export.record import (
     describe_file,
     is_done,
 )
+from jobs.export.writing import write_shards
 from jobs.options import ExportOptions
 from jobs.progress import Progress
 
@@ -44,14 +46,21 @@ class GroupExporter(ABC, Generic[F]):
         target: The run and the folder, whose record has the groups.
         labels: What finds the labels.
         contents: Digest of the rows of each shard.
+
+    Raises:
+        StorageError: A COCO file cannot be read.
     """
 
     def __init__(self, target: Target, labels: LabelFinder, contents: dict[int, str]) -> None:
+        self._target, self._labels, self._contents = target, labels, contents
         self._out, self._record, self._export = target.out, target.record, target.export
-        self._labels, self._contents = labels, contents
         self._images = RunImages(target.run, target.record, target.export)
+        self._coco = CocoAnnotations(labels.coco)
         edges = (*self._export.groups, self._record.plan.count)
         self._groups = [range(first, end) for first, end in pairwise(edges)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._target, self._labels, self._contents)
 
     @abstractmethod
     def _key(self, pair: PairRow, group: int) -> str:
@@ -70,19 +79,19 @@ class GroupExporter(ABC, Generic[F]):
             StorageError: A file cannot be read.
         """
 
-    def run(self, target: Target, options: ExportOptions, progress: Progress) -> int:
+    def run(self, options: ExportOptions, progress: Progress) -> int:
         """Write the groups that are not written, and return the number of their pairs.
 
         Raises:
             ManifestError: A label file cannot be read.
+            RunFailedError: Workers cannot be placed, or keep dying.
             StorageError: A shard or a file cannot be read, or a file cannot be written.
         """
         numbers = range(len(self._groups))
         todo = [n for n in numbers if not is_done(self._out, n, self._content(n))]
-        begin(target)
+        begin(self._target)
         rows = sum(map(self._rows, todo))
-        threads = threads_of(options, target.run, target.out, large_files=True)
-        return write_shards(self.export, todo, rows, threads, progress)
+        return write_shards(self, todo, rows, self._target, options, progress, large_files=True)
 
     def export(self, group: int) -> ExportedShard:
         """Write the files of a group of shards, and then their marker.
@@ -106,16 +115,32 @@ class GroupExporter(ABC, Generic[F]):
         described = [describe_file(key, data) for key, data in objects.items()]
         return written.mark(self._out, group, self._content(group), described)
 
-    def _label(self, read: ReadPair, key: str, written: Written) -> tuple[LabelFile, bytes] | None:
-        """Return the label of a pair and its content, or None if it has none that can be found."""
+    def _label(
+        self, read: ReadPair, key: str, image: str, written: Written
+    ) -> tuple[LabelFile, bytes] | None:
+        """Return the label of a pair and its content, or None if it has none that can be found.
+
+        The label of a pair that a COCO file contains is a COCO file of this pair alone.
+
+        Args:
+            read: The pair.
+            key: Key of the file that holds it.
+            image: Name of its fused image, which labels name.
+            written: Receives that there is a label.
+        """
+        pair_id = read.pair.pair_id
         label = self._labels.find(read.located)
         if label is None:
-            return None
-        try:
-            data = self._images.files.read(label.uri)
-        except NotFoundError:
-            return None  # it counts as missing
-        written.labels[read.pair.pair_id] = LabelOf(key=key, source=label.source)
+            found = self._coco.find(pair_id, image)
+            if found is None:
+                return None
+            label, data = LabelFile(found[0], "", COCO), found[1]
+        else:
+            try:
+                data = rewrite_label(self._images.files.read(label.uri), label.extension, image)
+            except NotFoundError:
+                return None  # it counts as missing
+        written.labels[pair_id] = LabelOf(key=key, source=label.source)
         return label, data
 
     def _pairs(self, group: int) -> Iterator[ReadPair | SkippedPair]:

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from cluster.collections import FrozenManifest, PairRow
 from cluster.storage import split_query
-from jobs.export.card import make_card
+from jobs.export.card import IMAGE, Split, make_card
 from jobs.export.groups import GroupExporter, check_rows
-from jobs.export.labels import LabelFinder
+from jobs.export.labels import COCO, LabelFinder
 from jobs.export.objects import read_objects
 from jobs.export.preparing import (
     ExportResult,
@@ -36,7 +36,6 @@ _FILE_BYTES = 128_000_000
 _ROW_GROUP_BYTES = 8_000_000
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 """Splits by the beginnings of the names of subsets; all other subsets are in `train`."""
-_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _OBJECTS = pa.struct(
     [("bbox", pa.list_(pa.list_(pa.float32(), 4))), ("category", pa.list_(pa.string()))]
 )
@@ -73,6 +72,7 @@ def export_hf(options: ExportHfOptions, progress: Progress | None = None) -> HfE
         ManifestError: A label file cannot be read.
         NotFoundError: There is no run, it holds no images, or it is not finished.
         RunConflictError: The folder holds other files, or an export with other settings.
+        RunFailedError: Workers cannot be placed, or keep dying.
         StorageError: The run cannot be read, or a file cannot be written.
     """
     progress = progress or SilentProgress()
@@ -87,8 +87,8 @@ def export_hf(options: ExportHfOptions, progress: Progress | None = None) -> HfE
     labels = target.labels(options)
     progress.message("Checking the rows")
     exporter = _ParquetExporter(target, labels, check_rows(target))
-    written = exporter.run(target, options, progress)
-    return _finish(options, target, written)
+    written = exporter.run(options, progress)
+    return _finish(options, target, exporter.schema, written)
 
 
 class _ParquetExporter(GroupExporter["_Rows"]):
@@ -97,11 +97,12 @@ class _ParquetExporter(GroupExporter["_Rows"]):
     def __init__(self, target: Target, labels: LabelFinder, contents: dict[int, str]) -> None:
         super().__init__(target, labels, contents)
         self._kinds = self._label_kinds(FrozenManifest(target.run))
-        self._schema = self._make_schema()
+        self.schema = self._make_schema()
+        """Columns of the Parquet files."""
 
     def _label_kinds(self, manifest: FrozenManifest) -> set[str]:
         """Return the columns that labels need: `objects` for boxes, and `mask`."""
-        kinds = set()
+        kinds = {"objects"} if self._labels.coco else set()
         for first in range(0, manifest.rows, 4096):
             for pair in manifest.read(first, min(first + 4096, manifest.rows)):
                 label = self._labels.find(pair)
@@ -112,10 +113,12 @@ class _ParquetExporter(GroupExporter["_Rows"]):
         return kinds
 
     def _make_schema(self) -> pa.Schema:
-        sources = ("infrared", "visible") if self._export.with_sources else ()
+        further = range(3, self._record.sources + 1)
+        names = ("infrared", "visible", *(f"source_{number}" for number in further))
+        sources = names if self._export.with_sources else ()
         masks = ("mask",) if "mask" in self._kinds else ()
         images = ("fused", *sources, *masks)
-        fields = [pa.field("pair_id", pa.string()), *(pa.field(name, _IMAGE) for name in images)]
+        fields = [pa.field("pair_id", pa.string()), *(pa.field(name, IMAGE) for name in images)]
         if "objects" in self._kinds:
             fields.append(pa.field("objects", _OBJECTS))
         fields += [pa.field("subset", pa.string())]
@@ -128,22 +131,21 @@ class _ParquetExporter(GroupExporter["_Rows"]):
         return f"data/{split_of(pair.subset)}-{group:05d}-of-{len(self._groups):05d}.parquet"
 
     def _new_file(self) -> _Rows:
-        return _Rows(self._schema)
+        return _Rows(self.schema)
 
     def _add(self, file: _Rows, read: ReadPair, key: str, written: Written) -> None:
         pair = read.located
         name = f"{posixpath.basename(pair.pair_id)}.{read.extension}"
-        row = {field: read.row.get(field) for field in self._schema.names}
+        row = {field: read.row.get(field) for field in self.schema.names}
         row["fused"] = {"bytes": read.data, "path": name}
         if self._export.with_sources:
-            sources = {"infrared": pair.ir_uri, "visible": pair.vis_uri}
-            row |= {kind: self._file(uri) for kind, uri in sources.items()}
-        if (found := self._label(read, key, written)) is not None:
+            row |= {kind: self._file(uri) for kind, uri in pair.sources.items()}
+        if (found := self._label(read, key, name, written)) is not None:
             label, data = found
             path = posixpath.basename(split_query(label.uri)[0])
             if label.extension in _MASKS:
                 row["mask"] = {"bytes": data, "path": path}
-            elif label.extension in _BOXES:
+            elif label.extension in _BOXES or label.source == COCO:
                 row["objects"] = read_objects(
                     data,
                     label.extension,
@@ -164,7 +166,7 @@ class _Rows:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema, self._buffer = schema, io.BytesIO()
-        images = [field.name for field in schema if field.type == _IMAGE]
+        images = [field.name for field in schema if field.type == IMAGE]
         compression = {**dict.fromkeys(_leaves(schema), "zstd")}
         compression |= {f"{name}.bytes": "none" for name in images}
         self._writer = pq.ParquetWriter(self._buffer, schema, compression=compression)
@@ -200,24 +202,32 @@ def _leaves(schema: pa.Schema) -> Iterator[str]:
     yield from (metadata.column(n).path for n in range(len(metadata)))
 
 
-def _finish(options: ExportHfOptions, target: Target, written: int) -> HfExport:
-    splits, skipped, labels, size = Counter[str](), list[SkippedPair](), 0, 0
+def _split_in(key: str) -> str:
+    """Return the split of a Parquet file."""
+    return posixpath.basename(key).partition("-")[0]
+
+
+def _finish(options: ExportHfOptions, target: Target, schema: pa.Schema, written: int) -> HfExport:
+    pairs, sizes = Counter[str](), Counter[str]()
+    skipped, labels = list[SkippedPair](), 0
     for marker in read_markers(target.out):
-        splits.update(posixpath.basename(key).partition("-")[0] for key in marker.images.values())
+        pairs.update(map(_split_in, marker.images.values()))
+        for file in marker.files:
+            sizes[_split_in(file.key)] += file.bytes
         skipped += marker.skipped
-        labels, size = labels + len(marker.labels), size + marker.size
-    pairs = dict(sorted(splits.items()))
-    card = make_card(target.run, target.record, target.requested, pairs).encode()
+        labels += len(marker.labels)
+    splits = {name: Split(count, sizes[name]) for name, count in sorted(pairs.items())}
+    card = make_card(target.run, target.record, target.requested, schema, splits).encode()
     failed, unfit = publish_lists(target.out, {CARD_KEY: card}, skipped)
     return HfExport(
         out=target.out.url,
         run=target.record.name,
-        pairs=splits.total(),
-        splits=pairs,
+        pairs=pairs.total(),
+        splits=dict(sorted(pairs.items())),
         failed=failed,
         unfit=unfit,
         written=written,
         labels=labels,
-        size=size,
+        size=sizes.total(),
         most_missing_labels=most_missing_labels(options),
     )

@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 from xml.sax.saxutils import escape
 
 from cluster.collections import (
@@ -20,11 +20,14 @@ from cluster.collections import (
 )
 from cluster.collections.fused_names import below
 from cluster.storage import Store, split_query
-from fusion_core.errors import NotFoundError, StorageError
+from fusion_core.errors import NotFoundError
+from jobs.export.coco import CocoFile, find_coco_files
 from jobs.options import Preset
 
 _VOC = re.compile(rb"(<(filename|path)>)[^<]*(</(?:filename|path)>)")
 _YOLO = "txt"
+COCO = "coco"
+"""What a label that a COCO file contains has the stem of; see `LabelFile.source`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class LabelFile:
     """Name of its folder, which exported labels keep."""
     source: str
     """What has its stem: `both` images, the `infrared` or the `visible` one, the `pair`, or
-    `other`."""
+    `other`; or `coco` for the part of a COCO file."""
 
     @property
     def extension(self) -> str:
@@ -46,26 +49,12 @@ class LabelFile:
 
 
 @dataclass(frozen=True, slots=True)
-class CocoFile:
-    """A COCO file, which holds the labels of many images."""
-
-    store: Store
-    key: str
-    names: Mapping[str, str]
-    """The `file_name` of a pair's image by `pair_id`."""
-
-    @property
-    def exported_key(self) -> str:
-        """Key of the exported file."""
-        return f"{posixpath.basename(self.store.url)}/{self.key}"
-
-
-@dataclass(frozen=True, slots=True)
 class LabelFinder:
     """Finds the labels of pairs."""
 
     find: Callable[[PairRow], LabelFile | None]
-    """Function that returns the label file of a pair, as the manifest has it, or None."""
+    """Function that returns the label file of a pair, as the manifest has it, or None; it can be
+    pickled."""
     coco: Sequence[CocoFile] = ()
     """COCO files, if pairs have no label files."""
 
@@ -84,26 +73,30 @@ def open_labels(choice: str, folder: Store, manifest: FrozenManifest, root: str)
         StorageError: The folder cannot be read.
     """
     if choice == "none":
-        return LabelFinder(lambda pair: None)
+        return LabelFinder(_no_label)
     if choice == "auto":
         return LabelFinder(_of_manifest)
     keys = [entry.key for entry in folder.entries()]
     pairs = [_labelled(pair, root) for pair in _all_pairs(manifest)]
     labels = find_labels(keys, pairs, only=True).keys
-    coco = [] if labels else list(_coco_files(folder, keys, pairs))
+    coco = [] if labels else list(find_coco_files(folder, keys, pairs))
     if not (labels or coco):
         raise NotFoundError(
             f"--labels {folder.url} holds no label of the run's pairs among its {len(keys)} files; "
             "labels have the names of the pairs or of their images, or are COCO files"
         )
+    return LabelFinder(partial(_in_folder, folder, labels), coco)
 
-    def find(pair: PairRow) -> LabelFile | None:
-        key = labels.get(pair.pair_id)
-        if key is None:
-            return None
-        return LabelFile(folder.uri(key), posixpath.basename(folder.url), _owner(key, pair))
 
-    return LabelFinder(find, coco)
+def _no_label(pair: PairRow) -> None:
+    return None
+
+
+def _in_folder(folder: Store, labels: Mapping[str, str], pair: PairRow) -> LabelFile | None:
+    key = labels.get(pair.pair_id)
+    if key is None:
+        return None
+    return LabelFile(folder.uri(key), posixpath.basename(folder.url), _owner(key, pair))
 
 
 def _of_manifest(pair: PairRow) -> LabelFile | None:
@@ -128,61 +121,6 @@ def _owner(path: str, pair: PairRow) -> str:
     """Return what of a pair has the stem of its label."""
     stem = posixpath.splitext(posixpath.basename(path))[0].casefold()
     return _labelled(pair, "").stems().get(stem, "other")
-
-
-def _coco_files(
-    folder: Store, keys: Iterable[str], pairs: Sequence[LabelledPair]
-) -> Iterable[CocoFile]:
-    """Yield the COCO files that hold images of pairs; these are matched like label files."""
-    for key in keys:
-        content = _read_coco(folder, key) if key.lower().endswith(".json") else None
-        if content is None:
-            continue
-        names = {_as_label(image["file_name"]): image["file_name"] for image in content["images"]}
-        found = find_labels(names, pairs, only=True).keys
-        if found:
-            yield CocoFile(folder, key, {pair: names[label] for pair, label in found.items()})
-
-
-def _as_label(name: str) -> str:
-    return f"{posixpath.splitext(name)[0]}.{_YOLO}"
-
-
-def _read_coco(folder: Store, key: str) -> dict[str, Any] | None:
-    """Return the content of a COCO file, or None for other JSON."""
-    try:
-        content = json.loads(folder.read(key))
-        images = content["images"]
-        is_coco = all(isinstance(image["file_name"], str) and "id" in image for image in images)
-    except (ValueError, TypeError, KeyError):
-        return None
-    return content if is_coco and isinstance(content.get("annotations"), list) else None
-
-
-def rewrite_coco(file: CocoFile, fused: Mapping[str, str]) -> tuple[bytes, int]:
-    """Return a COCO file for fused images, and the number of images that were dropped.
-
-    Args:
-        file: The file for the source images.
-        fused: Key of the fused image by `pair_id`; images of other pairs, and images that are in no
-            pair, are dropped with their annotations.
-
-    Raises:
-        StorageError: The file has changed and is no COCO file any more.
-    """
-    content = _read_coco(file.store, file.key)
-    if content is None:
-        raise StorageError(f"{file.store.uri(file.key)} is not a COCO file any more")
-    keys = {name: fused[pair] for pair, name in file.names.items() if pair in fused}
-    kept = [
-        {**image, "file_name": keys[image["file_name"]]}
-        for image in content["images"]
-        if image["file_name"] in keys
-    ]
-    ids = {image["id"] for image in kept}
-    annotations = [one for one in content["annotations"] if one.get("image_id") in ids]
-    dropped = len(content["images"]) - len(kept)
-    return json.dumps({**content, "images": kept, "annotations": annotations}).encode(), dropped
 
 
 def label_key(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cluster.collections import PairRow, mirrored_name, own_name
 from cluster.collections.fused_names import below
+from cluster.storage import split_query
 from fusion_core.errors import InvalidValueError
 from fusion_core.suggestions import unknown_name
 from jobs.options import Preset
@@ -76,16 +77,28 @@ def _fields(pair: PairRow, root: str) -> dict[str, str]:
     }
 
 
-def source_keys(pair: PairRow, fused_key: str, *, preset: Preset | None, root: str) -> list[str]:
-    """Return the keys of the copies of a pair's infrared and visible file."""
+def source_keys(
+    pair: PairRow, fused_key: str, *, preset: Preset | None, root: str
+) -> dict[str, str]:
+    """Return the keys of the copies of a pair's sources, and the location of each.
+
+    Args:
+        pair: The pair as the manifest has it.
+        fused_key: Key of the fused image.
+        preset: Names of the files; None for a template.
+        root: Location of the collection.
+    """
+    sources = pair.sources
     if preset == "mirror":
-        return [below(uri, root) for uri in (pair.ir_uri, pair.vis_uri)]
+        return {below(split_query(uri)[0], root): uri for uri in sources.values()}
+    if pair.ir_uri == pair.vis_uri:
+        further = {kind: uri for kind, uri in sources.items() if uri != pair.ir_uri}
+        sources = {"both": pair.ir_uri, **further}
     name = posixpath.splitext(fused_key)[0]
-    kinds = ("infrared", "visible") if pair.ir_uri != pair.vis_uri else ("both", "both")
-    return [
-        f"sources/{kind}/{name}{posixpath.splitext(uri)[1]}"
-        for kind, uri in zip(kinds, (pair.ir_uri, pair.vis_uri), strict=True)
-    ]
+    return {
+        f"sources/{kind}/{name}{posixpath.splitext(split_query(uri)[0])[1]}": uri
+        for kind, uri in sources.items()
+    }
 
 
 def check_key(key: str, pair_id: str) -> None:

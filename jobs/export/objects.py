@@ -1,9 +1,10 @@
-"""Boxes of labelled objects, from label files of YOLO and Pascal VOC."""
+"""Boxes of labelled objects, from label files of YOLO, Pascal VOC and COCO."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 from xml.etree import ElementTree
 
 from fusion_core.errors import ManifestError
@@ -28,7 +29,7 @@ def read_objects(
     Args:
         data: The file.
         extension: `txt` for YOLO, with a class number and the relative centre and size of a box in
-            each line; `xml` for Pascal VOC.
+            each line; `xml` for Pascal VOC; `json` for COCO.
         width: Width of the image in pixels.
         height: Height of the image in pixels.
         classes: Names of the class numbers; those without a name are `class0`, `class1`, ….
@@ -43,8 +44,10 @@ def read_objects(
     try:
         if extension == "xml":
             return _from_voc(data)
+        if extension == "json":
+            return _from_coco(json.loads(data))
         return _from_yolo(data.decode(), width, height, classes)
-    except (ValueError, TypeError, ElementTree.ParseError) as error:
+    except (ValueError, TypeError, KeyError, ElementTree.ParseError) as error:
         raise ManifestError(f"The label {name} cannot be read: {error}") from None
 
 
@@ -69,3 +72,15 @@ def _from_voc(data: bytes) -> Objects:
         objects["bbox"].append([left, top, right - left, bottom - top])
         objects["category"].append(found.findtext("name") or "")
     return objects
+
+
+def _from_coco(content: Mapping[str, Any]) -> Objects:
+    names = {one["id"]: one["name"] for one in content.get("categories", ())}
+    boxes, categories = list[list[float]](), list[str]()
+    for one in content["annotations"]:
+        if "bbox" in one:
+            left, top, width, height = map(float, one["bbox"])
+            boxes.append([left, top, width, height])
+            number = one["category_id"]
+            categories.append(str(names.get(number, f"class{number}")))
+    return Objects(bbox=boxes, category=categories)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -32,7 +31,6 @@ from jobs.export.record import (
     SCRATCH,
     SHARED_KEY,
     SKIPPED_KEY,
-    ExportedShard,
     ExportRecord,
     SharedFiles,
     SkippedPair,
@@ -40,10 +38,6 @@ from jobs.export.record import (
     to_csv,
 )
 from jobs.options import ExportOptions
-from jobs.progress import Progress
-
-_LOCAL_THREADS, _REMOTE_THREADS = 8, 16
-_POLL_S = 0.5
 
 
 class ExportResult(BaseModel):
@@ -240,37 +234,6 @@ def most_missing_labels(options: ExportOptions) -> int | None:
     if options.max_missing_labels is None and options.labels not in ("auto", "none"):
         return 0
     return options.max_missing_labels
-
-
-def threads_of(options: ExportOptions, *stores: Store, large_files: bool = False) -> int:
-    """Return the number of shards, or of large files, that are read and written at a time."""
-    local = all(store.is_local for store in stores)
-    threads = _LOCAL_THREADS if local else _REMOTE_THREADS
-    return options.threads or (threads // 4 if large_files else threads)
-
-
-def write_shards(
-    export: Callable[[int], ExportedShard],
-    shards: Sequence[int],
-    rows: int,
-    threads: int,
-    progress: Progress,
-) -> int:
-    """Write the files of shards with several threads, and return the number of pairs."""
-    done = written = size = 0
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: set[Future[ExportedShard]] = {pool.submit(export, shard) for shard in shards}
-        try:
-            while waiting:
-                finished, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
-                for shard in (future.result() for future in finished):
-                    done += shard.pairs + len(shard.skipped)
-                    written += shard.pairs
-                    size += shard.size
-                progress.steps(done, rows, f"{size / 1e6:.1f} MB")
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return written
 
 
 def publish_lists(

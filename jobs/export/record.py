@@ -109,7 +109,7 @@ class LabelOf(BaseModel):
     """Path of the label below the folder of the export."""
     source: str
     """What has the stem of the label: `both` images, the `infrared` or the `visible` one, the
-    `pair`, or `other`."""
+    `pair`, or `other`; or `coco` for COCO files."""
 
 
 class SharedFiles(BaseModel):
@@ -189,6 +189,12 @@ def read_markers(out: Store) -> Iterator[ExportedShard]:
     for entry in out.entries(_DONE):
         if _MARKER.fullmatch(posixpath.basename(entry.key)):
             yield _parse(out, entry.key, out.read(entry.key))
+
+
+def done_shards(out: Store) -> set[int]:
+    """Return the numbers of the shards that have a marker."""
+    names = (posixpath.basename(entry.key) for entry in out.entries(_DONE))
+    return {int(found[1]) for name in names if (found := _MARKER.fullmatch(name))}
 
 
 def find_marker(out: Store, shard: int) -> ExportedShard | None:

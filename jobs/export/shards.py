@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from fusion_core.errors import NotFoundError
 from jobs.export.labels import LabelFinder, label_key, largest_class, rewrite_label
@@ -31,10 +32,13 @@ class ShardExporter:
     """
 
     def __init__(self, target: Target, labels: LabelFinder) -> None:
-        self._out, self._export = target.out, target.export
+        self._target, self._out, self._export = target, target.out, target.export
         self._images = RunImages(target.run, target.record, target.export)
         self.labels = labels
         self.namer: Namer = namer_of(self._export.preset, self._export.name, self._export.root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ShardExporter, (self._target, self.labels)
 
     def is_done(self, shard: int, content: str) -> bool:
         """Whether the files of a shard are written, from the rows that it has now."""
@@ -69,11 +73,11 @@ class ShardExporter:
         yield key, read.data
         yield from self._label(read, key, written)
         if self._export.with_sources:
-            keys = source_keys(pair, key, preset=self._preset, root=self._export.root)
-            uris = (read.located.ir_uri, read.located.vis_uri)
-            for key, uri in dict(zip(keys, uris, strict=True)).items():
-                check_key(key, pair.pair_id)
-                yield key, self._images.files.read(uri)
+            root = self._export.root
+            keys = source_keys(read.located, key, preset=self._preset, root=root)
+            for source_key, uri in keys.items():
+                check_key(source_key, pair.pair_id)
+                yield source_key, self._images.files.read(uri)
 
     @property
     def _preset(self) -> Preset | None:

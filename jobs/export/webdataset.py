@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from cluster.collections import PairRow
 from cluster.runs import Ledger
-from fusion_core.errors import InvalidValueError
+from cluster.storage import split_query
 from jobs.export.groups import GroupExporter, check_rows
 from jobs.export.labels import largest_class
 from jobs.export.names import UniqueNames
@@ -73,6 +73,7 @@ def export_webdataset(
             or no pair fits it.
         NotFoundError: There is no run, it holds no images, or it is not finished.
         RunConflictError: The folder holds other files, or an export with other settings.
+        RunFailedError: Workers cannot be placed, or keep dying.
         StorageError: The run cannot be read, or a file cannot be written.
     """
     progress = progress or SilentProgress()
@@ -83,14 +84,9 @@ def export_webdataset(
         shard_bytes=options.shard_bytes,
     )
     labels = target.labels(options)
-    if labels.coco:
-        raise InvalidValueError(
-            f"--labels {options.labels} holds COCO files, of which no pair has its own; export to "
-            "a folder, or convert them to one file per image"
-        )
     progress.message("Checking the names of the pairs")
     exporter = _TarExporter(target, labels, _check_names(target))
-    written = exporter.run(target, options, progress)
+    written = exporter.run(options, progress)
     return _finish(options, target, written)
 
 
@@ -126,13 +122,13 @@ class _TarExporter(GroupExporter["_Tar"]):
 
     def _members(self, read: ReadPair, key: str, written: Written) -> Iterator[tuple[str, bytes]]:
         """Yield the endings and contents of the files of a pair, in their order in the tar file."""
-        pair = read.located
         yield f"fused.{read.extension}", read.data
         if self._export.with_sources:
-            sources = {"infrared": read.pair.ir_uri, "visible": read.pair.vis_uri}
-            for (kind, name), uri in zip(sources.items(), (pair.ir_uri, pair.vis_uri), strict=True):
-                yield f"{kind}{_extension(name)}", self._images.files.read(uri)
-        if (found := self._label(read, key, written)) is not None:
+            for kind, uri in read.located.sources.items():
+                extension = posixpath.splitext(split_query(uri)[0])[1].lower()
+                yield f"{kind}{extension}", self._images.files.read(uri)
+        image = f"{sample_key(read.pair.pair_id)}.fused.{read.extension}"
+        if (found := self._label(read, key, image, written)) is not None:
             label, data = found
             if label.extension == "txt":
                 written.classes += [n for n in (largest_class(data),) if n is not None]
@@ -157,10 +153,6 @@ class _Tar:
         """Return the bytes of the tar file."""
         self._tar.close()
         return self._buffer.getvalue()
-
-
-def _extension(path: str) -> str:
-    return posixpath.splitext(path)[1].lower()
 
 
 def _finish(options: ExportWebDatasetOptions, target: Target, written: int) -> WebDatasetExport:

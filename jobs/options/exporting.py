@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field, model_validator
 
-from jobs.options.common import SELECTION, Flag, Json, LocationOptions, Names
+from jobs.options.common import RAY, SELECTION, Flag, Json, LocationOptions, Names
+
+if TYPE_CHECKING:
+    from cluster.session import ClusterOptions
 
 _UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 
@@ -47,8 +50,23 @@ class ExportOptions(LocationOptions):
     """Export the pairs for which a condition is true: SQL over the columns of the run, such as
     "EN > 6 AND subset = 'train'"."""
     threads: int | None = Field(default=None, ge=1, le=64)
-    """Number of shards that are read and written at a time: by default 8, or 16 if RUN or OUT is
-    remote, and of files that are made in memory a quarter of that."""
+    """Number of shards that are read and written at a time, by each worker if there are several: by
+    default 8, or 16 if RUN or OUT is remote, and of files that are made in memory a quarter of
+    that."""
+    address: Annotated[str | None, Parameter(group=RAY)] = None
+    """Address of a Ray cluster whose workers write the files. By default this process writes them,
+    or with --workers a Ray that is started on this machine."""
+    workers: Annotated[int | None, Parameter(group=RAY)] = Field(default=None, ge=1)
+    """Number of workers, with one CPU each; with --address, by default as many as the cluster has
+    CPUs. They write the same bytes as this process."""
+
+    def cluster(self) -> ClusterOptions | None:
+        """Return the cluster to use, or None if this process writes the files."""
+        from cluster.session import ClusterOptions
+
+        if self.address is None and self.workers is None:
+            return None
+        return ClusterOptions(address=self.address, workers=self.workers, device="cpu")
 
 
 class ExportFolderOptions(ExportOptions):

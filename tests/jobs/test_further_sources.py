@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from support.cli import call_cli
@@ -15,7 +17,15 @@ import irfuse
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError, ManifestError, PairMismatchError
 from fusion_core.images import decode_image, encode_png
-from irfuse import FuseOptions, PairsOptions, RunOptions
+from irfuse import (
+    ExportFolderOptions,
+    ExportHfOptions,
+    ExportWebDatasetOptions,
+    FuseOptions,
+    PairsOptions,
+    RunOptions,
+)
+from irfuse.dataset import FusedPairs
 
 COUNT = 3
 
@@ -125,3 +135,24 @@ def test_the_catalogue_states_how_many_sources_a_method_fuses() -> None:
     for name, count in (("densefuse", "any number"), ("gtf", "2")):
         shown = call_cli("methods", name).stdout
         assert any(line.split() == ["sources", *count.split()] for line in shown.splitlines())
+
+
+def test_further_sources_are_exported_and_read_with_the_others(
+    folder: Path, ray_address: str, tmp_path: Path
+) -> None:
+    run(folder, tmp_path / "run", ray_address, further_source=(f"{folder}/nir",))
+    expected = (folder / "nir/0001.png").read_bytes()
+    given = {"run": str(tmp_path / "run"), "with_sources": True}
+    mirror, ids, tars, hub = (str(tmp_path / name) for name in ("mirror", "ids", "tars", "hub"))
+    irfuse.export_folder(ExportFolderOptions(out=mirror, **given))
+    assert Path(mirror, "nir/0001.png").read_bytes() == expected
+    irfuse.export_folder(ExportFolderOptions(out=ids, preset="pair-id", **given))
+    assert Path(ids, "sources/source_3/0001.png").read_bytes() == expected
+    irfuse.export_webdataset(ExportWebDatasetOptions(out=tars, **given))
+    with tarfile.open(f"{tars}/all-000000.tar") as tar:
+        assert tar.extractfile("0001.source_3.png").read() == expected  # type: ignore[union-attr]
+    irfuse.export_hf(ExportHfOptions(out=hub, **given))
+    (file,) = Path(hub, "data").iterdir()
+    assert pq.read_table(file).to_pylist()[1]["source_3"]["bytes"] == expected
+    sample = FusedPairs(given["run"], sources=True)[1]
+    assert np.array_equal(sample["source_3"][0].numpy(), near_infrared(1))

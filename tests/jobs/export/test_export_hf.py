@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,21 @@ def test_the_card_names_method_licence_and_splits(run: Run, tmp_path: Path) -> N
 
 def test_datasets_of_hugging_face_decodes_the_folder(run: Run, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="an optional library of readers")
+    from huggingface_hub import DatasetCard
+
     export(run, tmp_path / "out", with_sources=True)
     loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 3, "test": 4}
     images = [n for n, f in loaded["train"].features.items() if isinstance(f, datasets.Image)]
     assert images == ["fused", "infrared", "visible"]
+    info = DatasetCard.load(str(tmp_path / "out/README.md")).data.to_dict()["dataset_info"]
+    assert datasets.Features._from_yaml_list(info["features"]) == loaded["train"].features
+    sizes = {split: 0 for split in loaded}
+    for file in (tmp_path / "out/data").iterdir():
+        sizes[file.name.partition("-")[0]] += file.stat().st_size
+    assert {s["name"]: (s["num_examples"], s["num_bytes"]) for s in info["splits"]} == {
+        split: (len(rows), sizes[split]) for split, rows in loaded.items()
+    }
     row = loaded["train"][0]
     assert row["fused"].size == (row["width"], row["height"])
     assert row["objects"]["category"] == ["class1"]
@@ -98,6 +109,22 @@ def test_an_export_resumes_with_the_same_bytes(run: Run, tmp_path: Path) -> None
     assert export(run, tmp_path).written == 7
     assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == digests
     assert export(run, tmp_path).written == 0
+
+
+def test_boxes_of_coco_files(run: Run, tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": 5, "file_name": "train/0001.jpg", "width": 9}],
+        "annotations": [{"id": 1, "image_id": 5, "category_id": 2, "bbox": [1, 2, 3, 4.5]}],
+        "categories": [{"id": 2, "name": "person"}],
+    }
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco/instances.json").write_text(json.dumps(content))
+    options = {"labels": str(tmp_path / "coco"), "max_missing_labels": 9}
+    assert export(run, tmp_path / "out", **options).labels == 1
+    (file,) = (tmp_path / "out/data").glob("train-*.parquet")
+    rows = {row["pair_id"]: row["objects"] for row in pq.read_table(file).to_pylist()}
+    assert rows["train/0001"] == {"bbox": [[1.0, 2.0, 3.0, 4.5]], "category": ["person"]}
+    assert rows["train/0000"] is None
 
 
 def test_boxes_of_voc_and_damaged_labels() -> None:

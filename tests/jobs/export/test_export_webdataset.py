@@ -126,6 +126,34 @@ def test_datasets_of_hugging_face_reads_every_pair(run: Run, tmp_path: Path) -> 
     )
 
 
+def test_labels_name_the_images_of_the_tar_file(tmp_path: Path) -> None:
+    names = [f"v.1/{number:04d}" for number in range(3)]
+    voc = "<annotation><filename>0001.jpg</filename><path>/a/0001.jpg</path></annotation>"
+    coco = {
+        "images": [{"id": 7 + n, "file_name": f"{name}.jpg"} for n, name in enumerate(names[:2])],
+        "annotations": [{"id": n, "image_id": 7 + n % 2, "bbox": [n] * 4} for n in range(4)],
+        "categories": [{"id": 0, "name": "car"}],
+    }
+    for folder, name, text in (("voc", names[1], voc), ("coco", "all", json.dumps(coco))):
+        path = tmp_path / folder / f"{name}.{'xml' if folder == 'voc' else 'json'}"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    run = compute_run(tmp_path / "run", 3, subsets=("v.1",))
+    options = {"shard_bytes": 10**9, "max_missing_labels": 3}
+    assert export(run, tmp_path / "a", labels=str(tmp_path / "voc"), **options).labels == 1
+    assert export(run, tmp_path / "b", labels=str(tmp_path / "coco"), **options).labels == 2
+    with tarfile.open(tmp_path / "a/v-1-000000.tar") as tar:
+        text = tar.extractfile("v-1__0001.label.xml").read().decode()  # type: ignore[union-attr]
+    image = "v-1__0001.fused.png"
+    assert text == voc.replace("/a/0001.jpg", image).replace("0001.jpg", image)
+    with tarfile.open(tmp_path / "b/v-1-000000.tar") as tar:
+        found = json.load(tar.extractfile("v-1__0001.label.json"))  # type: ignore[arg-type]
+        assert not [name for name in tar.getnames() if "0002.label" in name]
+    assert found["images"] == [{"id": 8, "file_name": image}]
+    assert [one["id"] for one in found["annotations"]] == [1, 3]
+    assert found["categories"] == coco["categories"]
+
+
 def test_an_unfinished_run_and_equal_names_are_errors(tmp_path: Path) -> None:
     unfinished = compute_run(tmp_path / "a", 6, shards=range(1))
     with pytest.raises(NotFoundError, match="1 of 2 shards are committed"):
