@@ -80,7 +80,7 @@ def test_datasets_of_hugging_face_decodes_the_folder(run: Run, tmp_path: Path) -
     assert images == ["fused", "infrared", "visible"]
     info = DatasetCard.load(str(tmp_path / "out/README.md")).data.to_dict()["dataset_info"]
     assert datasets.Features._from_yaml_list(info["features"]) == loaded["train"].features
-    sizes = {split: 0 for split in loaded}
+    sizes = dict.fromkeys(loaded, 0)
     for file in (tmp_path / "out/data").iterdir():
         sizes[file.name.partition("-")[0]] += file.stat().st_size
     assert {s["name"]: (s["num_examples"], s["num_bytes"]) for s in info["splits"]} == {
