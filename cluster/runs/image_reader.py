@@ -27,6 +27,8 @@ _ROWS_KEPT = 256
 """Number of shards whose rows, without images, are kept in memory."""
 _LENGTH_BYTES = 4
 """Bytes in front of each value that say how long it is, in Parquet's plain encoding."""
+_COMPARED_FIRST = 64
+"""Bytes of an image that are searched for."""
 
 Place = tuple[int, int]
 """Where the bytes of an image begin in the object of its shard, and where they end."""
@@ -92,7 +94,7 @@ class ImageReader:
         with self._lock:
             places = self._places.get((index.shard, group))
         if places is None:
-            return self.group(index, group)[row]
+            return self._group(index, group, note=True)[row]
         place = places[row]
         if place is None:  # a file, or a value in an encoding that this module does not write
             return self.group(index, group)[row]
@@ -104,11 +106,15 @@ class ImageReader:
         Raises:
             StorageError: The shard is damaged, was replaced, or cannot be read.
         """
+        return self._group(index, group, note=False)
+
+    def _group(self, index: ShardIndex, group: int, *, note: bool) -> list[bytes]:
+        """Return the fused images of a row group, and note where they lie if that is wanted."""
 
         def read(opened: _Open) -> list[dict[str, Any] | None]:
             table = opened.parquet.read_row_group(group, columns=["fused"], use_threads=False)
             cells: list[dict[str, Any] | None] = table.column("fused").to_pylist()
-            if (index.shard, group) not in self._places:
+            if note:
                 places = _find_places(opened, group, cells)
                 with self._lock:
                     self._places[index.shard, group] = places
@@ -184,18 +190,33 @@ def _find_places(
             return nowhere
         start = chunk.data_page_offset
         data = _read_at(opened, start, start + chunk.total_compressed_size)
-        places, position = list[Place | None](), 0
+        places, end = list[Place | None](), 0
         for cell in cells:
             image = (cell or {}).get("bytes")
             if not image:
                 places.append(None)
                 continue
-            value = len(image).to_bytes(_LENGTH_BYTES, "little") + image
-            position = data.index(value, position) + _LENGTH_BYTES
-            places.append((start + position, start + position + len(image)))
-            position += len(image)
+            first = _find_value(data, image, end)
+            end = first + len(image)
+            places.append((start + first, start + end))
         return places
     return nowhere
+
+
+def _find_value(data: bytes, value: bytes, start: int) -> int:
+    """Return where a value begins in Parquet's plain encoding, at or after a position.
+
+    Raises:
+        ValueError: It is not there.
+    """
+    # Searching for all of a long value takes longer than comparing it where its beginning is.
+    beginning = len(value).to_bytes(_LENGTH_BYTES, "little") + value[:_COMPARED_FIRST]
+    view = memoryview(data)
+    while True:
+        first = data.index(beginning, start) + _LENGTH_BYTES
+        if view[first : first + len(value)] == value:
+            return first
+        start = first
 
 
 def _read_at(opened: _Open, start: int, end: int) -> bytes:

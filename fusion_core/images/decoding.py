@@ -22,7 +22,7 @@ from fusion_core.images.limits import (
     check_pixel_count,
     check_tiles,
 )
-from fusion_core.images.png import PNG_SIGNATURE
+from fusion_core.images.png import PNG_SIGNATURE, decode_plain_png
 from fusion_core.images.refusals import describe_unreadable
 from fusion_core.images.tiff import TIFF_SIGNATURES, decode_tiff, tiff_size
 
@@ -154,15 +154,19 @@ def _decode_single(data: bytes, image: Image.Image, max_pixels: int) -> Pixels:
     return _pillow_pixels(image) if plain is None else plain
 
 
+_FAST_DECODERS = {"JPEG": decode_plain_jpeg, "PNG": decode_plain_png}
+
+
 def _fast_pixels(data: bytes, image: Image.Image) -> Pixels | None:
     """Decode a file that is complete and ordinary without Pillow; otherwise return None.
 
     What is damaged, and why, is for Pillow to say.
     """
-    if image.format != "JPEG" or image.mode not in ("L", "RGB"):
+    decode = _FAST_DECODERS.get(image.format or "")
+    if decode is None or image.mode not in ("L", "RGB"):
         return None
     try:
-        pixels = decode_plain_jpeg(data)
+        pixels = decode(data)
     except DECODER_ERRORS:
         return None
     channels = () if image.mode == "L" else (3,)

@@ -14,12 +14,8 @@ from PIL import Image
 
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.limits import Pixels
-from fusion_core.images.png import PNG_SIGNATURE
+from fusion_core.images.png import COLOUR_TYPES, PNG_SIGNATURE, UP
 
-_UP = 2
-"""The PNG filter that subtracts the pixel above."""
-_COLOUR_TYPES = {1: 0, 3: 2}
-"""PNG colour types of gray and RGB, by the number of channels."""
 _LARGEST_CHUNK = 2**31 - 1
 
 
@@ -43,7 +39,7 @@ def encode_png(image: Pixels, *, compress_level: int = 1) -> bytes:
     b'PNG'
     """
     channels = 1 if image.ndim == 2 else image.shape[-1]
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in _COLOUR_TYPES:
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in COLOUR_TYPES:
         raise InvalidValueError(
             "Expected an image of uint8 with shape (H, W) or (H, W, 3), but got "
             f"{image.dtype} with shape {image.shape}"
@@ -51,11 +47,11 @@ def encode_png(image: Pixels, *, compress_level: int = 1) -> bytes:
     height, width = image.shape[:2]
     rows = np.ascontiguousarray(image).reshape(height, -1)
     filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
-    filtered[:, 0] = _UP
+    filtered[:, 0] = UP
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     packed = bytes(imagecodecs.deflate_encode(filtered.tobytes(), compress_level))
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
     parts = (packed[i : i + _LARGEST_CHUNK] for i in range(0, len(packed), _LARGEST_CHUNK))
     chunks = [_chunk(b"IHDR", header), *(_chunk(b"IDAT", part) for part in parts)]
     return b"".join([PNG_SIGNATURE, *chunks, _chunk(b"IEND", b"")])
