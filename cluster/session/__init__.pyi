@@ -18,5 +18,6 @@ from .software import installed_software as installed_software
 from .starting import ActivityReport as ActivityReport
 from .starting import Starting as Starting
 from .tasks import run_tasks as run_tasks
+from .tasks import task_places as task_places
 from .watch import check_connection as check_connection
 from .watch import started_here as started_here

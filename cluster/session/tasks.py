@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from cluster.session.connection import ClusterOptions
 from cluster.session.remote import remote_function
-from cluster.session.resources import describe_resources, worker_places
+from cluster.session.resources import WorkerResources, describe_resources, node_resources
 from cluster.session.software import Software, installed_software
 from cluster.session.starting import ActivityReport, Starting
 from cluster.session.watch import check_connection
@@ -69,7 +69,7 @@ def run_tasks(
     try:
         while waiting or running:
             check_connection()
-            places = options.workers or worker_places(gpu=False)
+            places = options.workers or task_places()
             while waiting and len(running) < places:
                 running.append(call(given, waiting.popleft()))
             done, running = ray.wait(running, timeout=_POLL_S)
@@ -77,6 +77,11 @@ def run_tasks(
     finally:
         for left in running:
             ray.cancel(left, force=True)
+
+
+def task_places() -> int:
+    """Return the number of tasks that the cluster has room for at a time, at least one."""
+    return max(1, sum(map(WorkerResources().places, node_resources().values())))
 
 
 def perform(given: bytes | None, task: Any) -> Any:  # noqa: ANN401

@@ -49,9 +49,10 @@ def decode_plain_png(data: bytes) -> Pixels | None:
     if zlib.decompressobj().decompress(packed[:_BEGINNING], 1) != bytes([UP]):
         return None
     channels = _CHANNELS[colour_type]
-    filtered = np.empty((height, 1 + width * channels), np.uint8)
-    found = imagecodecs.deflate_decode(packed, out=filtered.reshape(-1))
-    if len(found) != filtered.size or (filtered[:, 0] != UP).any():
+    rows = bytearray(height * (1 + width * channels))
+    found = imagecodecs.deflate_decode(packed, out=rows)
+    filtered = np.frombuffer(rows, np.uint8).reshape(height, -1)
+    if len(found) != len(rows) or (filtered[:, 0] != UP).any():
         return None
     above, *others = filtered
     for row in others:

@@ -119,9 +119,9 @@ def _write_on_cluster(
 ) -> None:
     with ray_session(cluster, progress.message):
         # Imported here because an export without a cluster does not need Ray.
-        from cluster.session import run_tasks, worker_places
+        from cluster.session import run_tasks, task_places
 
-        workers = cluster.workers or worker_places(gpu=False)
+        workers = cluster.workers or task_places()
         size = max(1, min(threads, len(shards) // (workers * _TASKS_PER_WORKER)))
         run_tasks(
             ("jobs.export.writing", "write_some"),
