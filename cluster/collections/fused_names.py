@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from cluster.collections.layouts.words import folder_meaning
 from cluster.collections.manifest_reader import PairRow
@@ -18,7 +19,7 @@ def own_name(pair: PairRow) -> str:
     >>> own_name(PairRow("FLIR_2", "FLIR_2_PreviewData.jpeg", "FLIR_2_RGB.jpg", ""))
     'FLIR_2'
     """
-    ir, vis = (_split(uri)[1] for uri in (pair.ir_uri, pair.vis_uri))
+    ir, vis = (_stem(uri) for uri in (pair.ir_uri, pair.vis_uri))
     return vis if fold(ir) == fold(vis) else posixpath.basename(pair.pair_id)
 
 
@@ -38,8 +39,8 @@ def mirrored_name(pair: PairRow, root: str, word: str = "fused") -> str:
     >>> mirrored_name(PairRow("1", "/d/IR1.png", "/d/VIS1.png", ""), "/d")
     'fused/1'
     """
-    ir, vis = (_split(below(uri, root))[0] for uri in (pair.ir_uri, pair.vis_uri))
-    return "/".join([*_fused_folder(ir, vis, word), own_name(pair)])
+    ir, vis = (posixpath.dirname(below(uri, root)) for uri in (pair.ir_uri, pair.vis_uri))
+    return f"{_fused_folder(ir, vis, word)}/{own_name(pair)}"
 
 
 def below(uri: str, root: str) -> str:
@@ -67,8 +68,14 @@ def common_folder(uris: Iterable[str]) -> str:
     return "/".join(common or [])
 
 
-def _fused_folder(ir: Sequence[str], vis: Sequence[str], word: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _fused_folder(ir_folder: str, vis_folder: str, word: str) -> str:
     """Return the folder of the fused image, from the folders of the sources."""
+    ir, vis = ([part for part in folder.split("/") if part] for folder in (ir_folder, vis_folder))
+    return "/".join(_fused_parts(ir, vis, word))
+
+
+def _fused_parts(ir: Sequence[str], vis: Sequence[str], word: str) -> list[str]:
     differing = [n for n, part in enumerate(vis) if n >= len(ir) or fold(part) != fold(ir[n])]
     meanings = {n: folder_meaning(vis[n]) for n in differing}
     named = [n for n, (modality, _) in meanings.items() if modality == "vis"]
@@ -81,7 +88,5 @@ def _fused_folder(ir: Sequence[str], vis: Sequence[str], word: str) -> list[str]
     return [word, *vis]
 
 
-def _split(path: str) -> tuple[list[str], str]:
-    """Return the folders of a path and its stem."""
-    folder, _, name = path.rpartition("/")
-    return [part for part in folder.split("/") if part], posixpath.splitext(name)[0]
+def _stem(path: str) -> str:
+    return posixpath.splitext(posixpath.basename(path))[0]

@@ -85,7 +85,8 @@ def publish_files(objects: Mapping[Path, bytes], scratch: Path) -> None:
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory") from None
     # Their names do not contain those of the files, which may be as long as a name can be.
-    temporaries = {path: scratch / f"{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}" for path in objects}
+    mark = f"{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}"
+    temporaries = {path: scratch / f"{mark}-{number}" for number, path in enumerate(objects)}
     try:
         for path, data in objects.items():
             temporaries[path].write_bytes(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import string
 from collections.abc import Callable, Iterable
 
@@ -21,6 +22,8 @@ RESERVED = "_irfuse"
 FIELDS = ("pair_id", "subset", "stem", "ir_stem", "vis_stem", "vis_dir", "ext")
 _LONGEST_NAME = 255
 """Bytes of a file name, on most file systems."""
+_NO_NAMES = frozenset(("", ".", ".."))
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _MOST_NAMED = 3
 _YOLO = "images/{subset}/{stem}.{ext}"
 
@@ -109,13 +112,13 @@ def check_key(key: str, pair_id: str) -> None:
     """
     parts = key.split("/")
     problem = ""
-    if any(part in ("", ".", "..") for part in parts):
+    if not _NO_NAMES.isdisjoint(parts):
         problem = "is outside of OUT or has an empty part"
     elif parts[0] == RESERVED:
         problem = f"is in {RESERVED}, the folder of the export's own files"
-    elif any(len(part.encode()) > _LONGEST_NAME for part in parts):
+    elif max(map(len, key.encode().split(b"/"))) > _LONGEST_NAME:
         problem = f"has a part of more than {_LONGEST_NAME} bytes"
-    elif any(ord(character) < ord(" ") for character in key):
+    elif _CONTROL.search(key):
         problem = "has control characters"
     if problem:
         raise InvalidValueError(

@@ -1,0 +1,84 @@
+"""Runs that are written without being computed, to measure what reads them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import count, islice
+
+import pyarrow as pa
+
+from cluster.collections import MANIFEST_KEY, freeze
+from cluster.runs import ResultRow, RunRecord, encode_shard, shard_key
+from cluster.runs.origins import MethodOrigin
+from cluster.storage import Store
+from fusion_core.images import encode_png
+from jobs.bench.measuring import noisy_pair, to_levels
+
+_METRICS = ["EN", "MI", "SSIM_a"]
+_DISTINCT_IMAGES = 16
+_PAIRS_PER_SUBSET = 4096
+
+
+def write_run(out: Store, pairs: int, height: int, width: int, shard_size: int = 64) -> None:
+    """Write a finished run whose fused images are noisy gray ones, of which only some differ.
+
+    Args:
+        out: Where the run is written.
+        pairs: Number of pairs.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        shard_size: Number of pairs of each shard.
+    """
+    images = [
+        encode_png(to_levels(noisy_pair(height, width, seed)[0]))
+        for seed in range(min(pairs, _DISTINCT_IMAGES))
+    ]
+    rows = [_row(number, images, height, width) for number in range(pairs)]
+    columns = ("pair_id", "ir_uri", "vis_uri", "subset")
+    table = pa.Table.from_pylist([{name: getattr(row, name) for name in columns} for row in rows])
+    info, manifest = freeze(table.to_batches())
+    out.write(MANIFEST_KEY, manifest)
+    now = datetime.now(UTC)
+    record = RunRecord(
+        name="made",
+        collection="made",
+        source="/made",
+        origin=MethodOrigin(method="average", parameters={"sixteen_bit": "percentile"}),
+        metrics=_METRICS,
+        max_pixels=height * width,
+        shard_size=shard_size,
+        rows=info.rows,
+        manifest_digest=info.digest,
+        irfuse_version="0",
+        torch_version="0",
+        created=now.isoformat(),
+    )
+    out.write(record.key, record.model_dump_json().encode())
+    following = iter(rows)
+    for shard in range(record.plan.count):
+        data = encode_shard(
+            [row.to_record() for row in islice(following, shard_size)],
+            _METRICS,
+            fingerprint=record.fingerprint,
+            shard=shard,
+            started=now,
+            committed=now,
+        )
+        out.write_all({shard_key(shard): data})
+
+
+def _row(number: int, images: list[bytes], height: int, width: int) -> ResultRow:
+    subset, name = f"part{number // _PAIRS_PER_SUBSET}", f"{number:06d}"
+    return ResultRow(
+        pair_id=f"{subset}/{name}",
+        subset=subset,
+        ir_uri=f"/made/{subset}/ir/{name}.png",
+        vis_uri=f"/made/{subset}/vis/{name}.png",
+        width=width,
+        height=height,
+        collection="made",
+        run="made",
+        method="average",
+        fused={"bytes": images[number % len(images)], "path": None},
+        metrics={metric: number / 7 + place for metric, place in zip(_METRICS, count())},
+    )
