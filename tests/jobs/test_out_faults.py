@@ -2,39 +2,18 @@
 
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.cli import RunningCommand, call_cli, start_cli
 from support.collections import PAIRS, read_rows, run_command, stable
+from support.disks import Remount
 from support.processes import wait_until
 
 from cluster.storage.store import Store
 
 WAIT_S = 240.0
-Remount = Callable[[str], bool]
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[tuple[Path, Remount]]:
-    """A small file system of its own, and how to change its size or rights."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("mounting a file system takes rights that this user does not have")
-
-    def remount(options: str) -> bool:
-        again = ["mount", "-o", f"remount,{options}", str(folder)]
-        return subprocess.run(again, check=False).returncode == 0
-
-    try:
-        yield folder, remount
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def shards(out: Path) -> list[Path]:

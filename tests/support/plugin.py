@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import settings
 
+from support.disks import Remount, small_disk
 from support.environment import PROJECT_ROOT, isolate
 from support.ray_head import prepare_ray
 from support.s3 import S3Server, prepare_moto, prepare_seaweed, seaweed_binary
@@ -79,6 +80,14 @@ def shared_reference() -> Path:
     if not folder.is_dir():
         pytest.skip("the published reference data is not available next to the project")
     return folder
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[tuple[Path, Remount]]:
+    """A small file system of its own, and how to change its size or rights."""
+    folder = tmp_path / "disk"
+    with small_disk(folder) as remount:
+        yield folder, remount
 
 
 def _is_xdist_worker(config: pytest.Config) -> bool:
