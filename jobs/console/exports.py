@@ -40,7 +40,7 @@ def print_folder(console: Console, result: FolderExport, options: ExportFolderOp
     )
     left = {
         "failed": result.failed,
-        "left out by --where": result.unfit,
+        "left out by --where or --split": result.unfit,
         "not computed yet": result.unfinished,
     }
     counts = [f"{count} {what}" for what, count in left.items() if count]
@@ -97,9 +97,10 @@ def print_hf(console: Console, result: HfExport, options: ExportHfOptions) -> No
     if result.failed or result.unfit:
         print_lines(
             console,
-            f"Left out: {result.failed} failed, {result.unfit} by --where; listed in "
+            f"Left out: {result.failed} failed, {result.unfit} by --where or --split; listed in "
             f"{result.out}/_irfuse/skipped.csv",
         )
+    print_lines(console, *result.notes)
     if result.labels:
         print_lines(console, f"Labels: {result.labels} of {result.pairs} pairs")
     print_lines(console, f"Card:   {result.out}/README.md")

@@ -31,6 +31,7 @@ from jobs.export.record import (
     to_csv,
 )
 from jobs.export.shards import ShardExporter
+from jobs.export.splits import unknown_lines
 from jobs.export.writing import write_shards
 from jobs.export.yolo import DATA_KEY, describe_dataset
 from jobs.options import ExportFolderOptions
@@ -89,6 +90,7 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
         format=options.format,
         quality=options.quality if options.format == "jpg" else None,
         classes=options.classes,
+        split=options.split,
     )
     exporter = ShardExporter(target, target.labels(options))
     progress.message("Checking the names of the files")
@@ -133,7 +135,10 @@ def _plan(exporter: ShardExporter, target: Target, options: ExportFolderOptions)
             assert content.table is not None
             fitting = condition.fitting(content.table)
             rows = [row for row in content.to_rows() if row["status"] == "ok"]
-            pairs = [row_pair(row) for row in rows if row["pair_id"] in fitting]
+            placed = (
+                target.splits.place(row_pair(row)) for row in rows if row["pair_id"] in fitting
+            )
+            pairs = [pair for pair in placed if pair is not None]
             yield content.shard, content.facts.content, content.facts.rows, pairs
 
     unique, todo, rows, fit = UniqueNames(), list[int](), 0, 0
@@ -145,7 +150,8 @@ def _plan(exporter: ShardExporter, target: Target, options: ExportFolderOptions)
             rows += count
     unique.check(lambda: (name for *_, pairs in chosen() for name in names(iter(pairs))))
     if not fit:
-        what = "fits --where" if options.where is not None else "has a fused image"
+        conditions = [name for name in ("where", "split") if getattr(options, name)]
+        what = f"fits --{' and --'.join(conditions)}" if conditions else "has a fused image"
         raise InvalidValueError(f"No pair of {run.url} {what}; there is nothing to export")
     return _Plan(todo, rows)
 
@@ -160,7 +166,9 @@ def _finish(
         totals.add(marker)
     shared, dropped = _shared_files(export, exporter.labels, totals)
     failed, unfit = publish_lists(out, shared, totals.skipped)
-    notes = _notes(export, totals) if export.preset == "yolo" and export.name is None else []
+    notes = unknown_lines(target.splits)
+    if export.preset == "yolo" and export.name is None:
+        notes += _notes(export, totals)
     return FolderExport(
         out=out.url,
         run=record.name,

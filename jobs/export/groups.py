@@ -54,7 +54,7 @@ class GroupExporter(ABC, Generic[F]):
     def __init__(self, target: Target, labels: LabelFinder, contents: dict[int, str]) -> None:
         self._target, self._labels, self._contents = target, labels, contents
         self._out, self._record, self._export = target.out, target.record, target.export
-        self._images = RunImages(target.run, target.record, target.export)
+        self._images = RunImages(target.run, target.record, target.export, target.splits)
         self._coco = CocoAnnotations(labels.coco)
         edges = (*self._export.groups, self._record.plan.count)
         self._groups = [range(first, end) for first, end in pairwise(edges)]

@@ -27,6 +27,7 @@ from jobs.export.preparing import (
 )
 from jobs.export.reading import ReadPair
 from jobs.export.record import SkippedPair, Written, read_markers
+from jobs.export.splits import unknown_lines
 from jobs.options import ExportHfOptions
 from jobs.progress import Progress, SilentProgress
 
@@ -39,6 +40,8 @@ _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _OBJECTS = pa.struct(
     [("bbox", pa.list_(pa.list_(pa.float32(), 4))), ("category", pa.list_(pa.string()))]
 )
+_FOR_HUB = {"val": "validation"}
+"""Names of splits that the Hub calls otherwise."""
 _BOXES, _MASKS = ("txt", "xml"), ("png", "bmp", "tif", "tiff")
 
 
@@ -47,6 +50,8 @@ class HfExport(ExportResult):
 
     splits: dict[str, int]
     """Number of pairs of each split."""
+    notes: list[str]
+    """What the user should know besides."""
 
 
 def split_of(subset: str) -> str:
@@ -83,6 +88,7 @@ def export_hf(options: ExportHfOptions, progress: Progress | None = None) -> HfE
         shard_bytes=_FILE_BYTES,
         classes=options.classes,
         license=options.license,
+        split=options.split,
     )
     labels = target.labels(options)
     progress.message("Checking the rows")
@@ -128,7 +134,9 @@ class _ParquetExporter(GroupExporter["_Rows"]):
         return pa.schema(fields, metadata={"huggingface": json.dumps(features)})
 
     def _key(self, pair: PairRow, group: int) -> str:
-        return f"data/{split_of(pair.subset)}-{group:05d}-of-{len(self._groups):05d}.parquet"
+        given = self._export.splits is not None
+        split = _FOR_HUB.get(pair.subset, pair.subset) if given else split_of(pair.subset)
+        return f"data/{split}-{group:05d}-of-{len(self._groups):05d}.parquet"
 
     def _new_file(self) -> _Rows:
         return _Rows(self.schema)
@@ -224,6 +232,7 @@ def _finish(options: ExportHfOptions, target: Target, schema: pa.Schema, written
         run=target.record.name,
         pairs=pairs.total(),
         splits=dict(sorted(pairs.items())),
+        notes=unknown_lines(target.splits),
         failed=failed,
         unfit=unfit,
         written=written,

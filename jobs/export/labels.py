@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from xml.sax.saxutils import escape
@@ -77,7 +77,7 @@ def open_labels(choice: str, folder: Store, manifest: FrozenManifest, root: str)
     if choice == "auto":
         return LabelFinder(_of_manifest)
     keys = [entry.key for entry in folder.entries()]
-    pairs = [_labelled(pair, root) for pair in _all_pairs(manifest)]
+    pairs = labelled_pairs(manifest, root)
     labels = find_labels(keys, pairs, only=True).keys
     coco = [] if labels else list(find_coco_files(folder, keys, pairs))
     if not (labels or coco):
@@ -106,10 +106,14 @@ def _of_manifest(pair: PairRow) -> LabelFile | None:
     return LabelFile(pair.label_uri, label_folder(path), _owner(path, pair))
 
 
-def _all_pairs(manifest: FrozenManifest) -> Iterable[PairRow]:
+def labelled_pairs(manifest: FrozenManifest, root: str) -> list[LabelledPair]:
+    """Return what the labels of all pairs are found by."""
+    found = []
     for batch in manifest.batches():
         columns = (batch.column(name) for name in ("pair_id", "ir_uri", "vis_uri", "subset"))
-        yield from map(PairRow, *(column.to_pylist() for column in columns))
+        pairs = map(PairRow, *(column.to_pylist() for column in columns))
+        found += [_labelled(pair, root) for pair in pairs]
+    return found
 
 
 def _labelled(pair: PairRow, root: str) -> LabelledPair:

@@ -37,6 +37,7 @@ from jobs.export.record import (
     describe_file,
     to_csv,
 )
+from jobs.export.splits import Splits, open_splits
 from jobs.options import ExportOptions
 
 
@@ -89,6 +90,8 @@ class Target:
     requested: ExportRecord
     found: ExportRecord | None
     """Record of the export that has begun already."""
+    splits: Splits
+    """The splits that files name."""
 
     @property
     def export(self) -> ExportRecord:
@@ -109,6 +112,7 @@ class Target:
 def open_target(
     options: ExportOptions,
     group_bytes: int | None = None,
+    split: Sequence[str] = (),
     **settings: Any,  # noqa: ANN401
 ) -> Target:
     """Check that a run can be exported to a folder.
@@ -116,11 +120,12 @@ def open_target(
     Args:
         options: Options of the export.
         group_bytes: Size of the groups of shards that are written together, if there are groups.
+        split: Files that name the pairs of the splits.
         **settings: Settings that exports of this form have in addition.
 
     Raises:
-        InvalidValueError: The folder is inside of the collection.
-        NotFoundError: There is no run, or it holds no images.
+        InvalidValueError: The folder is inside of the collection, or a pair is in two splits.
+        NotFoundError: There is no run, it holds no images, or a file names none of its pairs.
         RunConflictError: The folder holds other files, or an export with other settings.
         StorageError: The run or the folder cannot be read.
     """
@@ -128,23 +133,26 @@ def open_target(
     record = read_record(run, RunRecord)
     _require_images(run, record)
     _require_outside(out, record)
+    root = _root_of(run, record)
+    splits = open_splits(split, options, FrozenManifest(run), root)
     requested = ExportRecord(
         run=record.fingerprint,
         run_name=record.name,
         run_location=run.url,
         rows=record.rows,
         collection=record.collection,
-        root=_root_of(run, record),
+        root=root,
         labels=_name_labels(options),
         with_sources=options.with_sources,
         where=options.where,
+        splits=splits.digest,
         groups=() if group_bytes is None else _group_shards(run, record, group_bytes),
         irfuse_version=version("irfuse"),
         **settings,
     )
     found = find_record(out, ExportRecord)
     _require_free(out, requested, found)
-    return Target(run, record, out, requested, found)
+    return Target(run, record, out, requested, found, splits)
 
 
 def _group_shards(run: Store, record: RunRecord, size: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from cluster.storage import Reader, Store
 from fusion_core.errors import IrfuseError, StorageError
 from fusion_core.images import decode_image, encode_png, to_eight_bit
 from jobs.export.record import ExportRecord, SkippedPair
+from jobs.export.splits import Splits
 
 _JPEG = ("jpg", "jpeg")
 
@@ -29,7 +30,7 @@ class ReadPair:
     row: Mapping[str, Any]
     """The row without the fused image."""
     pair: PairRow
-    """The pair as the row has it, whose locations have no query."""
+    """The pair as the row has it, whose locations have no query; its subset is the split."""
     located: PairRow
     """The pair as the manifest has it."""
     extension: str
@@ -66,10 +67,11 @@ class RunImages:
         run: Output location of the run.
         record: Record of the run.
         export: Record of the export.
+        splits: The splits that files name.
     """
 
-    def __init__(self, run: Store, record: RunRecord, export: ExportRecord) -> None:
-        self._record, self._export = record, export
+    def __init__(self, run: Store, record: RunRecord, export: ExportRecord, splits: Splits) -> None:
+        self._record, self._export, self._splits = record, export, splits
         self._shards = Shards(run, record)
         self._condition = RowCondition(export.where)
         self.files = Reader(run.storage_options, max_pixels=record.max_pixels)
@@ -98,7 +100,10 @@ class RunImages:
             return SkippedPair(pair_id=row["pair_id"], reason="failed", detail=detail)
         if not fits:
             return SkippedPair(pair_id=row["pair_id"], reason="where")
-        return ReadPair(row, row_pair(row), located, *self._image(row["pair_id"], cell))
+        placed = self._splits.place(row_pair(row))
+        if placed is None:
+            return SkippedPair(pair_id=row["pair_id"], reason="split")
+        return ReadPair(row, placed, located, *self._image(row["pair_id"], cell))
 
     def _image(self, pair_id: str, cell: Mapping[str, Any]) -> tuple[str, bytes]:
         """Return the extension and the bytes of a fused image."""

@@ -66,6 +66,8 @@ class ExportRecord(SettingsRecord):
     """Whether the source files are copied."""
     where: str | None = None
     """Condition on the rows."""
+    splits: str | None = None
+    """Digest of the splits that files name; None for the subsets."""
     classes: tuple[str, ...] = ()
     """Names of the classes of labels."""
     license: str | None = None
@@ -95,7 +97,7 @@ class SkippedPair(BaseModel):
 
     pair_id: str
     reason: str
-    """`failed` or `where`."""
+    """`failed`, `where`, or `split` for a pair that is in none."""
     detail: str = ""
     """Stage and message of a failed pair."""
 

@@ -33,7 +33,7 @@ class ShardExporter:
 
     def __init__(self, target: Target, labels: LabelFinder) -> None:
         self._target, self._out, self._export = target, target.out, target.export
-        self._images = RunImages(target.run, target.record, target.export)
+        self._images = RunImages(target.run, target.record, target.export, target.splits)
         self.labels = labels
         self.namer: Namer = namer_of(self._export.preset, self._export.name, self._export.root)
 

@@ -26,6 +26,13 @@ def parse_size(given: Any) -> Any:  # noqa: ANN401
     return int(parts[1]) * _UNITS[parts[2]] if parts and parts[2] in _UNITS else given
 
 
+def _split_files(given: Any) -> Any:  # noqa: ANN401
+    """Return the files of splits; the word `subset` stands for none."""
+    files = [given] if isinstance(given, str) else given
+    return () if files in (["subset"], ("subset",)) else files
+
+
+SplitFiles = Annotated[tuple[str, ...], BeforeValidator(_split_files)]
 Preset = Literal["mirror", "pair-id", "yolo"]
 ImageFormat = Literal["png", "jpg"]
 
@@ -96,6 +103,11 @@ class ExportFolderOptions(ExportOptions):
     classes: Names = ()
     """Names of the classes that data.yaml lists with the preset `yolo`, separated by commas; by
     default class0, class1, … as far as labels contain them."""
+    split: Annotated[SplitFiles, Parameter(group=SELECTION)] = ()
+    """Text file of the pairs of a split, such as train.txt or align_validation.txt, repeated for
+    each. A line is a pair_id, or the path or name of an image, and may be followed by the split
+    (NAME SPLIT). Pairs in no file are left out. By default, `subset`, the subsets are the splits;
+    with files, --preset yolo and {subset} in --name have the split in place of the subset."""
     partial: Flag = False
     """Export what there is of a run that is not finished."""
 
@@ -105,6 +117,9 @@ class ExportFolderOptions(ExportOptions):
             raise ValueError("Expected --preset or --name, but got both")
         if "quality" in self.model_fields_set and self.format != "jpg":
             raise ValueError("Expected --format jpg together with --quality")
+        named = self.preset == "yolo" if self.name is None else "{subset}" in self.name
+        if self.split and not named:
+            raise ValueError("Expected --preset yolo, or a --name with {subset}, with --split")
         if self.classes and self.preset != "yolo":
             raise ValueError("Expected --preset yolo together with --classes")
         return self
@@ -136,6 +151,11 @@ class ExportHfOptions(ExportOptions):
     the collection."""
     classes: Names = ()
     """Names of the class numbers in labels of YOLO, separated by commas."""
+    split: Annotated[SplitFiles, Parameter(group=SELECTION)] = ()
+    """Text file of the pairs of a split, such as train.txt or align_validation.txt, repeated for
+    each. A line is a pair_id, or the path or name of an image, and may be followed by the split
+    (NAME SPLIT). Pairs in no file are left out. By default, `subset`, the names of the subsets
+    decide."""
 
 
 class ExportCheckOptions(LocationOptions):
