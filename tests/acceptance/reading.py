@@ -150,7 +150,7 @@ def measure_reading(
 
 def _write_files(folder: Path) -> list[Path]:
     """Write the images of the run as files."""
-    files = []
+    files = list[Path]()
     (folder / "files").mkdir()
     for shard in sorted((folder / "run" / SHARDS_PREFIX).iterdir()):
         for cell in pq.read_table(shard, columns=["fused"]).column("fused").to_pylist():
