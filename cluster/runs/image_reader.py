@@ -39,8 +39,12 @@ class _Open:
     """A shard that is open."""
 
     file: BinaryIO
-    parquet: pq.ParquetFile
+    metadata: pq.FileMetaData
     lock: threading.Lock
+
+    def reader(self) -> pq.ParquetFile:
+        """Return what reads columns that lie side by side in one request, and is then dropped."""
+        return open_shard(self.file, metadata=self.metadata)
 
 
 class ImageReader:
@@ -77,7 +81,7 @@ class ImageReader:
         with self._lock:
             rows = self._rows.get(index.shard)
         if rows is None:
-            rows = self._read(index, lambda opened: opened.parquet.read(self._columns).to_pylist())
+            rows = self._read(index, lambda opened: opened.reader().read(self._columns).to_pylist())
             with self._lock:
                 self._rows[index.shard] = rows
                 while len(self._rows) > _ROWS_KEPT:
@@ -112,7 +116,7 @@ class ImageReader:
         """Return the fused images of a row group, and note where they lie if that is wanted."""
 
         def read(opened: _Open) -> list[dict[str, Any] | None]:
-            table = opened.parquet.read_row_group(group, columns=["fused"], use_threads=False)
+            table = opened.reader().read_row_group(group, columns=["fused"], use_threads=False)
             cells: list[dict[str, Any] | None] = table.column("fused").to_pylist()
             if note:
                 places = _find_places(opened, group, cells)
@@ -143,7 +147,7 @@ class ImageReader:
                 return self._open[index.shard]
         file = self._open_file(index)
         try:
-            opened = _Open(file, open_shard(file, pre_buffer=False), threading.Lock())
+            opened = _Open(file, open_shard(file).metadata, threading.Lock())
         except (pa.ArrowException, OSError) as error:
             reason = f"it cannot be read ({str(error).splitlines()[0]})"
             damage = Damage(index.shard, reason, index.version)
@@ -182,7 +186,7 @@ def _find_places(
 ) -> list[Place | None]:
     """Return where the images of a row group lie: uncompressed, each after its length."""
     nowhere: list[Place | None] = [None] * len(cells)
-    metadata = opened.parquet.metadata.row_group(group)
+    metadata = opened.metadata.row_group(group)
     paths = [metadata.column(n).path_in_schema for n in range(metadata.num_columns)]
     with suppress(ValueError):
         chunk = metadata.column(paths.index("fused.bytes"))
