@@ -29,6 +29,7 @@ from jobs.progress import Progress, SilentProgress
 
 META_KEY = "meta.json"
 _LONGEST_KEY = 120
+_LONGEST_PLAIN_NAME = 100
 _DIGITS_OF_LONG_KEYS = 16
 _NO_SUBSET = "all"
 
@@ -141,18 +142,27 @@ class _Tar:
 
     def __init__(self) -> None:
         self._buffer = io.BytesIO()
-        self._tar = tarfile.open(fileobj=self._buffer, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
 
     def add(self, name: str, data: bytes) -> None:
         """Add a file without owner and time."""
         info = tarfile.TarInfo(name)
         info.size = len(data)
-        self._tar.addfile(info, io.BytesIO(data))
+        # The header is the same in both formats, and written faster in this one.
+        plain = name.isascii() and len(name) <= _LONGEST_PLAIN_NAME
+        header = info.tobuf(tarfile.USTAR_FORMAT if plain else tarfile.PAX_FORMAT)
+        self._buffer.write(header)
+        self._buffer.write(data)
+        self._fill(tarfile.BLOCKSIZE)
 
     def close(self) -> bytes:
         """Return the bytes of the tar file."""
-        self._tar.close()
+        self._buffer.write(bytes(2 * tarfile.BLOCKSIZE))
+        self._fill(tarfile.RECORDSIZE)
         return self._buffer.getvalue()
+
+    def _fill(self, size: int) -> None:
+        """Add zeros up to a multiple of a size."""
+        self._buffer.write(bytes(-self._buffer.tell() % size))
 
 
 def _finish(options: ExportWebDatasetOptions, target: Target, written: int) -> WebDatasetExport:

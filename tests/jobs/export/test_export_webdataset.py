@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tarfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from cluster.runs import RunRecord
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError, NotFoundError
 from irfuse import ExportCheckOptions, ExportWebDatasetOptions, WebDatasetExport
-from jobs.export.webdataset import sample_key
+from jobs.export.webdataset import _Tar, sample_key
 
 PAIRS = 6
 LABEL = b"0 .5 .5 .1 .1\n"
@@ -162,6 +163,18 @@ def test_an_unfinished_run_and_equal_names_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match="2 file names belong to more than one pair"):
         export(equal, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_tar_files_are_those_of_the_standard_library() -> None:
+    members = {"a.json": b"x" * 10, "b" * 99 + ".": b"", "é.png": b"y" * 512, "c" * 150: b"z" * 513}
+    found, buffer = _Tar(), io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as expected:
+        for name, data in members.items():
+            found.add(name, data)
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            expected.addfile(info, io.BytesIO(data))
+    assert found.close() == buffer.getvalue()
 
 
 def test_long_names_are_cut_and_stay_different() -> None:
