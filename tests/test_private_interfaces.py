@@ -20,7 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 from support.environment import PROJECT_ROOT
 
-from cluster.session.ray_internals import CHECK_ALIVE
+from cluster.session.ray_internals import CHECK_ALIVE, LOOPBACK_ONLY
 
 PACKAGES = ("fusion_core", "cluster", "jobs")
 OWN = ("self", "cls")
@@ -66,6 +66,33 @@ def argument_of_init(name: str) -> Callable[[], object]:
         return True
 
     return find
+
+
+def argument_of_node(name: str) -> Callable[[], object]:
+    """Return a function that finds a parameter of a node of Ray."""
+
+    def find() -> object:
+        from ray._private import parameter
+
+        assert name in inspect.signature(parameter.RayParams).parameters
+        return True
+
+    return find
+
+
+def starts_nodes() -> object:
+    from ray._private.node import Node
+
+    arguments = inspect.signature(Node).parameters
+    assert {"ray_params", "head", "shutdown_at_exit", "spawn_reaper"} <= arguments.keys()
+    return Node.gcs_address, Node.kill_all_processes
+
+
+def names_loopback_variable() -> object:
+    from ray._private import ray_constants
+
+    assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR == LOOPBACK_ONLY
+    return True
 
 
 def has_check_alive() -> object:
@@ -132,7 +159,24 @@ INTERFACES = [
     Interface(
         "ray", "ray._private.ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR",
         f"{INTERNALS}, to keep a local Ray on the loopback address",
-        attribute("ray._private.ray_constants", "ENABLE_RAY_CLUSTERS_ENV_VAR"),
+        names_loopback_variable,
+    ),
+    *(
+        Interface(
+            "ray", f"ray._private.parameter.RayParams({name}=...)",
+            "cluster/session/head.py, to start a local Ray",
+            argument_of_node(name),
+        )
+        for name in (
+            "node_ip_address", "temp_dir", "num_cpus", "object_store_memory", "include_dashboard",
+            "no_monitor", "include_log_monitor",
+        )
+    ),
+    Interface(
+        "ray", "ray._private.node.Node",
+        "cluster/session/head.py, to start a local Ray",
+        starts_nodes,
+        ("ray._private",),
     ),
     Interface(
         "ray", "ray._raylet.Config.initialize",
@@ -158,10 +202,10 @@ INTERFACES = [
     *(
         Interface(
             "ray", f"ray.init({name}=...)",
-            "cluster/session/connection.py, to start a local Ray",
+            "cluster/session/connection.py, to connect to a local Ray",
             argument_of_init(name),
         )
-        for name in ("_node_ip_address", "_temp_dir")
+        for name in ("_node_ip_address",)
     ),
     Interface(
         "ray", "ray._private.state.state.get_draining_nodes",

@@ -19,7 +19,6 @@ from cluster.runs.memory import estimate_memory
 from cluster.runs.node_limits import NodeLimits
 from cluster.runs.worker import ShardTask
 from cluster.session import (
-    WORKER_ENVIRONMENT,
     ActivityReport,
     ClusterOptions,
     Software,
@@ -30,6 +29,7 @@ from cluster.session import (
     node_resources,
     started_here,
     use_gpu,
+    worker_environment,
 )
 from fusion_core.errors import RunFailedError
 
@@ -266,11 +266,16 @@ class WorkerPool:
             resources["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoids))})"}
         handle = ACTOR_CLASS.options(
             scheduling_strategy="SPREAD",
-            runtime_env={**self._options.runtime_env, "env_vars": WORKER_ENVIRONMENT},
+            runtime_env=self._runtime_env(),
             **resources,
         ).remote()
         starting = handle.start.remote(self._config, self._payload)
         self.workers.append(PoolWorker(handle, starting, time.monotonic(), avoids=avoids))
+
+    def _runtime_env(self) -> dict[str, Any]:
+        """Return the environment of a worker, which is empty if that of its node will do."""
+        variables = worker_environment()
+        return {**self._options.runtime_env, **({"env_vars": variables} if variables else {})}
 
     def started(self, worker: PoolWorker, info: WorkerInfo) -> None:
         """Record that a worker is ready.

@@ -1,7 +1,10 @@
 from .connection import WORKER_ENVIRONMENT as WORKER_ENVIRONMENT
 from .connection import ClusterOptions as ClusterOptions
+from .connection import early_start as early_start
+from .connection import end_sessions as end_sessions
 from .connection import ray_session as ray_session
 from .connection import usable_cpus as usable_cpus
+from .connection import worker_environment as worker_environment
 from .memory import count_memory_kills as count_memory_kills
 from .metrics_agent import explain_missing_agent as explain_missing_agent
 from .remote import actor_class as actor_class

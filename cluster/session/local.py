@@ -8,18 +8,36 @@ afterwards. Nothing is written to the user's home.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from cluster.session.ray_internals import loopback_only, reread_authentication
+from cluster.session.ray_internals import (
+    LOOPBACK_ONLY,
+    loopback_only,
+    reread_authentication,
+)
 from fusion_core.errors import RunFailedError
 
+LOOPBACK = "127.0.0.1"
+
+_SETTINGS = {
+    "node_ip_address": LOOPBACK,
+    "include_dashboard": False,
+    "no_monitor": True,
+    "include_log_monitor": False,
+}
+"""Arguments of `RayParams`: the autoscaler and what forwards the output of workers are not needed,
+and take a second of the start and another one of the end."""
 _PREFIX = "irfuse_ray_"
 _LOCK = "in-use"
 _FILES = "r"
@@ -27,37 +45,93 @@ _FILES = "r"
 _LONGEST_PARENT = 20
 """Characters. With the names of the folders below it, paths of sockets may have 107."""
 _REMOVAL_S = 5.0
+_LONGEST_END_S = 30.0
 
 
-@contextmanager
-def local_environment() -> Iterator[Path]:
-    """Prepare the environment for a Ray of this process, and restore it afterwards.
+class LocalRay:
+    """A Ray of this process, which starts at once and in processes of its own.
 
-    Yields the folder for Ray's files, which is removed at the end.
+    Args:
+        settings: Arguments of `RayParams`.
+        variables: Environment variables of Ray's processes.
 
     Raises:
-        RunFailedError: No folder can be created.
+        RunFailedError: No folder for its files can be created.
     """
-    with ExitStack() as stack:
-        folder = stack.enter_context(_session_folder())
-        stack.enter_context(loopback_only())
-        stack.enter_context(_own_token())
-        yield folder
+
+    def __init__(self, settings: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+        self._token = secrets.token_hex(32)
+        with ExitStack() as stack:
+            folder = str(stack.enter_context(_session_folder()))
+            settings = {**_SETTINGS, **settings, "temp_dir": folder}
+            own = {LOOPBACK_ONLY: "0", **_authentication(self._token)}
+            environment = {**os.environ, **variables, **own}
+            script = str(Path(__file__).with_name("head.py"))
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", script, json.dumps(settings)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                process_group=0,  # Ctrl-C is for this process, which then stops Ray
+            )
+            self._folder = stack.pop_all()
+
+    def address(self) -> str:
+        """Wait until Ray has started, and return its address.
+
+        Raises:
+            RunFailedError: Ray cannot be started.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line.strip() else {"error": "its process has ended"}
+        if "error" in answer:
+            raise RunFailedError(f"Ray cannot be started on this machine: {answer['error']}")
+        return str(answer["address"])
+
+    @contextmanager
+    def environment(self) -> Iterator[None]:
+        """Let this process connect to this Ray, and to no other, in the block."""
+        with ExitStack() as stack:
+            stack.enter_context(loopback_only())
+            stack.enter_context(_own_token(self._token))
+            yield
+
+    def release(self) -> None:
+        """Let Ray stop, without waiting for it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def end(self) -> None:
+        """Wait until Ray has stopped, and remove its files."""
+        try:
+            self._process.wait(_LONGEST_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # the processes of Ray end with it
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._folder.close()
+
+
+def _authentication(token: str) -> Mapping[str, str]:
+    """Return the variables with which Ray requires and presents a token."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
 
 
 @contextmanager
-def _own_token() -> Iterator[None]:
+def _own_token(token: str) -> Iterator[None]:
     """Require a token of this session's own, instead of the one that Ray keeps in the home."""
-    # Ray requires a token by default if the mode is not set; it does not notice if it is set late.
-    with _variables({"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_AUTH_MODE": None}):
+    with _variables(_authentication(token)):
         reread_authentication()
         yield
     reread_authentication()
 
 
 @contextmanager
-def _variables(values: Mapping[str, str | None]) -> Iterator[None]:
-    """Set environment variables, or delete those that are None, and restore them afterwards."""
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, and restore them afterwards."""
     before = {name: os.environ.get(name) for name in values}
     _set(values)
     try:

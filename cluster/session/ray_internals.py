@@ -12,6 +12,8 @@ from typing import Any
 
 CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 """A remote procedure of the head of every cluster."""
+LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""The variable that keeps the processes of Ray on the loopback address if it is 0."""
 
 
 @contextmanager
@@ -24,17 +26,16 @@ def loopback_only() -> Iterator[None]:
     """
     from ray._private import ray_constants
 
-    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    before = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    before = os.environ.get(LOOPBACK_ONLY), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[LOOPBACK_ONLY], ray_constants.ENABLE_RAY_CLUSTER = "0", False
     try:
         yield
     finally:
         given, ray_constants.ENABLE_RAY_CLUSTER = before
         if given is None:
-            del os.environ[variable]
+            del os.environ[LOOPBACK_ONLY]
         else:
-            os.environ[variable] = given
+            os.environ[LOOPBACK_ONLY] = given
 
 
 def reread_authentication() -> None:

@@ -10,6 +10,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError, UnusedCliTokensError
 from pydantic import ValidationError
 
+from cluster.session import end_sessions
 from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.console.arguments import explain_invalid
 from jobs.console.commands import build_app
@@ -21,6 +22,13 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def main() -> None:
     """Run the command line."""
+    try:
+        _run()
+    finally:
+        end_sessions()
+
+
+def _run() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     use_plain_characters(sys.stdout, sys.stderr)

@@ -12,10 +12,10 @@ from cluster.session import ray_session
 from cluster.storage import Store
 from fusion_core.errors import IrfuseError
 from jobs.execution import PlannedRun, compute
+from jobs.fusing import plan_fusing
 from jobs.options import RunOptions
 from jobs.progress import Progress, SilentProgress
-from jobs.run import plan_fusing
-from jobs.score import plan_scoring
+from jobs.scoring import plan_scoring
 from jobs.study.cells import (
     Cell,
     CellStatus,

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import settings
 
+from cluster.session import end_sessions
 from support.disks import Remount, small_disk
 from support.environment import PROJECT_ROOT, isolate
 from support.ray_head import prepare_ray
@@ -39,6 +40,7 @@ def isolated_test() -> Iterator[None]:
         sys.modules["torch"].set_num_threads(1)
     with patch.dict(os.environ):
         yield
+        end_sessions()  # they depend on the environment
 
 
 @pytest.fixture(scope="session")
