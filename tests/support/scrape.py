@@ -19,15 +19,18 @@ class Sample:
     kind: str
 
 
-def scrape(address: str) -> list[Sample]:
-    """Return the samples of irfuse's metrics of all nodes of a cluster."""
+def endpoints(address: str) -> Iterator[str]:
+    """Yield where each node of a cluster offers its metrics, as HOST:PORT."""
     from ray._raylet import GcsClient
 
-    found: list[Sample] = []
     for node in GcsClient(address=address).get_all_node_info().values():
         if node.state == 0:  # alive
-            found += _scrape_node(f"{node.node_manager_address}:{node.metrics_export_port}")
-    return found
+            yield f"{node.node_manager_address}:{node.metrics_export_port}"
+
+
+def scrape(address: str) -> list[Sample]:
+    """Return the samples of irfuse's metrics of all nodes of a cluster."""
+    return [sample for endpoint in endpoints(address) for sample in _scrape_node(endpoint)]
 
 
 def _scrape_node(endpoint: str) -> Iterator[Sample]:
