@@ -177,14 +177,23 @@ def test_a_node_that_is_taken_away_with_a_notice_hands_its_shards_back(
     address, _ = nodes
     out = tmp_path / "out"
     with start_cli(*run_command(collection, out, address, workers=2)) as driver:
+
+        def workers() -> list[psutil.Process]:
+            return job_workers(address, driver.pid, WORKER)
+
+        wait_until(lambda: len(workers()) == 2, timeout=WAIT_S, what="two workers")
         wait_for_shards(driver, out, 1)
-        leaving, staying = raylets(address)[1:]
+        leaving = workers()[0].parent()
+        assert leaving is not None
         drain(address, leaving)
-        wait_until(lambda: not is_alive(leaving), timeout=WAIT_S, what="the end of the node")
-        assert shards(out) < PAIRS // SHARD_SIZE, "the node ended after the run"
+
+        def left() -> bool:
+            return all(worker.ppid() != leaving.pid for worker in workers())
+
+        wait_until(left, timeout=WAIT_S, what="the end of the worker on the node")
+        assert shards(out) < PAIRS // SHARD_SIZE, "the worker ended after the run"
         result = driver.wait(timeout=WAIT_S)
     assert result.returncode == 0, result.stderr
-    assert is_alive(staying)
     assert_same(out, undisturbed)
     assert {row["attempt"] for row in read_rows(out)} == {1}
     assert "died" not in result.stderr
