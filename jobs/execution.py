@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from cluster.runs import (
@@ -11,7 +11,6 @@ from cluster.runs import (
     Damage,
     DamagedRunError,
     Ledger,
-    RunObserver,
     RunRecord,
     RunTarget,
     ShardReport,
@@ -21,10 +20,7 @@ from cluster.runs import (
     describe_damages,
 )
 from cluster.session import (
-    ClusterOptions,
-    explain_missing_agent,
     ray_session,
-    use_gpu,
 )
 from cluster.storage import Store
 from fusion_core.errors import RunFailedError
@@ -36,6 +32,7 @@ from jobs.progress import Progress, SilentProgress
 from jobs.summarize import update_summary
 from jobs.summary import Summary
 from jobs.summary_files import delete_summary, find_summary
+from jobs.watching import RunWatch, watched
 
 _ROWS_BEFORE_STOPPING = 200
 """Minimum number of rows until a run stops early because too many pairs fail."""
@@ -95,6 +92,7 @@ class PlannedRun:
         self.payload = replace(job.payload, metrics=code)
         self.record = plan_run(job, metrics, self._out, progress)
         self._ledger, self._computed = Ledger(self._out, self.record), 0
+        self._watch: RunWatch | None = None
         self.remaining = _find_remaining(
             self._ledger, self.record, retry_failed=options.retry_failed, verify=options.verify
         )
@@ -104,8 +102,17 @@ class PlannedRun:
         """Where its shards are committed."""
         return RunTarget(self.record, self._out)
 
-    def begin(self, progress: Progress) -> None:
-        """Prepare the output location for the shards that remain."""
+    def begin(self, progress: Progress, number: int = 0) -> RunWatch:
+        """Prepare the output location for the shards that remain, and return who watches the run.
+
+        Args:
+            progress: Receives the progress.
+            number: The run among those that are computed together.
+        """
+        if self._watch is None:
+            self._watch = RunWatch(
+                self.target, self.options, self.remaining.rows, progress, number=number
+            )
         if self.remaining.damages:
             damages = describe_damages(self.remaining.damages)
             progress.message(f"{damages}: computing the rows again")
@@ -115,10 +122,17 @@ class PlannedRun:
             self._out.remove_stale_temporaries(folder)
         delete_summary(self._out)  # it would be out of date, and the picture, too
         self._out.delete(PREVIEW_KEY)
+        return self._watch
 
     def end(self) -> None:
         """Note that the shards that remained are computed."""
         self._computed += self.remaining.rows
+
+    def failed(self, error: BaseException) -> None:
+        """Note that the run cannot be finished."""
+        if self._watch is not None:
+            self._watch.end(error)
+            self._watch = None
 
     def finish(self, progress: Progress) -> RunResult:
         """Summarize the run, after computing damaged shards again.
@@ -127,6 +141,17 @@ class PlannedRun:
             RunFailedError: Rows are missing, or too many pairs failed.
             StorageError: The location cannot be read or written.
         """
+        try:
+            result = self._finish(progress)
+        except BaseException as error:
+            self.failed(error)
+            raise
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        return result
+
+    def _finish(self, progress: Progress) -> RunResult:
         for repairs_left in reversed(range(_MOST_REPAIRS + 1)):
             try:
                 summary = _summarize(self._out, self.record, self._ledger, progress)
@@ -160,18 +185,28 @@ def compute(
     todo = [run for run in runs if run.remaining.tasks]
     if not todo:
         return
-    first, *others = todo
     progress.planned(
         sum(run.record.rows for run in todo),
         sum(run.remaining.rows for run in todo),
         sum(run.remaining.finished for run in todo),
         sum(run.record.plan.count for run in todo),
     )
+    try:
+        _compute(todo, progress, workers)
+    except BaseException as error:
+        for run in todo:
+            run.failed(error)
+        raise
     for run in todo:
-        run.begin(progress)
+        run.end()
+
+
+def _compute(runs: Sequence[PlannedRun], progress: Progress, workers: WorkerPool | None) -> None:
+    watches = [run.begin(progress, number) for number, run in enumerate(runs)]
+    first, *others = runs
     companions = tuple(run.target for run in others)
     config = WorkerConfig(first.record, first.target.out, first.payload, companions=companions)
-    checks = [_stop_when_failing(run.options) for run in todo]
+    checks = [_stop_when_failing(run.options) for run in runs]
     cluster = first.options.cluster()
     with ExitStack() as session:
         session.enter_context(ray_session(cluster, progress.message))
@@ -179,9 +214,9 @@ def compute(
         from cluster.runs import kept_workers, run_shards
 
         pool = workers or session.enter_context(kept_workers(cluster, progress.message))
-        with _observed(todo, cluster, progress) as observers:
+        with watched(watches, cluster, progress) as observers:
             run_shards(
-                _joined([run.remaining.tasks for run in todo]),
+                _joined([run.remaining.tasks for run in runs]),
                 config,
                 cluster,
                 pool,
@@ -189,30 +224,6 @@ def compute(
                 on_progress=progress.update,
                 observers=observers,
             )
-    for run in todo:
-        run.end()
-
-
-@contextmanager
-def _observed(
-    runs: Sequence[PlannedRun], cluster: ClusterOptions, progress: Progress
-) -> Iterator[list[RunObserver]]:
-    """Yield those who are told what happens in runs that are computed together."""
-    from cluster.runs import RayTelemetry, RunGauges
-
-    telemetry, total = RayTelemetry(), sum(run.remaining.rows for run in runs)
-    device = "cuda" if use_gpu(cluster.device) else "cpu"
-    if missing := explain_missing_agent():
-        progress.note(missing)
-    with ExitStack() as shown:
-        observers: list[RunObserver] = []
-        for number, run in enumerate(runs):
-            gauges = RunGauges(
-                run.target, run.remaining.rows, telemetry, number=number, total_todo=total
-            )
-            shown.enter_context(gauges.shown(device))
-            observers.append(gauges)
-        yield observers
 
 
 def _joined(tasks: Sequence[Sequence[ShardTask]]) -> list[ShardTask]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +10,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as csv
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.runs import Attempt, RunListing, RunRecord, find_runs, read_attempts
@@ -21,13 +18,12 @@ from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.wording import count_of
 from jobs.options import RunsDiffOptions, RunsOptions, RunState
 from jobs.progress import Progress, SilentProgress
+from jobs.run_state import state_of
 from jobs.summary import Summary
 from jobs.summary_files import SUMMARY_KEY
+from jobs.table_files import write_tables
 
 _READERS = 32
-_STALLED_AFTER_S = 600.0
-_INTERRUPTED = 130
-"""Exit status of an attempt that a user has stopped."""
 
 
 _SCHEMA = pa.schema(
@@ -146,7 +142,8 @@ def list_runs(options: RunsOptions, progress: Progress | None = None) -> RunInde
                 unreadable[store.uri(key)] = result
             elif _is_requested(result, options):
                 runs.append(result)
-    _write_tables(runs, options)
+    rows = [run.model_dump() for run in runs]
+    write_tables(pa.Table.from_pylist(rows, schema=_SCHEMA), options)
     return RunIndex(prefix=store.url, found=len(found), runs=runs, unreadable=unreadable)
 
 
@@ -195,7 +192,7 @@ def _describe(store: Store, now: float, key: str, listing: RunListing) -> Indexe
         rows=record.rows,
         rows_done=done,
         failed=_count_failed(summary, attempts),
-        state=_state(finished, last, listing, now),
+        state=state_of(finished, last, listing.changed, now),
         created=datetime.fromisoformat(record.created),
         last_commit=_time(listing.committed),
         pairs_per_second=last.rows / last.seconds if last and last.rows and last.seconds else None,
@@ -219,23 +216,6 @@ def _count_failed(summary: Summary | None, attempts: Sequence[Attempt]) -> int |
     return sum(attempt.failed for attempt in attempts) if attempts else None
 
 
-def _state(finished: bool, last: Attempt | None, listing: RunListing, now: float) -> RunState:
-    """Return the state of a run.
-
-    A driver that was killed leaves an attempt without an exit status, whose record it would write
-    again every five minutes.
-    """
-    exit_status = last.exit if last is not None else None
-    if exit_status not in (None, 0, _INTERRUPTED):
-        return "failed"
-    if finished:
-        return "done"
-    if exit_status is not None:
-        return "stalled"
-    recent = listing.changed is not None and now - listing.changed < _STALLED_AFTER_S
-    return "running" if recent else "stalled"
-
-
 def _read_summary(out: Store, record: RunRecord) -> Summary | None:
     """Return the summary of a run, unless it is damaged or that of other settings."""
     try:
@@ -252,15 +232,3 @@ def _is_requested(run: IndexedRun, options: RunsOptions) -> bool:
 
 def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(round(seconds), UTC)
-
-
-def _write_tables(runs: Sequence[IndexedRun], options: RunsOptions) -> None:
-    """Write the runs to the files that were asked for, a row for each."""
-    table = pa.Table.from_pylist([run.model_dump() for run in runs], schema=_SCHEMA)
-    formats = ((options.csv_file, csv.write_csv), (options.parquet_file, pq.write_table))
-    for url, write in formats:
-        if url is not None:
-            buffer = io.BytesIO()
-            write(table, buffer)
-            store, name = options.file(url)
-            store.write(name, buffer.getvalue())

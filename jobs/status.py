@@ -1,16 +1,34 @@
-"""The progress of a run and the reasons of its failed pairs, computed from its shards."""
+"""The progress of a run and the reasons of its failed pairs, from its shards and its attempts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from cluster.runs import Damage, Ledger, RunRecord, in_stage_order
+from cluster.runs import (
+    TIMED_STAGES,
+    Attempt,
+    Damage,
+    Ledger,
+    RunRecord,
+    ShardContent,
+    in_stage_order,
+    read_attempts,
+)
 from cluster.storage import read_record
-from jobs.options import StatusOptions
+from fusion_core.errors import StorageError
+from jobs.options import RunState, StatusOptions
 from jobs.progress import Progress
+from jobs.run_state import state_of
+
+_RECENT = timedelta(minutes=5)
+_TIMES = tuple(f"{stage}_ms" for stage in TIMED_STAGES)
+_FAILURE = ("error_stage", "error_type", "error_message")
 
 
 class FailedPair(BaseModel):
@@ -20,6 +38,7 @@ class FailedPair(BaseModel):
     stage: str
     type: str
     message: str
+    node: str | None = None
 
 
 class DamagedShard(BaseModel):
@@ -32,11 +51,16 @@ class DamagedShard(BaseModel):
 class Status(BaseModel):
     """The progress of a run."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     out: str
     collection: str
     run: str
     method: str
     trained: bool | None
+    state: RunState
+    """As in `irfuse runs`: `failed` if the last attempt ended with an error; `done` if every pair
+    has its row; `running` if something was written within the last ten minutes; else `stalled`."""
     shards: int
     shards_done: int
     rows: int
@@ -46,8 +70,22 @@ class Status(BaseModel):
     failed_stages: dict[str, int]
     pairs_per_second: float | None
     """Committed rows per second of the time in which at least one shard was in progress."""
+    recent_pairs_per_second: float | None
+    """The same in the five minutes before the last commit."""
+    elapsed_seconds: float | None
+    """Time in which at least one shard was in progress."""
+    eta_seconds: float | None
+    """Remaining rows divided by the recent rate; None unless the run is running."""
+    stage_shares: dict[str, float]
+    """Share of each stage in the time that workers spent on pairs."""
+    rows_by_node: dict[str, int]
+    """Number of committed rows by the node that computed them."""
+    workers_by_node: dict[str, int]
+    """Workers that were ready when the running attempt was last recorded."""
+    deaths: dict[str, int]
+    """Number of workers that died in all attempts, by reason."""
     failures: list[FailedPair]
-    """The first failed rows."""
+    """The failed rows that were committed last, the latest first."""
     damaged_shards: list[DamagedShard]
     """Shards whose rows are computed again when the run is continued; they count as not done."""
 
@@ -68,55 +106,174 @@ def status(options: StatusOptions, progress: Progress | None = None) -> Status:
         NotFoundError: The location contains no run.
         StorageError: The run cannot be read.
     """
-    store = options.store(options.out)
-    record = read_record(store, RunRecord)
-    columns = ("pair_id", "status", "error_stage", "error_type", "error_message")
-    done = rows = failed = 0
-    stages: dict[str, int] = {}
-    spans: list[tuple[datetime, datetime]] = []
-    examples: list[FailedPair] = []
-    damages: list[Damage] = []
-    for content in Ledger(store, record).contents(columns, on_damage=damages.append):
-        facts = content.facts
-        done, rows = done + 1, rows + facts.rows
-        spans.append((facts.started, facts.committed))
-        for row in content.to_rows() if facts.failed else ():
-            if row["status"] == "failed":
-                failed += 1
-                stages[row["error_stage"]] = stages.get(row["error_stage"], 0) + 1
-                if len(examples) < options.failures:
-                    examples.append(
-                        FailedPair(
-                            pair_id=row["pair_id"],
-                            stage=row["error_stage"],
-                            type=row["error_type"],
-                            message=row["error_message"],
-                        )
+    return StatusReader(options).read()
+
+
+@dataclass(slots=True)
+class _ShardStatus:
+    """What the status needs of one shard."""
+
+    version: str
+    rows: int = 0
+    failed: int = 0
+    started: datetime | None = None
+    committed: datetime | None = None
+    spent_ms: dict[str, float] = field(default_factory=dict)
+    nodes: Counter[str] = field(default_factory=Counter)
+    stages: Counter[str] = field(default_factory=Counter)
+    failures: list[FailedPair] = field(default_factory=list)
+    damage: Damage | None = None
+
+
+class StatusReader:
+    """Reads the status of a run again and again, and only the shards that are new.
+
+    Args:
+        options: Options of the job.
+
+    Raises:
+        NotFoundError: The location contains no run.
+        StorageError: The run cannot be read.
+    """
+
+    def __init__(self, options: StatusOptions) -> None:
+        self._options = options
+        self._store = options.store(options.out)
+        self._record = read_record(self._store, RunRecord)
+        self._ledger = Ledger(self._store, self._record)
+        self._shards: dict[int, _ShardStatus] = {}
+
+    def read(self) -> Status:
+        """Return the present status.
+
+        Raises:
+            StorageError: The run cannot be read.
+        """
+        self._update()
+        record, parts = self._record, self._sound()
+        rows, failed = sum(p.rows for p in parts), sum(p.failed for p in parts)
+        stages: Counter[str] = sum((p.stages for p in parts), Counter())
+        nodes: Counter[str] = sum((p.nodes for p in parts), Counter())
+        spent = {s: sum(p.spent_ms.get(s, 0.0) for p in parts) for s in TIMED_STAGES}
+        total = sum(spent.values())
+        attempts = self._attempts()
+        state = self._state(attempts, finished=rows == record.rows)
+        recent = _recent_rate(parts)
+        busy = _covered_seconds(parts)
+        running = state == "running"
+        return Status(
+            out=self._store.url,
+            collection=record.collection,
+            run=record.name,
+            method=record.origin.method,
+            trained=record.origin.trained,
+            state=state,
+            shards=record.plan.count,
+            shards_done=len(parts),
+            rows=record.rows,
+            rows_done=rows,
+            ok=rows - failed,
+            failed=failed,
+            failed_stages=in_stage_order(stages),
+            pairs_per_second=rows / busy if busy > 0 else None,
+            recent_pairs_per_second=recent,
+            elapsed_seconds=busy if parts else None,
+            eta_seconds=(record.rows - rows) / recent if running and recent else None,
+            stage_shares={s: part / total for s, part in spent.items() if part > 0},
+            rows_by_node=dict(sorted(nodes.items())),
+            workers_by_node=_workers(attempts) if running else {},
+            deaths=dict(sum((Counter(a.deaths) for a in attempts), Counter())),
+            failures=[f for part in reversed(parts) for f in part.failures][
+                : self._options.failures
+            ],
+            damaged_shards=[
+                DamagedShard(shard=found.damage.shard, reason=found.damage.reason)
+                for _, found in sorted(self._shards.items())
+                if found.damage
+            ],
+        )
+
+    def _update(self) -> None:
+        """Read the shards that were added or replaced since the last time."""
+        listing, known = self._ledger.listing(), self._shards
+        for shard in known.keys() - listing.shards:
+            del known[shard]
+        new = {n for n, v in listing.versions.items() if n not in known or known[n].version != v}
+        damages: list[Damage] = []
+        columns = ("pair_id", "status", *_FAILURE, "node", *_TIMES)
+        contents = self._ledger.contents(
+            columns, listing=listing.only(new), on_damage=damages.append
+        )
+        for content in contents:
+            version = listing.versions[content.shard]
+            known[content.shard] = _summarized(content, version, self._options.failures)
+        for damage in damages:
+            known[damage.shard] = _ShardStatus(listing.versions[damage.shard], damage=damage)
+
+    def _sound(self) -> list[_ShardStatus]:
+        """Return the shards that are not damaged, in the order of their commits."""
+        parts = [part for _, part in sorted(self._shards.items()) if part.damage is None]
+        return sorted(parts, key=lambda part: part.committed or datetime.min.replace(tzinfo=UTC))
+
+    def _attempts(self) -> list[Attempt]:
+        """Return the records of the attempts, which are for information: those that can be read."""
+        try:
+            return read_attempts(self._store)
+        except StorageError:
+            return []
+
+    def _state(self, attempts: Sequence[Attempt], *, finished: bool) -> RunState:
+        last = attempts[-1] if attempts else None
+        times = [part.committed for part in self._shards.values() if part.committed]
+        times += [last.updated] if last else [datetime.fromisoformat(self._record.created)]
+        return state_of(finished, last, max(times).timestamp(), time.time())
+
+
+def _summarized(content: ShardContent, version: str, failures: int) -> _ShardStatus:
+    facts = content.facts
+    found = _ShardStatus(version, facts.rows, facts.failed, facts.started, facts.committed)
+    for row in content.to_rows():
+        found.nodes[row["node"] or "?"] += 1
+        for stage, column in zip(TIMED_STAGES, _TIMES, strict=True):
+            found.spent_ms[stage] = found.spent_ms.get(stage, 0.0) + (row[column] or 0.0)
+        if row["status"] == "failed":
+            found.stages[row["error_stage"]] += 1
+            if len(found.failures) < failures:
+                found.failures.append(
+                    FailedPair(
+                        pair_id=row["pair_id"],
+                        stage=row["error_stage"],
+                        type=row["error_type"],
+                        message=row["error_message"],
+                        node=row["node"],
                     )
-    busy = _covered_seconds(spans)
-    return Status(
-        out=store.url,
-        collection=record.collection,
-        run=record.name,
-        method=record.origin.method,
-        trained=record.origin.trained,
-        shards=record.plan.count,
-        shards_done=done,
-        rows=record.rows,
-        rows_done=rows,
-        ok=rows - failed,
-        failed=failed,
-        failed_stages=in_stage_order(stages),
-        pairs_per_second=rows / busy if busy > 0 else None,
-        failures=examples,
-        damaged_shards=[DamagedShard(shard=d.shard, reason=d.reason) for d in damages],
-    )
+                )
+    return found
 
 
-def _covered_seconds(spans: Iterable[tuple[datetime, datetime]]) -> float:
-    """Return the length of the union of intervals."""
+def _workers(attempts: Sequence[Attempt]) -> dict[str, int]:
+    counts = attempts[-1].workers if attempts else []
+    return counts[-1].nodes if counts else {}
+
+
+def _recent_rate(parts: Sequence[_ShardStatus]) -> float | None:
+    """Return the rate before the last commit, from times of the shards alone.
+
+    The clock of this machine may differ from those of the nodes.
+    """
+    last = parts[-1].committed if parts else None
+    if last is None:
+        return None
+    recent = [p for p in parts if p.committed is not None and p.committed > last - _RECENT]
+    busy = _covered_seconds(recent)
+    return sum(part.rows for part in recent) / busy if busy > 0 else None
+
+
+def _covered_seconds(parts: Iterable[_ShardStatus]) -> float:
+    """Return for how long at least one of the shards was in work."""
+    spans = sorted((p.started, p.committed) for p in parts if p.started and p.committed)
     total, reached = 0.0, None
-    for start, end in sorted(spans):
+    for start, end in spans:
         begin = start if reached is None or start > reached else reached
         if end > begin:
             total += (end - begin).total_seconds()

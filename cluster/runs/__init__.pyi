@@ -1,5 +1,7 @@
 from .actor import FusionWorker as FusionWorker
+from .attempt_writer import AttemptWriter as AttemptWriter
 from .attempts import Attempt as Attempt
+from .attempts import ClusterResources as ClusterResources
 from .attempts import newest_attempt as newest_attempt
 from .attempts import read_attempts as read_attempts
 from .config import RunTarget as RunTarget
@@ -10,6 +12,8 @@ from .damage import DamagedShardError as DamagedShardError
 from .damage import describe_damages as describe_damages
 from .driver import kept_workers as kept_workers
 from .driver import run_shards as run_shards
+from .events import LOGGER as LOGGER
+from .events import Event as Event
 from .gallery import Gallery as Gallery
 from .gallery import PairView as PairView
 from .gauges import RunGauges as RunGauges
@@ -31,6 +35,8 @@ from .rows import TIMED_STAGES as TIMED_STAGES
 from .rows import ResultRow as ResultRow
 from .rows import in_stage_order as in_stage_order
 from .rows import row_schema as row_schema
+from .run_log import RunLog as RunLog
+from .run_log import log_retries as log_retries
 from .search import RunListing as RunListing
 from .search import find_runs as find_runs
 from .shard_file import ShardFacts as ShardFacts
@@ -41,8 +47,11 @@ from .shards import ShardContent as ShardContent
 from .shards import Shards as Shards
 from .sharing import share_sources as share_sources
 from .snapshot import Snapshot as Snapshot
+from .stage_names import Stage as Stage
 from .stages import PairStages as PairStages
 from .telemetry import METRICS as METRICS
 from .telemetry import RayTelemetry as RayTelemetry
+from .telemetry import run_label as run_label
+from .worker import ShardProcessor as ShardProcessor
 from .worker import ShardReport as ShardReport
 from .worker import ShardTask as ShardTask

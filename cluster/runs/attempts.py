@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cluster.runs.rows import Stage
+from cluster.runs.stage_names import Stage
 from cluster.storage import Store
 
 ATTEMPTS_PREFIX = "attempts"
@@ -91,8 +91,8 @@ class FirstFailure(_Part):
 class Attempt(_Part):
     """The content of a record of an attempt.
 
-    Counts are those of this attempt alone, up to the time `updated`; work that was lost with a
-    worker is part of the compute-seconds and the bytes, but not of the rows.
+    Counts are those of this attempt alone, up to the time `updated`. Bytes and compute-seconds are
+    those that workers have reported with the shards that they have committed.
     """
 
     id: str

@@ -154,6 +154,7 @@ class _ShardLoop:
             deaths=self.pool.deaths,
             activity=self.pool.describe_starting(),
             withheld=self.pool.withheld,
+            nodes=Counter(worker.info.node for worker in self.pool.ready() if worker.info),
         )
 
     def _leave(self) -> None:

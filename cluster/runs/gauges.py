@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cluster.runs.config import RunTarget
-from cluster.runs.deaths import Death
 from cluster.runs.observing import Pace, RunObserver
-from cluster.runs.pool import PoolWorker
-from cluster.runs.snapshot import Snapshot
 from cluster.runs.telemetry import Telemetry, run_info, run_label
-from cluster.runs.worker import ShardReport
 from cluster.storage import Retry, watched_retries
+
+if TYPE_CHECKING:
+    from cluster.runs.deaths import Death
+    from cluster.runs.pool import PoolWorker
+    from cluster.runs.snapshot import Snapshot
+    from cluster.runs.worker import ShardReport
 
 _SET_EVERY_S = 2.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from cluster.runs.damage import Damage, DamagedShardError
@@ -27,6 +27,12 @@ class Listing:
     shards: frozenset[int]
     digest: str
     """Digest of the keys and versions, which differs once a shard is added, replaced or removed."""
+    versions: Mapping[int, str] = field(default_factory=dict)
+    """Version of each shard."""
+
+    def only(self, shards: Iterable[int]) -> Listing:
+        """Return the listing with these shards alone."""
+        return Listing(frozenset(shards), self.digest, self.versions)
 
 
 class Ledger:
@@ -42,14 +48,14 @@ class Ledger:
 
     def listing(self) -> Listing:
         """Return the shards that have an object; what they contain is not checked."""
-        found: set[int] = set()
+        found: dict[int, str] = {}
         digest = hashlib.sha256()
         for entry in self._out.entries(SHARDS_PREFIX):
             shard = parse_shard_key(entry.key)
             if shard is not None and shard < self._record.plan.count:
-                found.add(shard)
+                found[shard] = entry.version
                 digest.update(f"{entry.key}\n{entry.size}\n{entry.version}\n".encode())
-        return Listing(frozenset(found), digest.hexdigest())
+        return Listing(frozenset(found), digest.hexdigest(), found)
 
     def verify_manifest(self) -> None:
         """Compare the rows of the manifest with their digest.

@@ -78,6 +78,8 @@ class WorkDone:
     """What a report of a committed shard tells about the work."""
 
     usage: Usage = field(default_factory=Usage)
+    failed: int = 0
+    """Number of failed rows among those that were computed."""
     failures: tuple[FailedPair, ...] = ()
     """The first failed pairs among those that were computed."""
     first_failures: tuple[FirstFailure, ...] = ()
@@ -100,7 +102,7 @@ class RunMeter:
         self._run, self._method = run_label(record, out), method_label(record)
         self._node = socket.gethostname()
         self._usage = Usage()
-        self._first_failures: list[FirstFailure] = []
+        self._first_failures: list[tuple[int | None, FirstFailure]] = []
         self._kinds: set[tuple[str, str]] = set()
         self._counted: dict[int, deque[tuple[float, int]]] = {}
         self._lock = threading.Lock()
@@ -124,7 +126,7 @@ class RunMeter:
         self._note_usage(states)
         for state in states:
             if state.failure is not None and state.failure.traceback:
-                self._note_failure(state, records[state.offset])
+                self._note_failure(state, records[state.offset], shard)
         new = states[min(counted, len(states)) :]
         self._count([records[state.offset] for state in new])
         for state in new:
@@ -170,19 +172,24 @@ class RunMeter:
             log = self._counted.pop(shard, None)
         return log[-1][1] if log else 0
 
-    def work_done(self, records: Sequence[Mapping[str, Any]], seconds: float) -> WorkDone:
-        """Return what the report of a shard tells about the computed rows."""
-        failures = [row for row in records if row["status"] == "failed"][:_MOST_FAILURES]
+    def work_done(
+        self, shard: int, records: Sequence[Mapping[str, Any]], seconds: float
+    ) -> WorkDone:
+        """Return what the report of a shard tells about its computed rows."""
+        failures = [row for row in records if row["status"] == "failed"]
         with self._lock:
-            first, self._first_failures = self._first_failures, []
+            # Those of single pairs are told with any shard, because another worker may commit it.
+            first = [found for own, found in self._first_failures if own in (shard, None)]
+            self._first_failures = [f for f in self._first_failures if f[0] not in (shard, None)]
             return WorkDone(
                 self._usage,
+                len(failures),
                 tuple(
                     FailedPair(
                         row["pair_id"], row["error_stage"], row["error_type"],
                         row["error_message"], row["attempt"],
                     )
-                    for row in failures
+                    for row in failures[:_MOST_FAILURES]
                 ),
                 tuple(first),
                 seconds,
@@ -208,7 +215,7 @@ class RunMeter:
         for (stage, kind), count in kinds.items():
             self._send("irfuse_pair_failures_total", count, stage=stage, type=kind)
 
-    def _note_failure(self, state: PairState, record: Mapping[str, Any]) -> None:
+    def _note_failure(self, state: PairState, record: Mapping[str, Any], shard: int | None) -> None:
         failure = state.failure
         assert failure is not None
         kind = failure.stage, failure.type
@@ -216,17 +223,16 @@ class RunMeter:
             if kind in self._kinds or len(self._kinds) >= _MOST_KINDS:
                 return
             self._kinds.add(kind)
-            self._first_failures.append(
-                FirstFailure(
-                    at=datetime.now(UTC),
-                    stage=failure.stage,
-                    type=failure.type,
-                    message=failure.message,
-                    pair_id=record["pair_id"],
-                    node=self._node,
-                    traceback=failure.traceback or "",
-                )
+            found = FirstFailure(
+                at=datetime.now(UTC),
+                stage=failure.stage,
+                type=failure.type,
+                message=failure.message,
+                pair_id=record["pair_id"],
+                node=self._node,
+                traceback=failure.traceback or "",
             )
+            self._first_failures.append((shard, found))
 
     def _send(self, name: str, value: float, **labels: str) -> None:
         self._telemetry.record(name, value, run=self._run, **labels)

@@ -14,9 +14,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.runs.origins import FusedCell
+from cluster.runs.stage_names import STAGES, Stage
 
-Stage = Literal["read", "decode", "check", "fuse", "score", "encode", "crash"]
-STAGES: tuple[Stage, ...] = get_args(Stage)
 Status = Literal["ok", "failed"]
 
 _ARROW_TYPES: dict[object, pa.DataType] = {

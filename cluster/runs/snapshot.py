@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,5 @@ class Snapshot:
     """What workers that are not ready are doing; empty if all are ready."""
     withheld: int = 0
     """Number of workers that are not started because the memory does not suffice for them."""
+    nodes: Mapping[str, int] = field(default_factory=dict)
+    """Workers that are ready, by the host names of their nodes."""

@@ -16,7 +16,8 @@ from cluster.runs.config import WorkerConfig
 from cluster.runs.loading import PairLoader
 from cluster.runs.measures import check_measures
 from cluster.runs.origins import EightBit, FusedCell, Fuser, Origin
-from cluster.runs.rows import TIMED_STAGES, ResultRow, Stage
+from cluster.runs.rows import TIMED_STAGES, ResultRow
+from cluster.runs.stage_names import Stage
 from cluster.runs.steps import Failure, PairState, Steps
 from cluster.storage import redact
 from fusion_core.extensions import load_metric

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cluster.collections import PairRow
 from cluster.runs.origins import FusedCell
-from cluster.runs.rows import Stage
+from cluster.runs.stage_names import Stage
 from cluster.storage import redact_text
 from fusion_core.metrics import Scores
 

@@ -7,16 +7,15 @@ number of time series does not grow with the collection.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cluster.runs.events import LOGGER
 from cluster.runs.origins import AnyOrigin, MethodOrigin
 from cluster.runs.record import RunRecord
 from cluster.storage import Store
 
-_LOGGER = logging.getLogger("irfuse")
 _RUN_DIGITS = 8
 _WEIGHTS_DIGITS = 12
 _OTHER = "other"
@@ -165,7 +164,7 @@ class RayTelemetry:
             self._recorders[name](value, labels)
         except Exception as error:  # noqa: BLE001 - metrics never fail a run
             self._recorders.clear()
-            _LOGGER.warning("Metrics are not exported (%s: %s)", type(error).__name__, error)
+            LOGGER.warning("Metrics are not exported (%s: %s)", type(error).__name__, error)
 
 
 def _recorder(name: str, metric: Metric) -> Callable[[float, dict[str, str]], None]:

@@ -187,7 +187,8 @@ class ShardProcessor:
         self.meter.committed(task.shard, spent, written)
         failed = Counter(row["error_stage"] for row in rows if row["status"] == "failed")
         seconds = (datetime.now(UTC) - started).total_seconds()
-        work = self.meter.work_done([computed[offset] for offset in sorted(computed)], seconds)
+        rows_done = [computed[offset] for offset in sorted(computed)]
+        work = self.meter.work_done(task.shard, rows_done, seconds)
         return ShardReport(task.shard, len(rows), dict(failed), len(computed), task.run, work)
 
 

@@ -30,6 +30,7 @@ from jobs.options import (
     ExportFolderOptions,
     ExportHfOptions,
     ExportWebDatasetOptions,
+    FailuresOptions,
     FuseOptions,
     MethodsOptions,
     MetricsOptions,
@@ -83,7 +84,10 @@ COMMANDS: dict[str, Command] = {
     "pairs": Command(PairsOptions, "jobs.pairs:pairs", "pairs:print_pairs", "source"),
     "run": Command(RunOptions, "jobs.run:run", "tables:print_run", "source"),
     "score": Command(ScoreOptions, "jobs.score:score_collection", "tables:print_run", "source"),
-    "status": Command(StatusOptions, "jobs.status:status", "tables:print_status", "out", False),
+    "status": Command(StatusOptions, "jobs.status:status", "status:print_status", "out", False),
+    "failures": Command(
+        FailuresOptions, "jobs.failures:list_failures", "status:print_failures", "out", False
+    ),
     "runs": Command(RunsOptions, "jobs.run_index:list_runs", "run_index:print_index", "prefix"),
     "runs diff": Command(
         RunsDiffOptions,
@@ -202,7 +206,7 @@ def _caller(command: Command) -> Callable[[BaseModel], None]:
         with ExitStack() as stack:
             progress: Progress = SilentProgress()
             if command.shows_progress:
-                progress = stack.enter_context(terminal_progress())
+                progress = stack.enter_context(terminal_progress(options))
             stack.enter_context(_quiet_stdout())
             result = job(options, progress)
         Deferred(f"jobs.console.{command.printer}")(Console(), result, options)

@@ -15,6 +15,7 @@ from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.console.arguments import explain_invalid
 from jobs.console.commands import build_app
 from jobs.console.interrupts import handled_interrupts
+from jobs.console.logs import STATE, print_error
 from jobs.console.printing import printable, use_plain_characters
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -31,6 +32,7 @@ def main() -> None:
 def _run() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    STATE.json_on_stderr = False
     use_plain_characters(sys.stdout, sys.stderr)
     try:
         with handled_interrupts():
@@ -40,10 +42,11 @@ def _run() -> None:
                 print_error=False,
             )
     except KeyboardInterrupt:
-        print(
-            "Stopped. Committed shards are kept; run the same command again to resume.",
-            file=sys.stderr,
-        )
+        stopped = "Stopped. Committed shards are kept; run the same command again to resume."
+        if STATE.json_on_stderr:
+            print_error("KeyboardInterrupt", stopped)
+        else:
+            print(stopped, file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001
         if isinstance(error, BrokenPipeError) and _output_is_closed():
@@ -91,5 +94,8 @@ def _fail(error: Exception) -> NoReturn:
             "again with --debug to see the traceback"
         )
     usage = isinstance(error, (InvalidValueError, CycloptsError))
-    print(f"Error: {printable(redact_text(message))}", file=sys.stderr)
+    if STATE.json_on_stderr:
+        print_error(type(error).__name__, message)
+    else:
+        print(f"Error: {printable(redact_text(message))}", file=sys.stderr)
     sys.exit(EXIT_USAGE if usage else EXIT_FAILED)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _DEFAULT_ERRORS = ("strict", "surrogateescape", "backslashreplace")
 """What Python does with such characters, unless PYTHONIOENCODING says something else."""
 _PLAIN = "irfuse.plain"
-_REPLACED = str.maketrans("↑↓±–—…×†·✓", "^v~--.x+.*")
+_REPLACED = str.maketrans("↑↓±–—…×†·✓█░", "^v~--.x+.*#-")
 
 
 def printable(text: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,7 +24,9 @@ from rich.text import Text
 
 from fusion_core.wording import count_of
 from jobs.console.interrupts import check_interrupts
+from jobs.console.logs import logged, warned
 from jobs.console.printing import printable
+from jobs.options import MonitoredOptions
 from jobs.progress import Progress
 
 if TYPE_CHECKING:
@@ -192,7 +195,7 @@ class BarProgress:
 
     def note(self, text: str) -> None:
         """Print the note above the bar."""
-        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        self.print_line(text)
 
     def planned(self, rows: int, todo: int, finished: int, shards: int) -> None:
         """Print the plan above the bar and set its length."""
@@ -217,6 +220,10 @@ class BarProgress:
         self._activity.begin("steps", timed=False)
         self._bar.update(self._task, completed=done, total=total, counts=text)
 
+    def print_line(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
     @contextmanager
     def shown(self) -> Iterator[Self]:
         """Show the bar for the duration of the block."""
@@ -225,11 +232,22 @@ class BarProgress:
 
 
 @contextmanager
-def terminal_progress() -> Iterator[Progress]:
-    """Show progress on standard error for the duration of the block, as a bar or plain lines."""
+def terminal_progress(options: BaseModel | None = None) -> Iterator[Progress]:
+    """Show progress on standard error for the duration of the block, as a bar or plain lines.
+
+    Args:
+        options: Options of the command, which may ask for a log.
+    """
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield PlainProgress()
-        return
-    with BarProgress(console).shown() as bar:
-        yield bar
+    with ExitStack() as stack:
+        bar: BarProgress | None = None
+        if console.is_terminal:
+            bar = stack.enter_context(BarProgress(console).shown())
+        shown: Progress = bar or PlainProgress()
+        if isinstance(options, MonitoredOptions):
+            if options.log or options.log_file:
+                above = bar.print_line if bar else None
+                shown = stack.enter_context(logged(options, shown, above))
+            else:
+                stack.enter_context(warned(shown))
+        yield shown

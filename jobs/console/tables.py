@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
         DemoOptions,
         LocationOptions,
         ReconstructOptions,
-        StatusOptions,
         TrainOptions,
         VerifyOptions,
     )
     from jobs.reconstruct import ReconstructionReport
-    from jobs.status import Status
     from jobs.train import TrainResult
     from jobs.verify import Verification
 
 
 def print_run(console: Console, result: RunResult, options: LocationOptions) -> None:
-    """Print the statistics of a run and the locations of its files."""
+    """Print the statistics of a run and the locations of its files, or the result as JSON."""
+    if getattr(options, "json_output", False):
+        print(TypeAdapter(type(result)).dump_json(result, ensure_ascii=True).decode())
+        return
     print_short(console, [result.summary])
     preview = result.preview
     print_lines(
@@ -56,33 +58,6 @@ def print_training(console: Console, result: TrainResult, options: TrainOptions)
         f"{result.steps} steps, {result.computed} newly computed; final losses: {losses}",
         f"Weights: {result.weights}",
         f"Curves:  {result.out}/curves.png and curves.parquet",
-    )
-
-
-def print_status(console: Console, status: Status, options: StatusOptions) -> None:
-    """Print the progress of a run, and the reasons of the first failed pairs."""
-    if options.json_output:
-        print(status.model_dump_json(indent=2, ensure_ascii=True))
-        return
-    rate = status.pairs_per_second
-    lines = {
-        "out": status.out,
-        "collection": status.collection,
-        "run": status.run,
-        "shards": f"{status.shards_done} of {status.shards} done",
-        "pairs": f"{status.ok} ok, {status.failed} failed, "
-        f"{status.rows_left} of {status.rows} remaining",
-        "failed at": ", ".join(f"{s}: {n}" for s, n in status.failed_stages.items()) or "–",
-        "speed": "–" if rate is None else f"{rate:.2f} pairs/s while shards were in progress",
-    }
-    print_lines(console, *(f"{name:>10}  {text}" for name, text in lines.items()))
-    print_lines(
-        console,
-        *(f"    failed  {f.pair_id}: at {f.stage}: {f.message}" for f in status.failures),
-        *(
-            f"   damaged  shard {d.shard}: {d.reason}; run the same command again with --verify"
-            for d in status.damaged_shards
-        ),
     )
 
 

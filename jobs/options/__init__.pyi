@@ -20,6 +20,7 @@ from .exporting import ExportOptions as ExportOptions
 from .exporting import ExportWebDatasetOptions as ExportWebDatasetOptions
 from .exporting import ImageFormat as ImageFormat
 from .exporting import Preset as Preset
+from .finished_runs import FailuresOptions as FailuresOptions
 from .finished_runs import RunsDiffOptions as RunsDiffOptions
 from .finished_runs import RunsOptions as RunsOptions
 from .finished_runs import RunState as RunState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
@@ -115,6 +115,15 @@ class RayOptions(LocationOptions):
 class MonitoredOptions(RayOptions):
     """Options of the jobs that compute the rows of runs."""
 
+    log: Annotated[Literal["text", "json"] | None, Parameter(group=MONITORING)] = None
+    """Write events as lines of text or JSON to standard error: shards that are committed, failed
+    pairs, deaths of workers, and so on. Unless that is a terminal, they replace the progress."""
+    log_file: Annotated[str | None, Parameter(group=MONITORING)] = None
+    """Local file to append the events to instead, as text unless --log json is given."""
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Parameter(group=MONITORING)
+    ] = "info"
+    """Least important level of the events that are written."""
     metrics_linger: Annotated[float | None, Parameter(group=MONITORING)] = Field(
         default=None, ge=0.0
     )

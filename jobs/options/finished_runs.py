@@ -7,20 +7,45 @@ from typing import Annotated, Literal, Self
 from cyclopts import Parameter
 from pydantic import Field, model_validator
 
+from cluster.runs import Stage
 from jobs.options.common import Flag, Json, LocationOptions, Names
 
 RunState = Literal["running", "done", "failed", "stalled"]
 
 
 class StatusOptions(LocationOptions):
-    """Report the progress of the run at OUT and the reasons of failed pairs."""
+    """Report the progress of the run at OUT and the reasons of failed pairs.
+
+    Everything comes from the shards, except for workers and their deaths, which the attempts
+    record.
+    """
 
     out: str
     """Output location of the run."""
-    failures: int = Field(default=10, ge=0)
-    """Number of failed pairs to show with their reasons."""
+    failures: int = Field(default=5, ge=0)
+    """Number of failed pairs to show with their reasons, the latest first; `irfuse failures` lists
+    all."""
+    watch: Flag = False
+    """Redraw the status until the run is over. Only new shards are read."""
+    every: float = Field(default=5.0, ge=0.5)
+    """Seconds between two readings with --watch."""
+    json_output: Json = False
+    """Print JSON instead of the table; with --watch, a line each time."""
+
+
+class FailuresOptions(LocationOptions):
+    """List all failed pairs of the run at OUT, with their reasons and locations."""
+
+    out: str
+    """Output location of the run."""
+    stage: Stage | None = None
+    """List only pairs that failed at this stage."""
     json_output: Json = False
     """Print JSON instead of the table."""
+    csv_file: Annotated[str | None, Parameter(name="--csv")] = None
+    """Write all columns to this CSV file, too."""
+    parquet_file: Annotated[str | None, Parameter(name="--parquet")] = None
+    """Write all columns to this Parquet file, too."""
 
 
 class RunsOptions(LocationOptions):

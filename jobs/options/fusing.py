@@ -51,6 +51,8 @@ class JobOptions(SourceOptions, ImageOptions, MonitoredOptions):
     """Compute the failed rows of finished shards again."""
     verify: Flag = False
     """Read finished shards whole, images included, and compute damaged ones again."""
+    json_output: Json = False
+    """Print the result as one line of JSON instead of tables."""
     env: Annotated[KeyValues, Parameter(group=RAY)] = Field(default_factory=dict)
     """Environment that Ray makes on every node for the workers: pip=FILE, requirements in addition
     to what the node has, or image_uri=IMAGE, a container with irfuse. It takes minutes; packages

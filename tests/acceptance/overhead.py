@@ -131,7 +131,7 @@ def measure_overhead(
     rounds = []
     with tempfile.TemporaryDirectory(prefix="irfuse-bench-") as name:
         folder = Path(name)
-        _write_pairs(Store(str(folder / "pairs")), pairs, height, width)
+        write_pairs(Store(str(folder / "pairs")), pairs, height, width)
         for number in range(repeats):
             progress.message(f"Round {number + 1} of {repeats}: plain processes")
             bare = bare_rate(folder, pairs, count, device)
@@ -148,7 +148,7 @@ def measure_overhead(
     )
 
 
-def _write_pairs(store: Store, pairs: int, height: int, width: int) -> None:
+def write_pairs(store: Store, pairs: int, height: int, width: int) -> None:
     """Write pairs, of which only some are distinct, because generating noise is slow."""
     drawn = [
         [encode_png(to_levels(image)) for image in noisy_pair(height, width, seed)]

@@ -153,4 +153,5 @@ def test_what_would_be_out_of_date_is_removed_before_rows_are_computed(
     monkeypatch.setattr("jobs.execution.ray_session", None)
     with pytest.raises(TypeError):
         irfuse.run(run_options(small.source, out))
-    assert {path.name for path in out.iterdir()} == {"run.json", "manifest.parquet", "shards"}
+    left = {"run.json", "manifest.parquet", "shards", "attempts"}
+    assert {path.name for path in out.iterdir()} == left

@@ -23,6 +23,8 @@ from jobs.export.hf import HfExport as HfExport
 from jobs.export.hf import export_hf as export_hf
 from jobs.export.webdataset import WebDatasetExport as WebDatasetExport
 from jobs.export.webdataset import export_webdataset as export_webdataset
+from jobs.failures import Failures as Failures
+from jobs.failures import list_failures as list_failures
 from jobs.fuse import FusedPair as FusedPair
 from jobs.fuse import fuse_pair as fuse_pair
 from jobs.observability import ObservabilityFiles as ObservabilityFiles
@@ -37,6 +39,7 @@ from jobs.options import ExportCheckOptions as ExportCheckOptions
 from jobs.options import ExportFolderOptions as ExportFolderOptions
 from jobs.options import ExportHfOptions as ExportHfOptions
 from jobs.options import ExportWebDatasetOptions as ExportWebDatasetOptions
+from jobs.options import FailuresOptions as FailuresOptions
 from jobs.options import FuseOptions as FuseOptions
 from jobs.options import PairsOptions as PairsOptions
 from jobs.options import ReconstructOptions as ReconstructOptions

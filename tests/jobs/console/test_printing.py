@@ -23,8 +23,8 @@ from jobs.console import main as cli
 from jobs.console.pairs import print_pairs
 from jobs.console.printing import printable
 from jobs.console.progress import BarProgress, PlainProgress
+from jobs.console.status import print_status
 from jobs.console.summaries import print_summaries
-from jobs.console.tables import print_status
 from jobs.options import PairsOptions, StatusOptions, SummarizeOptions
 from jobs.pairs import PairsResult
 from jobs.status import status

@@ -1,0 +1,161 @@
+"""The status of a run, once or redrawn, and the list of its failed pairs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from fusion_core.wording import count_of, duration_of
+from jobs.console.interrupts import check_interrupts
+from jobs.console.layout import print_list, text_width
+from jobs.console.printing import print_lines, printable
+from jobs.metric_text import percent
+
+if TYPE_CHECKING:
+    from jobs.failures import Failures
+    from jobs.options import FailuresOptions, StatusOptions
+    from jobs.status import FailedPair, Status
+
+_LABEL = 10
+_WIDEST_BAR = 50
+_NARROWEST_BAR = 10
+_LOOK_EVERY_S = 0.2
+
+
+def print_status(console: Console, status: Status, options: StatusOptions) -> None:
+    """Print the progress of a run and its last failed pairs, again and again with `--watch`."""
+    if not options.watch:
+        _print_once(console, status, options)
+        return
+    if options.json_output or not console.is_terminal:
+        for latest in _followed(status, options):
+            _print_once(console, latest, options)
+        return
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        for latest in _followed(status, options):
+            lines = _lines(latest, text_width(console))
+            live.update(Group(*(_cut(line, console) for line in lines)), refresh=True)
+
+
+def _print_once(console: Console, status: Status, options: StatusOptions) -> None:
+    if options.json_output:
+        indent = None if options.watch else 2
+        print(status.model_dump_json(indent=indent, ensure_ascii=True), flush=True)
+    else:
+        print_lines(console, *_lines(status, text_width(console)))
+
+
+def _followed(first: Status, options: StatusOptions) -> Iterator[Status]:
+    """Yield the status again and again, until nothing more is being computed."""
+    from jobs.status import StatusReader
+
+    reader, latest = StatusReader(options), first
+    yield latest
+    while latest.state in ("running", "stalled"):
+        end = time.monotonic() + options.every
+        while (left := end - time.monotonic()) > 0:
+            check_interrupts()
+            time.sleep(min(left, _LOOK_EVERY_S))
+        latest = reader.read()
+        yield latest
+
+
+def _cut(line: str, console: Console) -> Text:
+    text = Text(printable(line))
+    text.truncate(console.width, overflow="ellipsis")
+    return text
+
+
+def _lines(status: Status, width: int) -> list[str]:
+    share = status.rows_done / status.rows
+    done = f"{status.rows_done:,} of {count_of(status.rows, 'pair')}"
+    numbers = f"  {percent(share)}  {done}"
+    bar = _bar(share, min(_WIDEST_BAR, width - _LABEL - 2 - len(numbers)))
+    lines = {
+        "out": status.out,
+        "collection": status.collection,
+        "run": status.run,
+        "state": ", ".join([status.state, *_times(status)]),
+        "done": f"{bar}{numbers}".strip(),
+        "shards": f"{status.shards_done} of {status.shards} done",
+        "pairs": f"{status.ok} ok, {status.failed} failed, "
+        f"{status.rows_left} of {status.rows} remaining",
+        "failed at": _counts(status.failed_stages),
+        "speed": _speed(status),
+        "stages": ", ".join(f"{s} {percent(part)}" for s, part in status.stage_shares.items()),
+        "workers": _counts(status.workers_by_node),
+        "rows on": _counts(status.rows_by_node),
+        "deaths": _counts(status.deaths),
+    }
+    optional = {"stages", "workers", "rows on", "deaths", "failed at"}
+    return [
+        *(
+            f"{name:>{_LABEL}}  {text}"
+            for name, text in lines.items()
+            if text or name not in optional
+        ),
+        *(f"    failed  {_reason(failure)}" for failure in status.failures),
+        *(
+            f"   damaged  shard {d.shard}: {d.reason}; run the same command again with --verify"
+            for d in status.damaged_shards
+        ),
+    ]
+
+
+def _bar(share: float, width: int) -> str:
+    if width < _NARROWEST_BAR:
+        return ""
+    full = int(share * width)
+    return "█" * full + "░" * (width - full)
+
+
+def _times(status: Status) -> Iterator[str]:
+    if status.elapsed_seconds is not None:
+        yield f"{duration_of(status.elapsed_seconds)} of computing"
+    if status.eta_seconds is not None:
+        yield f"about {duration_of(status.eta_seconds)} left"
+
+
+def _speed(status: Status) -> str:
+    if status.pairs_per_second is None:
+        return "–"
+    mean = f"{status.pairs_per_second:.2f} pairs/s while shards were in progress"
+    if status.state != "running" or status.recent_pairs_per_second is None:
+        return mean
+    return f"{status.recent_pairs_per_second:.2f} pairs/s in the last five minutes, {mean}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items())
+
+
+def _reason(failure: FailedPair) -> str:
+    return f"{failure.pair_id}: at {failure.stage}: {failure.message}"
+
+
+def print_failures(console: Console, found: Failures, options: FailuresOptions) -> None:
+    """Print one line for each failed pair."""
+    if options.json_output:
+        print(found.model_dump_json(indent=2, ensure_ascii=True))
+        return
+    if found.failures:
+        headings = ("pair", "stage", "type", "node", "attempt", "visible image", "message")
+        rows = (
+            (f.pair_id, f.stage, f.type, f.node or "", str(f.attempt), f.vis_uri, f.message)
+            for f in found.failures
+        )
+        print_list(console, headings, rows, right="attempt")
+    chosen = f" at {options.stage}" if options.stage else ""
+    number = f"{len(found.failures):,}"
+    print_lines(console, f"{number} of {count_of(found.rows_done, 'pair')} failed{chosen}")
+    for file in (options.csv_file, options.parquet_file):
+        if file is not None:
+            print_lines(console, f"Table: {file}")
+    if found.damaged_shards:
+        numbers = ", ".join(map(str, found.damaged_shards))
+        print_lines(console, f"Damaged shards, which are left out: {numbers}")

@@ -1,0 +1,32 @@
+"""The state of a run, from what it has written."""
+
+from __future__ import annotations
+
+from cluster.runs import Attempt
+from jobs.options import RunState
+
+STALLED_AFTER_S = 600.0
+_INTERRUPTED = 130
+"""Exit status of an attempt that a user has stopped."""
+
+
+def state_of(finished: bool, last: Attempt | None, changed: float | None, now: float) -> RunState:
+    """Return the state of a run.
+
+    A driver that was killed leaves an attempt without an exit status, whose record it would write
+    again every five minutes.
+
+    Args:
+        finished: Whether every pair has its row, and the summary is written.
+        last: The record of the last attempt.
+        changed: Unix time at which the run has written something for the last time.
+        now: Unix time.
+    """
+    exit_status = last.exit if last is not None else None
+    if exit_status not in (None, 0, _INTERRUPTED):
+        return "failed"
+    if finished:
+        return "done"
+    if exit_status is not None:
+        return "stalled"
+    return "running" if changed is not None and now - changed < STALLED_AFTER_S else "stalled"
