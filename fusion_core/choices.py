@@ -22,6 +22,8 @@ Resize = Literal["off", "smaller", "visible"]
 """Size to which sources of different sizes are brought."""
 Precision = Literal["fp32", "bf16"]
 """Floating-point format of a network."""
+Convolution = Literal["winograd", "direct"]
+"""Algorithm of 3x3 convolutions on a CPU."""
 Device = Literal["auto", "cpu", "cuda"]
 """Device to compute on; `auto` uses GPUs if there are any."""
 Autoencoder = Literal["densefuse", "res2netfuse", "deepfuse", "msdnet"]

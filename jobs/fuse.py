@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from cluster.storage import Reader, Store, redact
 from fusion_core import score
 from fusion_core.choices import FURTHER_SOURCES
+from fusion_core.compiled.announcing import announced_compilation
 from fusion_core.errors import InvalidValueError, StorageError
 from fusion_core.extensions import choose_metrics, find_method
 from fusion_core.images import (
@@ -27,7 +28,6 @@ from fusion_core.methods import (
     check_source_count,
     fuse_images,
 )
-from fusion_core.metrics import announced_compilation
 from fusion_core.networks import find_device
 from jobs.options import FuseOptions
 from jobs.progress import Progress, SilentProgress

@@ -229,25 +229,25 @@ INTERFACES = [
     ),
     Interface(
         "numba", "numba.core.caching.FunctionCache",
-        "fusion_core/metrics/compiled/compiling.py, to keep kernels on disk",
+        "fusion_core/compiled/compiling.py, to keep kernels on disk",
         attribute("numba.core.caching", "FunctionCache.flush"),
         ("numba.core",),
     ),
     Interface(
         "numba", "Dispatcher._cache",
-        "fusion_core/metrics/compiled/compiling.py, to keep kernels on disk",
+        "fusion_core/compiled/compiling.py, to keep kernels on disk",
         keeps_kernels,
         ("_cache",),
     ),
     Interface(
         "numba", "the event numba:compile",
-        "fusion_core/metrics/compiled/announcing.py, to announce compilation",
+        "fusion_core/compiled/announcing.py, to announce compilation",
         announces_compilation,
         ("numba.core", "_cache"),
     ),
     Interface(
         "numba", "numba.config.CACHE_DIR",
-        "fusion_core/metrics/compiled/compiling.py, to know where kernels are kept",
+        "fusion_core/compiled/compiling.py, to know where kernels are kept",
         attribute("numba", "config.CACHE_DIR"),
     ),
     Interface(

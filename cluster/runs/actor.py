@@ -21,8 +21,8 @@ from cluster.runs.telemetry import RayTelemetry
 from cluster.runs.worker import ShardReport, ShardTask
 from cluster.session import Software, actor_class, count_memory_kills, installed_software
 from cluster.storage import watched_retries
+from fusion_core.compiled.announcing import announced_compilation
 from fusion_core.errors import ExtensionError, RunFailedError
-from fusion_core.metrics import announced_compilation
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from fusion_core.methods import METHODS
 
 _PROCESS_BYTES = 900_000_000
 """The libraries, compiled metrics, and a window of pairs."""
-_COPIES_OF_WEIGHTS = 2
-"""The file, and the network that is loaded from it."""
+_COPIES_OF_WEIGHTS = 4
+"""The file, the network that is loaded from it, and the transformed filters of 3x3 convolutions,
+which are half of the weights of a ResNet, and become four times as large."""
 _ASSUMED_PIXELS = 1280 * 1024
 """Pixels of a pair, unless the run accepts smaller ones only: what pairs are is known only when
 they are read, and the largest accepted pair may need a hundred times more than usual ones."""

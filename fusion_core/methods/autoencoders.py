@@ -8,12 +8,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from fusion_core.choices import Precision
+from fusion_core.choices import Convolution, Precision
 from fusion_core.networks import (
     Weights,
     load_weights,
     map_tiles,
-    speed_up_pointwise,
+    speed_up_convolutions,
     without_initial_values,
 )
 
@@ -27,6 +27,7 @@ def build_autoencoder(
     *,
     device: torch.device,
     precision: Precision,
+    convolution: Convolution,
     halo: int,
     tile: int = 256,
 ) -> Callable[[Tensor], Tensor]:
@@ -38,6 +39,7 @@ def build_autoencoder(
         fuse: Fuses sources `(K, B, 1, H, W)` with the network.
         device: Device to compute on.
         precision: Precision of the network.
+        convolution: Algorithm of 3x3 convolutions in fp32 on a CPU.
         halo: Pixels around a tile that its result depends on.
         tile: Longest side in pixels of the tiles into which larger images are split.
 
@@ -49,7 +51,7 @@ def build_autoencoder(
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     network.to(device, dtype).to(memory_format=torch.channels_last)
     network.eval().requires_grad_(False)
-    speed_up_pointwise(network)
+    speed_up_convolutions(network, convolution)
 
     def fuse_batch(sources: Tensor) -> Tensor:
         fused = map_tiles(lambda part: fuse(part, network), sources.to(dtype), tile=tile, halo=halo)

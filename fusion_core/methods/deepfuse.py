@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fusion_core.methods import strategies
 from fusion_core.methods.autoencoders import build_autoencoder
 from fusion_core.methods.specs.deepfuse import DeepFuseParameters
-from fusion_core.networks import Weights, reflect, relu_and_reflect
+from fusion_core.networks import Weights, convolve_and_rectify, reflect
 
 
 class DeepFuseNetwork(nn.Module):
@@ -34,13 +34,13 @@ class DeepFuseNetwork(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Map images `(B, 1, H, W)` in 0..255 to codes `(B, 32, H, W)` of any sign."""
-        return self.c2(relu_and_reflect(self.c1(reflect(images))))  # type: ignore[no-any-return]
+        return self.c2(convolve_and_rectify(self.c1, reflect(images)))  # type: ignore[no-any-return]
 
     def decode(self, codes: Tensor) -> Tensor:
         """Map codes `(B, 32, H, W)` to images `(B, 1, H, W)`, of no fixed range."""
         features = reflect(codes)
         for layer in (self.c3, self.c4):
-            features = relu_and_reflect(layer(features))
+            features = convolve_and_rectify(layer, features)
         return self.c5(features)  # type: ignore[no-any-return]
 
 
@@ -81,5 +81,6 @@ def build_deepfuse(
         deepfuse,
         device=device,
         precision=parameters.precision,
+        convolution=parameters.convolution,
         halo=DeepFuseNetwork.receptive_radius,
     )

@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from fusion_core.methods import strategies
 from fusion_core.methods.autoencoders import build_autoencoder
 from fusion_core.methods.specs.densefuse import DenseFuseParameters
-from fusion_core.networks import Weights, reflect, relu_and_reflect, weighted_sum
+from fusion_core.networks import (
+    Weights,
+    convolve_and_rectify,
+    convolve_densely,
+    reflect,
+    weighted_sum,
+)
 
 
 class DenseFuseNetwork(nn.Module):
@@ -44,10 +50,7 @@ class DenseFuseNetwork(nn.Module):
 
         The maps have a border of one reflected pixel, as the next layer needs it.
         """
-        features = relu_and_reflect(self.c1(reflect(images)))
-        for layer in (self.dc1, self.dc2, self.dc3):
-            features = torch.cat((features, relu_and_reflect(layer(features))), dim=1)
-        return features
+        return convolve_densely((self.c1, self.dc1, self.dc2, self.dc3), reflect(images))
 
     def decode(self, features: Tensor) -> Tensor:
         """Map feature maps `(B, 64, H + 2, W + 2)`, with border, to images `(B, 1, H, W)`.
@@ -55,7 +58,7 @@ class DenseFuseNetwork(nn.Module):
         The images are of no fixed range.
         """
         for layer in (self.c2, self.c3, self.c4):
-            features = relu_and_reflect(layer(features))
+            features = convolve_and_rectify(layer, features)
         return self.c5(features)  # type: ignore[no-any-return]
 
 
@@ -112,6 +115,7 @@ def build_densefuse(
         partial(densefuse, strategy=parameters.strategy, radius=parameters.radius),
         device=device,
         precision=parameters.precision,
+        convolution=parameters.convolution,
         halo=DenseFuseNetwork.receptive_radius + parameters.radius,
         tile=tile,
     )

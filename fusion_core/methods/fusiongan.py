@@ -21,7 +21,7 @@ from fusion_core.methods.specs.fusiongan import FusionGanParameters
 from fusion_core.networks import (
     Weights,
     load_weights,
-    speed_up_pointwise,
+    speed_up_convolutions,
     without_initial_values,
 )
 
@@ -133,7 +133,7 @@ def build_fusiongan(
     dtype = torch.bfloat16 if parameters.precision == "bf16" else torch.float32
     network.to(device, dtype).to(memory_format=torch.channels_last)
     network.eval().requires_grad_(False)
-    speed_up_pointwise(network)
+    speed_up_convolutions(network, parameters.convolution)
     return lambda sources: fusiongan(sources, network).float()
 
 

@@ -17,7 +17,7 @@ from fusion_core.filters import pad
 from fusion_core.methods import strategies
 from fusion_core.methods.autoencoders import build_autoencoder
 from fusion_core.methods.specs.msdnet import MsdNetParameters, Strategy
-from fusion_core.networks import Weights, reflect, relu_and_reflect
+from fusion_core.networks import Weights, convolve_and_rectify, convolve_densely, reflect
 
 _MERGE: dict[Strategy, Callable[[Tensor], Tensor]] = {
     "addition": strategies.addition,
@@ -51,9 +51,8 @@ class MsdNetNetwork(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Map images `(B, 1, H, W)` in 0..255 to features `(B, 192, H, W)`, none negative."""
-        features = relu_and_reflect(self.c1(reflect(images)))
-        for layer in (self.dc1, self.dc2, self.dc3):
-            features = torch.cat((relu_and_reflect(layer(features)), features), dim=1)
+        layers = self.c1, self.dc1, self.dc2, self.dc3
+        features = convolve_densely(layers, reflect(images), newest_first=True)
         inner = features[..., 1:-1, 1:-1]
         scales = (self.m1(inner), self.m3(features), self.m5(pad(inner, (2, 2, 2, 2), "mirror")))
         return torch.cat([scale.relu() for scale in scales], dim=1)
@@ -62,7 +61,7 @@ class MsdNetNetwork(nn.Module):
         """Map features `(B, 192, H, W)` to images `(B, 1, H, W)`, of no fixed range."""
         features = reflect(features)
         for layer in (self.c2, self.c3, self.c4):
-            features = relu_and_reflect(layer(features))
+            features = convolve_and_rectify(layer, features)
         return self.c5(features)  # type: ignore[no-any-return]
 
 
@@ -100,6 +99,7 @@ def build_msdnet(
         partial(msdnet, strategy=parameters.strategy),
         device=device,
         precision=parameters.precision,
+        convolution=parameters.convolution,
         halo=MsdNetNetwork.receptive_radius,
         tile=192,
     )

@@ -18,7 +18,7 @@ from fusion_core.methods.specs.res2netfuse import MeanWeights, Res2NetFuseParame
 from fusion_core.networks import (
     Weights,
     load_weights,
-    speed_up_pointwise,
+    speed_up_convolutions,
     tiles,
     without_initial_values,
 )
@@ -151,7 +151,7 @@ def build_res2netfuse(
     dtype = torch.bfloat16 if parameters.precision == "bf16" else torch.float32
     network.to(device, dtype).to(memory_format=torch.channels_last)
     network.eval().requires_grad_(False)
-    speed_up_pointwise(network)
+    speed_up_convolutions(network, parameters.convolution)
 
     def fuse_batch(sources: Tensor) -> Tensor:
         return res2netfuse(

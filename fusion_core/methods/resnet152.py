@@ -174,6 +174,7 @@ def build_resnet152(
         weights,
         device,
         precision=parameters.precision,
+        convolution=parameters.convolution,
         input_scale=parameters.input_scale,
         detail=True,
     )

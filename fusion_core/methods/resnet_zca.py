@@ -140,6 +140,7 @@ def build_resnet_zca(
         weights,
         device,
         precision=parameters.precision,
+        convolution=parameters.convolution,
         input_scale=parameters.input_scale,
     )
 

@@ -81,6 +81,7 @@ def build_vgg_multilayer(
         weights,
         device,
         precision=parameters.precision,
+        convolution=parameters.convolution,
         input_scale=parameters.input_scale,
         detail=True,
     )

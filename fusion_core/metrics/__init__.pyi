@@ -1,6 +1,5 @@
 from .base import ScoredBatch as ScoredBatch
 from .base import Sources as Sources
-from .compiled.announcing import announced_compilation as announced_compilation
 from .filters.windows import gaussian_taps as gaussian_taps
 from .libraries.loading import identify_measure as identify_measure
 from .libraries.measures import LIBRARIES as LIBRARIES

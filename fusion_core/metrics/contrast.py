@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.covariances import covariances_of_levels
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import ScoredBatch
-from fusion_core.metrics.compiled import dispatch
 
 
 class Covariances(NamedTuple):

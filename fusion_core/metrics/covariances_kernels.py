@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled.compiling import compiled_fast
+from fusion_core.compiled.compiling import compiled_fast
 
 Levels = NDArray[np.uint8]
 Row = NDArray[np.int32]

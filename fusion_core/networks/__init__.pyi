@@ -1,8 +1,9 @@
 from .backbones import FeatureExtractor as FeatureExtractor
 from .backbones import pack_layers as pack_layers
+from .convolution import convolve_and_rectify as convolve_and_rectify
+from .convolution import convolve_densely as convolve_densely
 from .convolution import reflect as reflect
-from .convolution import relu_and_reflect as relu_and_reflect
-from .convolution import speed_up_pointwise as speed_up_pointwise
+from .convolution import speed_up_convolutions as speed_up_convolutions
 from .convolution import weighted_sum as weighted_sum
 from .devices import constant as constant
 from .devices import find_device as find_device

@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from fusion_core.choices import Precision
-from fusion_core.networks.convolution import speed_up_pointwise
+from fusion_core.choices import Convolution, Precision
+from fusion_core.networks.convolution import speed_up_convolutions
 from fusion_core.networks.devices import constant
 from fusion_core.networks.layers import BackboneName, InputScale, Layers
 from fusion_core.networks.stages import Stage, fold_batch_norm, receptive_fields, split_network
@@ -61,6 +61,7 @@ class FeatureExtractor:
         weights: State dict with torchvision's names; other tensors are ignored.
         device: Device to compute on.
         precision: Precision of the network; features are float32 or bfloat16 accordingly.
+        convolution: Algorithm of 3x3 convolutions in fp32 on a CPU.
         input_scale: See `scale_input`.
         detail: Whether inputs are detail rather than images.
         longest_side: Longest side in pixels of an image that `reduce` does not cut into tiles;
@@ -82,6 +83,7 @@ class FeatureExtractor:
         device: torch.device,
         *,
         precision: Precision = "fp32",
+        convolution: Convolution = "winograd",
         input_scale: InputScale = "published",
         detail: bool = False,
         longest_side: int | None = None,
@@ -95,7 +97,8 @@ class FeatureExtractor:
         self._tiled_field = fields[self._tiled - 1]
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._stages = [
-            replace(stage, module=_place(stage.module, device, dtype)) for stage in stages
+            replace(stage, module=_place(stage.module, device, dtype, convolution))
+            for stage in stages
         ]
         self._dtype = dtype
         self._scale = functools.partial(scale_input, input_scale=input_scale, detail=detail)
@@ -223,11 +226,12 @@ def _load(layers: Layers, weights: Weights) -> list[Stage]:
     return [replace(stage, module=fold_batch_norm(stage.module.eval())) for stage in stages]
 
 
-def _place(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _place(
+    module: nn.Module, device: torch.device, dtype: torch.dtype, convolution: Convolution
+) -> nn.Module:
     """Move a stage to a device, prepared for inference."""
     placed = module.to(device, dtype).to(memory_format=torch.channels_last)
-    speed_up_pointwise(placed.requires_grad_(False))
-    return placed
+    return speed_up_convolutions(placed.requires_grad_(False), convolution)
 
 
 def _empty_network(backbone: BackboneName) -> nn.Module:

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from fusion_core.metrics.compiled.compiling import compiled
+from fusion_core.compiled.compiling import compiled
 from fusion_core.statistics.blocks import Values
 
 _SUMS_AT_ONCE = 1 << 16

@@ -172,7 +172,7 @@ def _measure(
     seconds = _in_turn(actions, repeats, sources.device)
     megapixels = part[0].numel() / 1e6
     medians = [statistics.median(found) / megapixels * 1e3 for found in seconds]
-    flops = None if rate is None else _count_flops(fuse_batch, part)
+    flops = None if rate is None else _count_flops(method, parameters, part)
     return MethodTiming(
         method=method,
         parameters=dict(given),
@@ -193,11 +193,15 @@ def _backbone(
     method: str, parameters: MethodParameters, sources: Tensor
 ) -> Callable[[], object] | None:
     """Return the forward pass of the method's ImageNet network alone, or None if it has none."""
-    kind, precision = get_method(method).weights, _precision(parameters)
-    if not isinstance(kind, ImageNetWeights) or precision is None:
+    kind = get_method(method).weights
+    if not isinstance(kind, ImageNetWeights) or not isinstance(parameters, NetworkParameters):
         return None
     extractor = FeatureExtractor(
-        kind.layers(parameters), _WEIGHTS, sources.device, precision=precision
+        kind.layers(parameters),
+        _WEIGHTS,
+        sources.device,
+        precision=parameters.precision,
+        convolution=parameters.convolution,
     )
     images = sources.flatten(0, 1)
     return lambda: extractor.reduce(images, lambda features: features[:, :1])
@@ -231,8 +235,10 @@ def _in_turn(
     return seconds
 
 
-def _count_flops(fuse_batch: FuseBatch, sources: Tensor) -> float:
-    """Count the operations of the convolutions, without the overlap of tiles."""
+def _count_flops(method: str, parameters: MethodParameters, sources: Tensor) -> float:
+    """Count the operations of direct convolutions, without the overlap of tiles."""
+    direct = parameters.model_copy(update={"convolution": "direct"})
+    fuse_batch = build_method(method, direct, _weights(method, direct), sources.device)
     small = sources.new_zeros((len(sources), 1, 1, _COUNTED_SIDE, _COUNTED_SIDE))
     formulas = {torch.ops.aten.mkldnn_convolution: _convolution_flops}
     with FlopCounterMode(display=False, custom_mapping=formulas) as counter:

@@ -16,6 +16,7 @@ def test_defaults_of_densefuse_are_those_of_the_published_results() -> None:
         "output_range": "minmax",
         "sixteen_bit": "percentile",
         "precision": "fp32",
+        "convolution": "winograd",
         "strategy": "addition",
         "radius": 1,
     }

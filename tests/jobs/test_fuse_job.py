@@ -165,10 +165,11 @@ def test_the_command_prints_json(pair: dict[str, Any]) -> None:
 
 
 def test_fusing_one_pair_imports_nothing_that_it_does_not_need(pair: dict[str, Any]) -> None:
+    options = {**pair, "method": "densefuse", "params": {"convolution": "direct"}}
     heavy = ("ray", "pyarrow", "s3fs", "numba", "sympy", "torchvision", "scipy")
     code = (
         "import sys; from irfuse import FuseOptions, fuse_pair\n"
-        f"fuse_pair(FuseOptions(**{ {**pair, 'method': 'densefuse'}!r}))\n"
+        f"fuse_pair(FuseOptions(**{options!r}))\n"
         f"print([m for m in {heavy} if m in sys.modules])"
     )
     shown = subprocess.run(

@@ -318,6 +318,7 @@ def test_the_parameters_are_recorded_with_their_defaults(vgg_run: FinishedRun) -
         "output_range": "clip",
         "sixteen_bit": "percentile",
         "precision": "fp32",
+        "convolution": "winograd",
         "smoothness": 5.0,
         "radius": 1,
         "features": "relu",

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled.compiling import compiled, compiled_fast, inlined
-from fusion_core.metrics.compiled.vector_math import arctan_of_quotient, exp
+from fusion_core.compiled.compiling import compiled, compiled_fast, inlined
+from fusion_core.compiled.vector_math import arctan_of_quotient, exp
 
 Doubles = NDArray[np.float64]
 _HALF_PI = math.pi / 2.0

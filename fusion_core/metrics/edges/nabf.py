@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import neighbours
 from fusion_core.metrics.filters.padding import padded_unit
 

@@ -20,8 +20,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
-from fusion_core.metrics.compiled.vector_math import log2_single
+from fusion_core.compiled.compiling import compiled_fast, inlined
+from fusion_core.compiled.vector_math import log2_single
 
 Doubles = NDArray[np.float64]
 Singles = NDArray[np.float32]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fusion_core.metrics.compiled import dispatch
+from fusion_core.compiled import dispatch
 
 _MEYER_RADIUS = 50
 """The Meyer filter is truncated to n = -50..50."""

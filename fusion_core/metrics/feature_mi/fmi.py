@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.feature_mi.distributions import describe_windows, window_information
 from fusion_core.metrics.feature_mi.features import (
     cosine_transform,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import GrayImages
-from fusion_core.metrics.compiled import dispatch
 
 
 def stretched_levels(images: GrayImages) -> Tensor:

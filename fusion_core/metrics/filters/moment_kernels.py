@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
+from fusion_core.compiled.compiling import compiled_fast, inlined
 
 Doubles = NDArray[np.float64]
 

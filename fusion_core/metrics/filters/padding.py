@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import GrayImages
-from fusion_core.metrics.compiled import dispatch
 
 Border = Literal["constant", "reflect", "replicate"]
 """Zeros, the image mirrored without its last pixel, or its last pixel repeated, as in PyTorch."""

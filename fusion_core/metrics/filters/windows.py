@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.compiled import dispatch
+from fusion_core.compiled import dispatch
 
 _BAND_PIXELS = 1 << 15
 """Pixels of a plane that the CPU processes at once, so that intermediate results stay cached."""

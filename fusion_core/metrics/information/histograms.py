@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import GrayImages, ScoredBatch, Sources
-from fusion_core.metrics.compiled import dispatch
 
 LEVELS = 256
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.frequency import (
     filter_spectra,
     radial_frequencies,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fusion_core.metrics.compiled import dispatch
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.filters.frequency import multiply_spectrum
 from fusion_core.metrics.phase import energy
 from fusion_core.metrics.phase.log_gabor import ORIENTATIONS, FilterBank, filter_bank

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled import vector_math
-from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
+from fusion_core.compiled import vector_math
+from fusion_core.compiled.compiling import compiled_fast, inlined
 from fusion_core.metrics.filters.moment_kernels import COLUMNS, sum_ring, sum_rows
 from fusion_core.metrics.phase import energy
 

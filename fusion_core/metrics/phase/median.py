@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusion_core.metrics.compiled import dispatch
+from fusion_core.compiled import dispatch
 
 _SAMPLE = 4096
 _DEVIATIONS = 4.0

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, Sources, evaluate
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.windows import gaussian_taps, window_sums
 from fusion_core.metrics.phase.congruency import Features, find_features
 

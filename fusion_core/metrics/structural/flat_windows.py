@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.windows import Moments, gaussian_taps, row_bands, window_moments
 
 _WINDOW = 7

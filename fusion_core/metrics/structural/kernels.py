@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
-from fusion_core.metrics.compiled.vector_math import exp, log2
+from fusion_core.compiled.compiling import compiled_fast, inlined
+from fusion_core.compiled.vector_math import exp, log2
 
 Doubles = NDArray[np.float64]
 

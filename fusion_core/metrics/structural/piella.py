@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.edges.neighbours import gradients
 from fusion_core.metrics.filters.windows import gaussian_taps, row_bands, window_moments
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import Image, ScoredBatch, evaluate
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.filters.padding import padded_unit
 from fusion_core.metrics.filters.windows import gaussian_taps, window_moments
 from fusion_core.metrics.structural.windows import RADIUS, repeat_border

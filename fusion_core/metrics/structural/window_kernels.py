@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled.compiling import compiled_fast, inlined
+from fusion_core.compiled.compiling import compiled_fast, inlined
 from fusion_core.metrics.filters.moment_kernels import (
     AA,
     AB,

@@ -33,7 +33,7 @@ def test_workers_that_are_all_ready_need_no_description() -> None:
 
 
 def test_most_workers_activity_is_described(resources: dict[str, tuple[int, int]]) -> None:
-    found = workers("Loading the method", "Compiling metrics", "Loading the method", "")
+    found = workers("Loading the method", "Compiling kernels", "Loading the method", "")
     report = ActivityReport(use_gpu=False).describe(found)
     assert report == "Loading the method on 2 workers"
     assert resources["asked"] == (0, 0)

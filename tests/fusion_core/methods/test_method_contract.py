@@ -33,6 +33,8 @@ BATCH_MATES = 1e-3
 1e-4."""
 HALF_PRECISION = {"vgg_multilayer": 0.4, "resnet_zca": 0.15, "resnet152": 0.4}
 """Gray levels between bf16 and fp32; measured: 0.037, 0.013 and 0.042."""
+WINOGRAD = 5e-3
+"""Gray levels between Winograd's and direct convolutions; measured: 7e-4."""
 WAITING = {"resnet_zca", "gtf", "convsr"}
 """Methods whose iterations are tested for convergence on the host."""
 OTHER_DEVICE = 1.0
@@ -116,6 +118,12 @@ def test_half_precision_gives_an_image_of_the_same_shape(name: str) -> None:
     fused = built(name, precision="bf16")(batch())
     assert (fused.shape, fused.dtype) == ((3, 1, *SIZE), torch.float32)
     assert torch.isfinite(fused).all()
+
+
+@network_methods
+def test_direct_convolutions_give_the_image_of_winograd(name: str) -> None:
+    direct = built(name, convolution="direct")(batch())
+    assert (direct - built(name)(batch())).abs().max() < WINOGRAD
 
 
 @backbone_methods

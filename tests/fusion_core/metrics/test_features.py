@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from support import reference_feature_mi as reference
 
-from fusion_core.metrics.compiled import dispatch
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.feature_mi.features import (
     cosine_transform,
     edge_map,

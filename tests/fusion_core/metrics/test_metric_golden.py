@@ -21,9 +21,9 @@ from support.reference_data import (
 )
 from support.reference_metrics import REFERENCES
 
+from fusion_core.compiled import dispatch
 from fusion_core.metrics import METRICS
 from fusion_core.metrics.base import ScoredBatch, Sources
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.scoring import score_batch
 
 Code = Literal["kernels", "tensors", "cuda"]

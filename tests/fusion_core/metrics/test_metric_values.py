@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from support.reference_metrics import REFERENCES
 
+from fusion_core.compiled import dispatch
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.metrics import METRICS, list_metrics
 from fusion_core.metrics.base import ScoredBatch, Sources
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.scoring import score_batch
 
 Gray = NDArray[np.uint8]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled import dispatch
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.phase.congruency import find_features
 from fusion_core.metrics.phase.log_gabor import ORIENTATIONS, SCALES, filter_bank
 from fusion_core.metrics.phase.median import median

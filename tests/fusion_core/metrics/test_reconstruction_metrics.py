@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from support.reference_metrics import RECONSTRUCTION_REFERENCES
 
+from fusion_core.compiled import dispatch
 from fusion_core.errors import InvalidValueError
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.structural.reconstruction import RECONSTRUCTION_METRICS
 
 Gray = NDArray[np.uint8]

@@ -7,10 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from fusion_core.compiled import dispatch
 from fusion_core.errors import InvalidValueError
 from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.metrics import METRICS, ScoredBatch, Sources, score_batch, select_channels
-from fusion_core.metrics.compiled import dispatch
 from fusion_core.metrics.scoring import score_fused_images, score_images
 
 Pixels = NDArray[np.uint8]

@@ -69,17 +69,17 @@ def test_the_bar_shows_the_activity_with_its_time(clock: Clock, width: int) -> N
     console = Console(file=output, force_terminal=True, width=width, color_system=None)
     bar = BarProgress(console)
     with bar.shown():
-        bar.update(snapshot(activity="Compiling metrics"))
+        bar.update(snapshot(activity="Compiling kernels"))
         clock.now += 7
         bar._bar.refresh()
-    assert "Compiling metrics (7 s)" in output.getvalue()
+    assert "Compiling kernels (7 s)" in output.getvalue()
 
 
 def test_the_bar_counts_pairs_once_a_worker_is_ready(clock: Clock) -> None:
     output = io.StringIO()
     bar = BarProgress(Console(file=output, force_terminal=True, width=100, color_system=None))
     with bar.shown():
-        bar.update(snapshot(activity="Compiling metrics"))
+        bar.update(snapshot(activity="Compiling kernels"))
         bar.planned(12, 12, 0, 3)
         bar.update(snapshot(4, workers=1, activity="Loading the method on 1 worker"))
         bar._bar.refresh()

@@ -1,10 +1,10 @@
-"""The announcement that metrics are compiled."""
+"""The announcement that kernels are compiled."""
 
 from __future__ import annotations
 
 import numba
 
-from fusion_core.metrics.compiled.announcing import announced_compilation
+from fusion_core.compiled.announcing import announced_compilation
 
 
 def test_a_compilation_is_announced_once() -> None:
@@ -13,7 +13,7 @@ def test_a_compilation_is_announced_once() -> None:
     with announced_compilation(announced.append):
         assert first(1) + second(1) == 5
     assert len(announced) == 1
-    assert announced[0].startswith("Compiling metrics; they cannot be kept")
+    assert announced[0].startswith("Compiling kernels; they cannot be kept")
 
 
 def test_what_is_compiled_already_is_not_announced() -> None:

@@ -80,7 +80,7 @@ DO_WITHOUT = """
 import json, sys
 import jobs.execution
 from fusion_core.metrics import METRICS
-from fusion_core.metrics.compiled import dispatch
+from fusion_core.compiled import dispatch
 from fusion_core.metrics.scoring import prepare_metrics
 after_import = sorted(sys.modules)
 dispatch.use_kernels = lambda images: False
@@ -192,9 +192,9 @@ def test_computing_on_another_device_does_not_import(
 
 @pytest.fixture
 def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the metrics with a small kernel more, whose cache lies inside."""
-    folder = tmp_path / "metrics"
-    source = PROJECT_ROOT / "fusion_core/metrics"
+    """A copy of the package with a small kernel more, whose cache lies inside."""
+    folder = tmp_path / "fusion_core"
+    source = PROJECT_ROOT / "fusion_core"
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "small.py").write_text(SMALL)
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(folder / "cache"))
@@ -223,7 +223,7 @@ def test_a_kernel_is_compiled_once(kernels: Path) -> None:
     assert [call_small_kernel(kernels) for _ in range(3)] == [(3.0, 1), (3.0, 0), (3.0, 0)]
 
 
-IMPORTED = ["small", "edges/kernels", "compiled/vector_math", "compiled/compiling"]
+IMPORTED = ["small", "metrics/edges/kernels", "compiled/vector_math", "compiled/compiling"]
 
 
 @pytest.mark.parametrize("module", IMPORTED)
@@ -245,16 +245,16 @@ def test_a_kernel_is_kept_when_only_what_it_does_not_import_has_changed(kernels:
     assert call_small_kernel(kernels) == (3.0, 0)
 
 
-def test_kernels_use_nothing_of_irfuse_but_modules_of_metrics_that_they_import_by_name() -> None:
+def test_kernels_use_nothing_of_irfuse_but_modules_of_the_package_that_they_name() -> None:
     sources = [
         path.read_text()
-        for path in (PROJECT_ROOT / "fusion_core/metrics").rglob("*.py")
+        for path in (PROJECT_ROOT / "fusion_core").rglob("*.py")
         if re.search("^@(compiled|compiled_fast|inlined)$", path.read_text(), re.MULTILINE)
     ]
     used = {line for text in sources for line in re.findall(r"^ *(?:from|import) .*", text, re.M)}
     own = {line for line in used if re.search("fusion_core|cluster|jobs|irfuse|from \\.", line)}
     assert len(sources) >= 6
-    assert {line for line in own if not line.startswith("from fusion_core.metrics.")} == set()
+    assert {line for line in own if not line.startswith("from fusion_core.")} == set()
 
 
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
 
-from fusion_core.metrics.compiled.compiling import inlined
+from fusion_core.compiled.compiling import inlined
 
 
 @intrinsic

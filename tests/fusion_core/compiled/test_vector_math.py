@@ -11,7 +11,7 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from fusion_core.metrics.compiled import vector_math
+from fusion_core.compiled import vector_math
 
 Doubles = NDArray[np.float64]
 

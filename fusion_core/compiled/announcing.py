@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_KEPT = "Compiling metrics, once per machine"
+_KEPT = "Compiling kernels, once per machine"
 _NOT_KEPT = (
-    "Compiling metrics; they cannot be kept for other processes, because no folder for them can be "
+    "Compiling kernels; they cannot be kept for other processes, because no folder for them can be "
     "written: NUMBA_CACHE_DIR sets one"
 )
 
 
 @contextmanager
 def announced_compilation(announce: Callable[[str], None]) -> Iterator[None]:
-    """Call a function with a message once if a metric is compiled in the block.
+    """Call a function with a message once if a kernel is compiled in the block.
 
-    Metrics are compiled when they are computed for the first time on a machine, and otherwise
+    Kernels are compiled when they are used for the first time on a machine, and otherwise
     loaded from disk.
 
     Args:

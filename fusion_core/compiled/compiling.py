@@ -17,8 +17,7 @@ from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_METRICS = Path(__file__).parents[1]
-_PACKAGE = "fusion_core.metrics"
+_PACKAGE = Path(__file__).parents[1]
 
 
 def compiled(function: F) -> F:
@@ -60,7 +59,7 @@ def _has_cache_folder(function: Callable[..., Any]) -> bool:
 
 @functools.cache
 def _digest(module: Path) -> str:
-    """Identify the sources of a module and of all modules of metrics that it imports.
+    """Identify the sources of a module and of all modules of its package that it imports.
 
     Numba looks for changes only in the file of the function itself, not in what is inlined into it.
     """
@@ -70,13 +69,13 @@ def _digest(module: Path) -> str:
 
 
 def _read_sources(module: Path, sources: dict[Path, bytes]) -> None:
-    """Add the sources of a module, and of what it imports from the metrics, in order."""
+    """Add the sources of a module, and of what it imports from its package, in order."""
     if module in sources:
         return
     sources[module] = module.read_bytes()
     for node in ast.walk(ast.parse(sources[module])):
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{_PACKAGE}."):
-            folder = _METRICS.joinpath(*str(node.module).split(".")[2:])
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{_PACKAGE.name}."):
+            folder = _PACKAGE.joinpath(*str(node.module).split(".")[1:])
             names = [folder.with_suffix(".py"), *(folder / f"{a.name}.py" for a in node.names)]
             for path in names:
                 if path.is_file():

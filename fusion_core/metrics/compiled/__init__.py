@@ -1,8 +1,0 @@
-"""Compilation of the metrics' inner loops for the CPU.
-
-Each family of metrics keeps its loops, the kernels, in modules next to the metrics: they take
-arrays and return arrays or sums. Numba compiles them at their first call and keeps the result on
-disk (in `NUMBA_CACHE_DIR`, or `__pycache__` next to the module, or the user's cache folder); no
-compiler is needed. Kernels release the interpreter lock and use one thread. The modules that call
-them have the same formulas as tensor operations, for other devices.
-"""
