@@ -27,15 +27,15 @@ class Checkpoint:
     step: int
     state: dict[str, Tensor]
     curves: NDArray[np.float64]
-    """`(step, 3)`: total, pixel and SSIM loss of each step."""
+    """`(step, L)`: the losses of each step, the total first."""
     seconds: float
     """Total time of the steps, over all sessions."""
     busy_seconds: float
     """Part of that time in forward and backward passes."""
     unreadable: tuple[str, ...] = ()
     """Images that could not be read and were replaced by others."""
-    validation: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
-    """`(checkpoint, 4)`: step, and total, pixel and SSIM loss of the images that are held out."""
+    validation: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    """`(checkpoint, 1 + L)`: step, and the losses of the images that are held out."""
 
 
 def write_checkpoint(out: Store, checkpoint: Checkpoint, fingerprint: str) -> None:
@@ -87,7 +87,7 @@ def find_checkpoint(out: Store, fingerprint: str) -> Checkpoint | None:
         raise StorageError(
             f"{where} is damaged or not a checkpoint of irfuse ({error}); delete it to start again"
         ) from None
-    if metadata.get("fingerprint") != fingerprint or curves.shape != (checkpoint.step, 3):
+    if metadata.get("fingerprint") != fingerprint or len(curves) != checkpoint.step:
         raise StorageError(
             f"{where} was written by a training with other settings; use another --out, or delete "
             "it to start again"

@@ -53,12 +53,12 @@ def publish_training(out: Store, record: TrainingRecord, checkpoint: Checkpoint)
 
 
 def _card(record: TrainingRecord, checkpoint: Checkpoint, files: list[str]) -> dict[str, Any]:
-    figures = ("total", "pixel", "ssim")
+    names = record.parameters.losses
     last = checkpoint.curves[-_LAST_STEPS:].mean(axis=0)
     validation = {}
     if len(checkpoint.validation):
         losses = map(float, checkpoint.validation[-1, 1:])
-        validation = {"validation_losses": dict(zip(figures, losses, strict=True))}
+        validation = {"validation_losses": dict(zip(names, losses, strict=True))}
     seconds = max(checkpoint.seconds, 1e-9)
     return {
         "method": record.parameters.method,
@@ -73,7 +73,7 @@ def _card(record: TrainingRecord, checkpoint: Checkpoint, files: list[str]) -> d
             "unreadable": list(checkpoint.unreadable),
             "validation": record.validation,
         },
-        "losses": dict(zip(figures, map(float, last), strict=True)),
+        "losses": dict(zip(names, map(float, last), strict=True)),
         **validation,
         "seconds": round(seconds, 1),
         "steps_per_second": round(checkpoint.step / seconds, 3),
@@ -92,9 +92,10 @@ def _curves_table(
         {
             "step": pa.array(steps.astype(np.int64), pa.int64()),
             "epoch": pa.array(steps * record.parameters.batch / images, pa.float64()),
-            "loss": pa.array(curves[:, 0], pa.float64()),
-            "pixel_loss": pa.array(curves[:, 1], pa.float64()),
-            "ssim_loss": pa.array(curves[:, 2], pa.float64()),
+            **{
+                "loss" if name == "total" else f"{name}_loss": pa.array(curve, pa.float64())
+                for name, curve in zip(record.parameters.losses, curves.T, strict=True)
+            },
         }
     )
     sink = pa.BufferOutputStream()
@@ -105,14 +106,13 @@ def _curves_table(
 def _curves_picture(record: TrainingRecord, checkpoint: Checkpoint) -> bytes:
     from matplotlib.figure import Figure
 
-    norm = "Euclidean distance" if record.parameters.pixel_norm == "euclidean" else "mean square"
     curves, validation = checkpoint.curves, checkpoint.validation
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    titles = record.parameters.losses.values()
+    figure = Figure(figsize=(4 * len(titles), 3.6), layout="constrained")
     steps = np.arange(1, len(curves) + 1)
     width = max(1, len(curves) // _SMOOTHED)
-    term = "1 - SSIM" if record.parameters.similarity == "ssim" else "1 - structure of SSIM"
-    for place, title in enumerate(("loss", f"pixel loss ({norm})", term)):
-        axes = figure.add_subplot(1, 3, place + 1)
+    for place, title in enumerate(titles):
+        axes = figure.add_subplot(1, len(titles), place + 1)
         curve = curves[:, place]
         axes.plot(steps, curve, linewidth=0.5, alpha=0.4)
         smooth = np.convolve(curve, np.full(width, 1.0 / width), mode="valid")

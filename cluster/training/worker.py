@@ -22,9 +22,8 @@ from cluster.training.record import TrainingJob
 from cluster.training.samples import Share, read_batches, read_validation
 from cluster.training.supervisor import TrainingProgress, TrainingState
 from fusion_core.errors import IrfuseError, RunFailedError
-from fusion_core.training import Trainer
+from fusion_core.training import new_trainer
 
-_FIGURES = ("total", "pixel", "ssim")
 _REPORT_EVERY = 10
 """Number of steps between reports of the losses."""
 
@@ -61,12 +60,13 @@ class _WorkerLoop:
         context = ray.train.get_context()
         self._job, self._supervisor = job, supervisor
         self._parameters = job.record.parameters
+        self._losses = tuple(self._parameters.losses)
         self._rank, self._world = context.get_world_rank(), context.get_world_size()
         self._device = ray.train.torch.get_device()
         if self._device.type == "cpu":
             torch.set_num_threads(1)
         wrap = ray.train.torch.prepare_model if self._world > 1 else lambda module: module
-        self._trainer = Trainer(self._parameters, self._device, wrap)
+        self._trainer = new_trainer(self._parameters, self._device, wrap)
         self._out = job.out
         self._step = 0
         self._curves: list[NDArray[np.float64]] = []
@@ -90,7 +90,7 @@ class _WorkerLoop:
             with clock.running():
                 losses = self._trainer.propagate(images)
             self._trainer.update()
-            self._recent.append(torch.stack((losses.total, losses.pixel, losses.ssim)))
+            self._recent.append(torch.stack(losses))
             self._step += 1
             last = self._step == self._job.record.steps
             due = last or self._step % self._job.checkpoint_every == 0
@@ -134,7 +134,7 @@ class _WorkerLoop:
     def _report(self) -> None:
         if self._rank == 0:
             latest = self._curves[-1].mean(axis=0) if self._curves and self._step else ()
-            losses = {name: float(loss) for name, loss in zip(_FIGURES, latest, strict=False)}
+            losses = {name: float(loss) for name, loss in zip(self._losses, latest, strict=False)}
             progress = TrainingProgress(self._step, self._job.record.steps, losses)
             self._supervisor.report.remote(progress)
 
@@ -142,11 +142,10 @@ class _WorkerLoop:
         """Compute the losses of the images that are held out."""
         if not len(self._held_out):
             return
-        total = np.zeros(len(_FIGURES))
+        total = np.zeros(len(self._losses))
         for images in self._held_out.split(self._parameters.batch):
-            losses = self._trainer.evaluate(images)
-            figures = torch.stack((losses.total, losses.pixel, losses.ssim)).double()
-            total += len(images) * figures.cpu().numpy()
+            losses = torch.stack(self._trainer.evaluate(images)).double()
+            total += len(images) * losses.cpu().numpy()
         self._validation.append(np.array([self._step, *(total / len(self._held_out))]))
 
     def _save(self) -> None:
@@ -158,7 +157,7 @@ class _WorkerLoop:
             seconds=self._seconds,
             busy_seconds=self._busy_seconds,
             unreadable=tuple(self._unreadable),
-            validation=np.array(self._validation).reshape(-1, 1 + len(_FIGURES)),
+            validation=np.array(self._validation).reshape(-1, 1 + len(self._losses)),
         )
         write_checkpoint(self._out, checkpoint, self._job.record.fingerprint)
 

@@ -6,4 +6,6 @@ from .crops import resize_image as resize_image
 from .parameters import AUTOENCODERS as AUTOENCODERS
 from .parameters import PAPER as PAPER
 from .parameters import TrainingParameters as TrainingParameters
+from .reconstruction import ReconstructionTrainer as ReconstructionTrainer
 from .trainer import Trainer as Trainer
+from .trainer import new_trainer as new_trainer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +19,7 @@ _STRUCTURE_C2 = 0.03**2
 """The constant of the released code, which is meant for images in 0..1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
+class Losses(NamedTuple):
     """Losses of a batch, scalars."""
 
     total: Tensor

@@ -48,6 +48,13 @@ class TrainingParameters(BaseModel):
     precision: Precision = "fp32"
     """Precision of the forward and backward passes; loss and weights are always float32."""
 
+    @property
+    def losses(self) -> dict[str, str]:
+        """The losses of a step by their names, `total` first, with titles for curves."""
+        norm = "Euclidean distance" if self.pixel_norm == "euclidean" else "mean square"
+        term = "1 - SSIM" if self.similarity == "ssim" else "1 - structure of SSIM"
+        return {"total": "loss", "pixel": f"pixel loss ({norm})", "ssim": term}
+
 
 PAPER: dict[Autoencoder, dict[str, Any]] = {
     "densefuse": {

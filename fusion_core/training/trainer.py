@@ -1,147 +1,56 @@
-"""Training of autoencoders, without the fusion layer, to reconstruct images.
-
-Li & Wu, "DenseFuse", 2019, section III-A; Song et al., "Res2NetFuse", 2021, section III-B. This
-module does not read or write files.
-"""
+"""What all trainings of networks have in common; this package does not read or write files."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from fusion_core.errors import InvalidValueError
-from fusion_core.networks import full_precision
-from fusion_core.training.autoencoders import Reconstruction, new_network
-from fusion_core.training.losses import Losses, reconstruction_losses
 from fusion_core.training.parameters import TrainingParameters
+from fusion_core.training.reconstruction import ReconstructionTrainer
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
-"""State that Adam keeps of each parameter, in addition to its step count."""
+Wrap = Callable[[nn.Module], nn.Module]
 
 
-class Trainer:
-    """The state of a training: network, optimiser, and number of steps.
+class Trainer(Protocol):
+    """The state of a training: networks, optimisers, and number of steps."""
 
-    Args:
-        parameters: Parameters of the training.
-        device: Device to compute on.
-        wrap: Applied to the module, for example to distribute it over workers.
-    """
-
-    def __init__(
-        self,
-        parameters: TrainingParameters,
-        device: torch.device | str = "cpu",
-        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
-    ) -> None:
-        self.parameters = parameters
-        self._device = torch.device(device)
-        module = Reconstruction(new_network(parameters)).to(self._device)
-        self._plain = module.to(memory_format=torch.channels_last)
-        self._network = module.network
-        self._module = wrap(self._plain)
-        self._optimiser = torch.optim.Adam(self._network.parameters(), lr=parameters.learning_rate)
-
-    def step(self, images: Tensor) -> Losses:
-        """Update the weights by one batch: `propagate`, then `update`.
-
-        Args:
-            images: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
+    def propagate(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute losses and gradients of a batch `(B, C, S, S)` in 0..255.
 
         Returns:
-            The losses of the batch before the update.
+            The losses that `parameters.losses` names, scalars without gradient.
         """
-        losses = self.propagate(images)
-        self.update()
-        return losses
-
-    def propagate(self, images: Tensor) -> Losses:
-        """Compute losses and gradients of a batch.
-
-        Args:
-            images: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
-
-        Returns:
-            The losses, without gradient, on the device; the host does not wait for them.
-        """
-        with full_precision(self._device):
-            losses = self._losses(self._module, images)
-            self._optimiser.zero_grad(set_to_none=True)
-            losses.total.backward()
-        return Losses(losses.total.detach(), losses.pixel.detach(), losses.ssim.detach())
-
-    def evaluate(self, images: Tensor) -> Losses:
-        """Compute the losses of images, without learning from them.
-
-        Args:
-            images: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
-        """
-        with torch.no_grad(), full_precision(self._device):
-            return self._losses(self._plain, images)
 
     def update(self) -> None:
         """Update the weights by the gradients of `propagate`."""
-        self._optimiser.step()
 
-    def _losses(self, module: nn.Module, images: Tensor) -> Losses:
-        images = images.to(self._device, torch.float32)
-        half = self.parameters.precision == "bf16"
-        device = self._device.type
-        with torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext():
-            outputs = module(images)
-        return reconstruction_losses(
-            outputs.float(),
-            images,
-            pixel_norm=self.parameters.pixel_norm,
-            ssim_weight=self.parameters.ssim_weight,
-            pixel_weight=self.parameters.pixel_weight,
-            similarity=self.parameters.similarity,
-        )
-
-    def weights(self) -> dict[str, Tensor]:
-        """Return a copy of the network's weights, by the names of its method's weight files."""
-        state = self._network.state_dict()
-        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    def evaluate(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute the losses of images, without learning from them."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return a copy of the complete state of the training."""
-        found = {f"network.{name}": tensor for name, tensor in self.weights().items()}
-        for name, parameter in self._network.named_parameters():
-            kept = self._optimiser.state.get(parameter, {})
-            for moment in _MOMENTS:
-                if moment in kept:
-                    tensor = kept[moment].detach().cpu().contiguous().clone()
-                    found[f"{moment}.{name}"] = tensor
-        return found
+        """Return a copy of the complete state, with the weights as `network.NAME`."""
 
     def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
         """Restore what `state` returned after a number of steps.
 
-        Args:
-            state: The tensors.
-            steps: Number of updates that led to them.
-
         Raises:
             InvalidValueError: The state is of another network.
         """
-        own = self._network.state_dict()
-        named = dict(self._network.named_parameters())
-        wanted = {f"network.{name}" for name in own}
-        if steps:
-            wanted |= {f"{moment}.{name}" for moment in _MOMENTS for name in named}
-        if state.keys() != wanted:
-            raise InvalidValueError("The checkpoint is of another network")
-        self._network.load_state_dict({name: state[f"network.{name}"] for name in own})
-        self._optimiser.state.clear()
-        for name, parameter in named.items():
-            if steps:
-                self._optimiser.state[parameter] = {
-                    "step": torch.tensor(float(steps)),
-                    **{
-                        moment: torch.empty_like(parameter).copy_(state[f"{moment}.{name}"])
-                        for moment in _MOMENTS
-                    },
-                }
+
+
+def new_trainer(
+    parameters: TrainingParameters,
+    device: torch.device | str = "cpu",
+    wrap: Wrap = lambda module: module,
+) -> Trainer:
+    """Begin a training.
+
+    Args:
+        parameters: Parameters of the training.
+        device: Device to compute on.
+        wrap: Applied to each module that learns, for example to distribute it over workers.
+    """
+    return ReconstructionTrainer(parameters, device, wrap)

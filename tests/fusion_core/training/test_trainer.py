@@ -15,7 +15,7 @@ from fusion_core.training.autoencoders import load_autoencoder, new_network, rec
 from fusion_core.training.crops import crop_image
 from fusion_core.training.losses import reconstruction_losses, ssim, structure
 from fusion_core.training.parameters import AUTOENCODERS, PAPER, TrainingParameters
-from fusion_core.training.trainer import Trainer
+from fusion_core.training.reconstruction import ReconstructionTrainer
 
 methods = pytest.mark.parametrize("method", AUTOENCODERS)
 
@@ -105,7 +105,7 @@ def test_pixel_losses_are_those_of_the_papers(norm: Any, expected: float) -> Non
 
 @methods
 def test_training_learns(method: str) -> None:
-    trainer, batch = Trainer(parameters(method, learning_rate=1e-3)), images(2)
+    trainer, batch = ReconstructionTrainer(parameters(method, learning_rate=1e-3)), images(2)
     losses = [trainer.step(batch).total.item() for _ in range(60)]
     assert losses[-1] < 0.2 * losses[0]
 
@@ -113,15 +113,15 @@ def test_training_learns(method: str) -> None:
 @methods
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_restored_training_goes_on_bit_by_bit(method: str, precision: str) -> None:
-    def run(trainer: Trainer, steps: range) -> None:
+    def run(trainer: ReconstructionTrainer, steps: range) -> None:
         for step in steps:
             trainer.step(images(2, seed=step))
 
-    whole = Trainer(parameters(method, precision=precision))
+    whole = ReconstructionTrainer(parameters(method, precision=precision))
     run(whole, range(6))
-    first = Trainer(parameters(method, precision=precision))
+    first = ReconstructionTrainer(parameters(method, precision=precision))
     run(first, range(3))
-    second = Trainer(parameters(method, precision=precision, seed=99))
+    second = ReconstructionTrainer(parameters(method, precision=precision, seed=99))
     second.restore(first.state(), 3)
     run(second, range(3, 6))
     assert whole.state().keys() == second.state().keys()
@@ -129,14 +129,14 @@ def test_restored_training_goes_on_bit_by_bit(method: str, precision: str) -> No
 
 
 def test_state_of_another_network_is_refused() -> None:
-    trainer = Trainer(parameters("densefuse"))
+    trainer = ReconstructionTrainer(parameters("densefuse"))
     trainer.step(images(2))
     with pytest.raises(InvalidValueError, match="another network"):
-        Trainer(parameters("res2netfuse")).restore(trainer.state(), 1)
+        ReconstructionTrainer(parameters("res2netfuse")).restore(trainer.state(), 1)
 
 
 def test_state_before_the_first_step_is_restored() -> None:
-    first, second = Trainer(parameters()), Trainer(parameters(seed=5))
+    first, second = ReconstructionTrainer(parameters()), ReconstructionTrainer(parameters(seed=5))
     second.restore(first.state(), 0)
     assert torch.equal(first.step(images(2)).total, second.step(images(2)).total)
 
@@ -154,7 +154,9 @@ def test_first_weights_follow_from_the_seed_alone(method: str) -> None:
 
 @methods
 def test_half_precision_learns_about_the_same(method: str) -> None:
-    full, half = (Trainer(parameters(method, precision=kind)) for kind in ("fp32", "bf16"))
+    full, half = (
+        ReconstructionTrainer(parameters(method, precision=kind)) for kind in ("fp32", "bf16")
+    )
     for step in range(5):
         losses = [trainer.step(images(2, seed=step)).total.item() for trainer in (full, half)]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
@@ -165,7 +167,7 @@ def test_half_precision_learns_about_the_same(method: str) -> None:
 def test_trained_weights_load_into_their_method(method: str) -> None:
     from safetensors.torch import save
 
-    trainer = Trainer(parameters(method))
+    trainer = ReconstructionTrainer(parameters(method))
     trainer.step(images(2))
     weights = Weights.from_file(save(trainer.weights()), "trained")
     image = images(1, 20)[0, 0].to(torch.uint8).numpy()
