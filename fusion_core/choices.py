@@ -28,6 +28,8 @@ Device = Literal["auto", "cpu", "cuda"]
 """Device to compute on; `auto` uses GPUs if there are any."""
 Autoencoder = Literal["densefuse", "res2netfuse", "deepfuse", "msdnet"]
 """Methods with an autoencoder that irfuse can train."""
+Trainable = Literal[Autoencoder, "fusiongan"]
+"""Methods whose network irfuse can train."""
 PixelNorm = Literal["euclidean", "mse"]
 """Pixel loss of a training."""
 Similarity = Literal["ssim", "structure"]

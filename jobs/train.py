@@ -1,16 +1,15 @@
-"""Training of the autoencoders: plan or resume, train, and write weights with a card."""
+"""Training of networks: plan or resume, train, and write weights with a card."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from cluster.session import installed_software, ray_session
-from cluster.storage import Store, claim_location, find_record, redact, split_query
+from cluster.storage import Store, claim_location, find_record, redact
 from cluster.training import (
     IMAGES_KEY,
     Checkpoint,
@@ -20,16 +19,24 @@ from cluster.training import (
     publish_training,
     write_images,
 )
+from fusion_core.choices import Trainable
 from fusion_core.errors import InvalidValueError, IrfuseError, StorageError
-from fusion_core.training import PAPER, TrainingParameters
-from jobs.image_folders import list_images
+from fusion_core.training import PAPER, AnyTrainingParameters, parameters_of
 from jobs.options import TrainOptions
 from jobs.progress import Progress, SilentProgress, note_changed_code
+from jobs.training_images import find_training_images, source_of, training_store
 
 if TYPE_CHECKING:
     from cluster.training import TrainingProgress
 
+_EPOCHS = 4
 _SINGLE_IMAGE_STEPS = 2000
+_ADVERSARIAL_STEPS = 20_000
+"""About as many as in 10 epochs of the 64381 crops of the FusionGAN paper, in batches of 32."""
+_PARAMETERS = {
+    name for model in map(parameters_of, get_args(Trainable)) for name in model.model_fields
+}
+"""Names of the options that are parameters of some training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class TrainResult:
 
 
 def train(options: TrainOptions, progress: Progress | None = None) -> TrainResult:
-    """Train the autoencoder of METHOD to reconstruct images.
+    """Train the network of METHOD: autoencoders on images, fusiongan on pairs.
 
     Writes METHOD.safetensors for --weights, a card with its metadata, and the learning curves. Run
     the same command again to resume from the last checkpoint after any interruption.
@@ -58,6 +65,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
 
     Raises:
         InvalidValueError: The options contradict each other.
+        ManifestError: There are no pairs.
         NotFoundError: There are no images.
         RunConflictError: The output location holds a training with other settings.
         RunFailedError: Workers cannot be placed or keep dying, or the loss is not finite.
@@ -65,9 +73,10 @@ def train(options: TrainOptions, progress: Progress | None = None) -> TrainResul
     """
     _require_packages()
     progress = progress or SilentProgress()
-    parameters, steps = _parameters(options)
+    parameters = _parameters(options)
+    source = source_of(options, parameters.sources)
     out = options.store(options.out)
-    record = _plan(options, parameters, steps, out, progress)
+    record = _plan(options, parameters, source, out, progress)
 
     found = find_checkpoint(out, record.fingerprint)
     first_step = 0 if found is None else found.step
@@ -97,52 +106,67 @@ def _require_packages() -> None:
             ) from None
 
 
-def _parameters(options: TrainOptions) -> tuple[TrainingParameters, int | None]:
-    """Return the parameters, and the number of steps unless it depends on the images."""
-    if (options.images is None) == (options.single_image is None):
-        raise InvalidValueError(
-            "Expected either --images or --single-image, but got both or neither"
-        )
+def _parameters(options: TrainOptions) -> AnyTrainingParameters:
+    """Return the parameters: those that are given, and otherwise those of the method's paper.
+
+    Raises:
+        InvalidValueError: An option is not one of the method.
+    """
+    model = parameters_of(options.method)
     single = options.single_image is not None
     values: dict[str, Any] = {**PAPER[options.method], **({"batch": 1} if single else {})}
-    for name in TrainingParameters.model_fields:
+    for name in TrainOptions.model_fields:
         given = getattr(options, name)
-        if given is not None:
-            values[name] = given
-    parameters = TrainingParameters(**values)
+        if name in model.model_fields:
+            if given is not None:
+                values[name] = given
+        elif given is not None and name in _PARAMETERS:
+            raise InvalidValueError(
+                f"--{name.replace('_', '-')} is not a parameter of the training of {options.method}"
+            )
+    parameters = model(**values)
     if parameters.batch % options.workers:
         raise InvalidValueError(
             f"A batch of {parameters.batch} cannot be shared evenly by {options.workers} workers; "
             "set --batch to a multiple of --workers"
         )
-    return parameters, options.iterations or (_SINGLE_IMAGE_STEPS if single else None)
+    return parameters
+
+
+def _steps(options: TrainOptions, parameters: AnyTrainingParameters, images: int) -> int:
+    """Return the number of steps, which may depend on the number of images."""
+    if options.iterations is not None:
+        return options.iterations
+    if options.epochs is None and options.single_image is not None:
+        return _SINGLE_IMAGE_STEPS
+    if options.epochs is None and parameters.sources == 2:
+        return _ADVERSARIAL_STEPS
+    return -(-images * (options.epochs or _EPOCHS) // parameters.batch)
 
 
 def _plan(
     options: TrainOptions,
-    parameters: TrainingParameters,
-    steps: int | None,
+    parameters: AnyTrainingParameters,
+    source: str,
     out: Store,
     progress: Progress,
 ) -> TrainingRecord:
     """Create the record of the training, or check that an existing one has the same settings."""
     found = find_record(out, TrainingRecord)
-    source = options.images or options.single_image or ""
-    progress.message(f"Looking for images in {redact(source)}")
-    keys, digest = _list_images(options, progress)
-    if options.validation and (options.single_image or options.validation >= len(keys)):
+    what = "images" if parameters.sources == 1 else "pairs"
+    progress.message(f"Looking for {what} in {redact(source)}")
+    images, digest = find_training_images(options, progress)
+    if options.validation and (options.single_image or options.validation >= len(images)):
         raise InvalidValueError(
-            f"--validation {options.validation} leaves no image to train on: there "
-            f"{'is 1' if len(keys) == 1 else f'are {len(keys)}'}"
+            f"--validation {options.validation} leaves nothing to train on: {what}: {len(images)}"
         )
-    if steps is None:
-        trained_on = len(keys) - options.validation
-        steps = -(-trained_on * options.epochs // parameters.batch)
+    if parameters.sources == 2 and options.fit != "crop":
+        raise InvalidValueError(f"--fit is not for {options.method}, which learns from crops")
     requested = TrainingRecord(
         parameters=parameters,
-        steps=steps,
+        steps=_steps(options, parameters, len(images) - options.validation),
         images=redact(source),
-        image_count=len(keys),
+        image_count=len(images),
         images_digest=digest,
         single_image=options.single_image is not None,
         validation=options.validation,
@@ -155,30 +179,8 @@ def _plan(
     record = claim_location(out, requested, found)
     note_changed_code(record, requested, progress)
     if not out.exists(IMAGES_KEY):
-        write_images(out, keys)
+        write_images(out, images)
     return record
-
-
-def _list_images(options: TrainOptions, progress: Progress) -> tuple[list[str], str]:
-    """Return the keys of the images in a fixed order, and a digest of names and sizes."""
-    store, name = _locate_images(options)
-    if name:
-        data = store.read(name)
-        return [name], hashlib.sha256(data).hexdigest()
-    entries = list_images(store, progress)
-    digest = hashlib.sha256()
-    for entry in entries:
-        digest.update(f"{entry.key}\0{entry.size}\n".encode())
-    return [entry.key for entry in entries], digest.hexdigest()
-
-
-def _locate_images(options: TrainOptions) -> tuple[Store, str]:
-    """Return the folder of the images, and the name of a single image."""
-    if options.single_image is None:
-        return options.store(options.images or ""), ""
-    if split_query(options.single_image)[1]:
-        raise InvalidValueError("--single-image is a URL with a query; download the image first")
-    return options.file(options.single_image)
 
 
 def _compute(
@@ -186,11 +188,12 @@ def _compute(
 ) -> Checkpoint:
     cluster = options.cluster()
     start = f"from step {first_step}" if first_step else "from the start"
-    progress.note(f"Training {record.steps} steps {start}; images: {record.image_count}")
+    what = "images" if record.parameters.sources == 1 else "pairs"
+    progress.note(f"Training {record.steps} steps {start}; {what}: {record.image_count}")
     with ray_session(cluster, progress.message):
         from cluster.training import run_training
 
-        images, _ = _locate_images(options)
+        images = training_store(options)
         job = TrainingJob(record, out, images, options.checkpoint_every, installed_software())
         run_training(job, cluster, lambda state: _show(progress, state), progress.message)
     found = find_checkpoint(out, record.fingerprint)

@@ -1,3 +1,4 @@
+from .images import decode_gray as decode_gray
 from .images import read_gray as read_gray
 from .listing import Entry as Entry
 from .listing import Listing as Listing

@@ -36,10 +36,17 @@ def read_gray(store: Store, key: str, max_pixels: int) -> NDArray[np.uint8]:
         StorageError: The object cannot be read, or is too large.
         ImageDecodeError: The object is not an image; the message contains its location.
     """
+    return decode_gray(read_image_file(store, key, max_pixels), store.uri(key), max_pixels)
+
+
+def decode_gray(data: bytes, location: str, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode an image as 8-bit gray `(H, W)`.
+
+    Raises:
+        ImageDecodeError: It is not an image; the message contains its location.
+    """
     try:
-        image = to_eight_bit(
-            decode_image(read_image_file(store, key, max_pixels), max_pixels=max_pixels)
-        )
+        image = to_eight_bit(decode_image(data, max_pixels=max_pixels))
     except ImageDecodeError as error:
-        raise ImageDecodeError(f"{store.uri(key)}: {error}") from None
+        raise ImageDecodeError(f"{redact(location)}: {error}") from None
     return image if image.ndim == 2 else luma(image)

@@ -8,5 +8,6 @@ from .reconstructions import Row as Row
 from .record import TrainingJob as TrainingJob
 from .record import TrainingRecord as TrainingRecord
 from .samples import IMAGES_KEY as IMAGES_KEY
+from .samples import SampleImages as SampleImages
 from .samples import write_images as write_images
 from .supervisor import TrainingProgress as TrainingProgress

@@ -37,7 +37,8 @@ def publish_training(out: Store, record: TrainingRecord, checkpoint: Checkpoint)
     tensors = {
         name.removeprefix(prefix): state[name] for name in sorted(state) if name.startswith(prefix)
     }
-    card = _card(record, checkpoint, read_images(out))
+    names = [each.name for each in read_images(out, record.parameters.sources)]
+    card = _card(record, checkpoint, names)
     about = {name: card[name] for name in ("method", "parameters", "steps", "data")}
     weights = save_safetensors(tensors, {"irfuse": json.dumps(about, sort_keys=True)})
     card["sha256"] = hashlib.sha256(weights).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from cluster.session import Software
 from cluster.storage import SettingsRecord, Store
 from fusion_core.choices import Fit
-from fusion_core.training import TrainingParameters
+from fusion_core.training import AnyTrainingParameters
 
 
 class TrainingRecord(SettingsRecord):
@@ -19,20 +19,21 @@ class TrainingRecord(SettingsRecord):
     noun: ClassVar[str] = "training"
     informative: ClassVar[Mapping[str, Any]] = {"images": True}
 
-    parameters: TrainingParameters
+    parameters: AnyTrainingParameters
     """Parameters of the training steps."""
     steps: int
     """Number of steps."""
     images: str
-    """Folder of the images, or the single image."""
+    """Folder of the images, or the single image, or the collection of the pairs."""
     image_count: int
-    """Number of images."""
+    """Number of images, or of pairs."""
     images_digest: str
-    """SHA-256 of the images' names and sizes in bytes, or of the content of the single image."""
+    """SHA-256 of the images' names and sizes in bytes, or of the content of the single image, or of
+    the names and locations of the pairs."""
     single_image: bool
     """Whether the training uses only the center of a single image."""
     validation: int = 0
-    """Number of images that are held out for the validation."""
+    """Number of images or pairs that are held out for the validation."""
     fit: Fit = "crop"
     """How images are brought to the size of the samples."""
     max_pixels: int
@@ -50,8 +51,8 @@ class TrainingJob:
     record: TrainingRecord
     out: Store
     """Output location of the training."""
-    images: Store
-    """Folder of the images."""
+    images: Store | None
+    """Folder of the images; None for pairs, whose locations are complete."""
     checkpoint_every: int
     """Steps between checkpoints."""
     software: Software

@@ -6,10 +6,10 @@ import contextlib
 import functools
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,17 +18,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cluster.storage import Store, read_gray
+from cluster.storage import Reader, Store, decode_gray, read_gray
 from cluster.training.record import TrainingJob, TrainingRecord
-from fusion_core.errors import ImageDecodeError, NotFoundError, StorageError
+from fusion_core.errors import (
+    ImageDecodeError,
+    NotFoundError,
+    PairMismatchError,
+    StorageError,
+)
+from fusion_core.methods import check_registered
 from fusion_core.training import crop_image, resize_image
 
 IMAGES_KEY = "images.parquet"
 
+_COLUMNS = {1: ("image",), 2: ("pair_id", "ir_uri", "vis_uri")}
+"""Columns of the list of images, or of pairs."""
 _READERS = 8
 _BATCHES_AHEAD = 4
 _SUBSTITUTES = 20
 """Number of images that are tried to replace one that cannot be read."""
+_UNUSABLE = (NotFoundError, ImageDecodeError, PairMismatchError)
+"""Errors of images that others replace."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,74 +65,119 @@ def _order(images: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, 0, epoch]).permutation(images)
 
 
-def write_images(out: Store, keys: list[str]) -> None:
-    """Freeze the list of a training's images."""
+@dataclass(frozen=True, slots=True)
+class SampleImages:
+    """The images that samples are taken from: one, or those of a pair."""
+
+    name: str
+    """Key of the image in its folder, or the pair_id."""
+    locations: tuple[str, ...]
+    """The key again, or the locations of the infrared and the visible image."""
+
+
+def write_images(out: Store, images: Sequence[SampleImages]) -> None:
+    """Freeze the list of a training's images or pairs."""
+    count = len(images[0].locations)
+    names = pa.array([each.name for each in images], pa.string())
+    places = [pa.array([each.locations[n] for each in images], pa.string()) for n in range(count)]
+    columns = [names] if count == 1 else [names, *places]
     buffer = pa.BufferOutputStream()
-    table = pa.table({"image": pa.array(keys, pa.string())})
+    table = pa.table(dict(zip(_COLUMNS[count], columns, strict=True)))
     pq.write_table(table, buffer, write_page_checksum=True)
     out.write(IMAGES_KEY, buffer.getvalue().to_pybytes())
 
 
-def read_images(out: Store) -> list[str]:
-    """Return the list of a training's images.
+def read_images(out: Store, sources: int = 1) -> list[SampleImages]:
+    """Return the list of a training's images, or of its pairs if there are two sources.
 
     Raises:
         StorageError: The list is missing or damaged.
     """
     try:
         data = pa.BufferReader(out.read(IMAGES_KEY))
-        table = pq.read_table(data, columns=["image"], page_checksum_verification=True)
+        columns = list(_COLUMNS[sources])
+        table = pq.read_table(data, columns=columns, page_checksum_verification=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise StorageError(
             f"{out.uri(IMAGES_KEY)} is damaged ({str(error).splitlines()[0]}); delete it and "
             "run the same command again, which restores it"
         ) from None
-    return cast(list[str], table.column("image").to_pylist())
+    names, *places = (cast(list[str], table.column(name).to_pylist()) for name in columns)
+    return [
+        SampleImages(name, locations)
+        for name, locations in zip(names, zip(*(places or [names]), strict=True), strict=True)
+    ]
 
 
-def split_images(keys: list[str], validation: int, seed: int) -> tuple[list[str], list[str]]:
-    """Split images into those that are trained on and those that are held out.
+def split_images(images: list[T], validation: int, seed: int) -> tuple[list[T], list[T]]:
+    """Split images or pairs into those that are trained on and those that are held out.
 
     >>> split_images(["a", "b", "c"], 1, seed=0)
     (['a', 'b'], ['c'])
     """
-    order = np.random.default_rng([seed, 2]).permutation(len(keys))
+    order = np.random.default_rng([seed, 2]).permutation(len(images))
     held_out = set(order[:validation].tolist())
-    split: tuple[list[str], list[str]] = ([], [])
-    for number, key in enumerate(keys):
-        split[number in held_out].append(key)
+    split: tuple[list[T], list[T]] = ([], [])
+    for number, image in enumerate(images):
+        split[number in held_out].append(image)
     return split
 
 
 def read_validation(job: TrainingJob) -> Tensor:
-    """Return the centers of the images that are held out, as far as they can be read.
+    """Return the centers of the images or pairs that are held out, as far as they can be read.
 
     Returns:
-        `(N, 1, S, S)` uint8.
+        `(N, C, S, S)` uint8; C is the number of sources.
 
     Raises:
         StorageError: The store cannot be read.
     """
-    record = job.record
-    _, keys = split_images(read_images(job.out), record.validation, record.parameters.seed)
-    found = []
-    for key in keys:
-        with contextlib.suppress(NotFoundError, ImageDecodeError):
-            found.append(_to_sample(record, read_gray(job.images, key, record.max_pixels)))
+    record, sources = job.record, job.record.parameters.sources
+    images = read_images(job.out, sources)
+    _, held_out = split_images(images, record.validation, record.parameters.seed)
+    read, found = _ImageReader(job), []
+    for each in held_out:
+        with contextlib.suppress(*_UNUSABLE):
+            found.append(_to_sample(record, read(each)))
     side = record.parameters.crop
-    samples = np.stack(found) if found else np.empty((0, side, side), np.uint8)
-    return torch.from_numpy(samples).unsqueeze(1)
+    samples = np.stack(found) if found else np.empty((0, sources, side, side), np.uint8)
+    return torch.from_numpy(samples)
 
 
 def _to_sample(
     record: TrainingRecord,
-    image: NDArray[np.uint8],
+    images: NDArray[np.uint8],
     generator: np.random.Generator | None = None,
 ) -> NDArray[np.uint8]:
     side = record.parameters.crop
     if record.fit == "resize":
-        return resize_image(image, side)
-    return crop_image(image, side, generator)
+        return np.stack([resize_image(image, side) for image in images])
+    return crop_image(images, side, generator)
+
+
+class _ImageReader:
+    """Reads images or pairs as gray; thread-safe."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._store, self._max_pixels = job.images, job.record.max_pixels
+        self._reader = Reader(job.out.storage_options, max_pixels=self._max_pixels)
+
+    def __call__(self, images: SampleImages) -> NDArray[np.uint8]:
+        """Return the images as `(C, H, W)`.
+
+        Raises:
+            StorageError: The store cannot be read, or an image is missing.
+            ImageDecodeError: An image cannot be decoded.
+            PairMismatchError: The images of a pair have different sizes.
+        """
+        found = [self._read(location) for location in images.locations]
+        check_registered(found[0], found[-1])
+        return np.stack(found)
+
+    def _read(self, location: str) -> NDArray[np.uint8]:
+        if self._store is not None:
+            return read_gray(self._store, location, self._max_pixels)
+        return decode_gray(self._reader.read(location), location, self._max_pixels)
 
 
 class _Samples:
@@ -128,29 +185,30 @@ class _Samples:
 
     def __init__(self, job: TrainingJob) -> None:
         record = job.record
-        self._record, self._store = record, job.images
-        keys, seed = read_images(job.out), record.parameters.seed
-        self._keys, _ = split_images(keys, record.validation, seed)
-        self._plan = SamplePlan(len(self._keys), job.record.parameters.seed)
+        self._record, self._read = record, _ImageReader(job)
+        images, seed = read_images(job.out, record.parameters.sources), record.parameters.seed
+        self._images, _ = split_images(images, record.validation, seed)
+        self._plan = SamplePlan(len(self._images), seed)
 
     def read(self, sample: int) -> tuple[NDArray[np.uint8], str]:
-        """Return the crop of a sample, and the image that could not be read, or "".
+        """Return the crop of a sample `(C, S, S)`, and the image that could not be read, or "".
 
         Raises:
             StorageError: The store cannot be read, or many images in a row are missing.
             ImageDecodeError: Many images in a row cannot be decoded.
+            PairMismatchError: Many pairs in a row have images of different sizes.
         """
         first = self._plan.image(sample)
         unreadable = ""
-        for attempt in range(min(_SUBSTITUTES, len(self._keys))):
-            key = self._keys[(first + attempt) % len(self._keys)]
+        for attempt in range(min(_SUBSTITUTES, len(self._images))):
+            each = self._images[(first + attempt) % len(self._images)]
             try:
-                image = read_gray(self._store, key, self._record.max_pixels)
-            except (NotFoundError, ImageDecodeError) as error:
-                unreadable, last = unreadable or key, error
+                images = self._read(each)
+            except _UNUSABLE as error:
+                unreadable, last = unreadable or each.name, error
                 continue
             generator = None if self._record.single_image else self._plan.generator(sample)
-            return _to_sample(self._record, image, generator), unreadable
+            return _to_sample(self._record, images, generator), unreadable
         raise last
 
 
@@ -173,9 +231,24 @@ class Share:
         steps, place = divmod(number, self.size)
         return (self.first_step + steps) * self.batch + self.rank * self.size + place
 
+    def samples(self, step: int) -> list[int]:
+        """Return the numbers of the worker's samples in the n-th step from the first."""
+        return [self.sample(number) for number in range(step * self.size, (step + 1) * self.size)]
 
-def read_batches(job: TrainingJob, share: Share) -> Iterator[tuple[Tensor, list[str]]]:
-    """Yield a worker's batches `(B, 1, H, W)` uint8, with the images that could not be read.
+
+class Batch(NamedTuple):
+    """A worker's part of a batch."""
+
+    images: Tensor
+    """`(B, C, S, S)` uint8; C is the number of sources."""
+    samples: list[int]
+    """Numbers of the samples in the training."""
+    unreadable: list[str]
+    """Images that could not be read and were replaced by others."""
+
+
+def read_batches(job: TrainingJob, share: Share) -> Iterator[Batch]:
+    """Yield the batches of a worker.
 
     Threads read a bounded number of samples ahead. Ray Data is not used, because its tasks need
     resources in addition to the workers: with two workers on two CPUs it would wait forever.
@@ -184,8 +257,8 @@ def read_batches(job: TrainingJob, share: Share) -> Iterator[tuple[Tensor, list[
     samples = _Samples(job)
     if job.record.single_image:
         crop, _ = samples.read(0)
-        images = torch.from_numpy(crop)[None, None].expand(share.size, -1, -1, -1)
-        yield from ((images, []) for _ in range(steps))
+        images = torch.from_numpy(crop)[None].expand(share.size, -1, -1, -1)
+        yield from (Batch(images, share.samples(step), []) for step in range(steps))
         return
     ahead = share.size * _BATCHES_AHEAD + _READERS
     with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
@@ -196,10 +269,11 @@ def read_batches(job: TrainingJob, share: Share) -> Iterator[tuple[Tensor, list[
 
         pending = deque(read(number) for number in itertools.islice(numbers, ahead))
         try:
-            for _ in range(steps):
+            for step in range(steps):
                 found = [pending.popleft().result() for _ in range(share.size)]
                 pending.extend(read(number) for number in itertools.islice(numbers, share.size))
-                crops = torch.from_numpy(np.stack([crop for crop, _ in found])).unsqueeze(1)
-                yield crops, [name for _, name in found if name]
+                crops = torch.from_numpy(np.stack([crop for crop, _ in found]))
+                names = [name for _, name in found if name]
+                yield Batch(crops, share.samples(step), names)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

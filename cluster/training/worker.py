@@ -7,7 +7,7 @@ import pickle
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -65,8 +65,10 @@ class _WorkerLoop:
         self._device = ray.train.torch.get_device()
         if self._device.type == "cpu":
             torch.set_num_threads(1)
-        wrap = ray.train.torch.prepare_model if self._world > 1 else lambda module: module
-        self._trainer = new_trainer(self._parameters, self._device, wrap)
+        shared: dict[str, Any] = {}
+        if self._world > 1:
+            shared = {"wrap": ray.train.torch.prepare_model, "average": _mean_over_workers}
+        self._trainer = new_trainer(self._parameters, self._device, **shared)
         self._out = job.out
         self._step = 0
         self._curves: list[NDArray[np.float64]] = []
@@ -85,10 +87,10 @@ class _WorkerLoop:
         clock = _Clock(self._device)
         started = time.perf_counter()
         share = Share(self._step, self._parameters.batch, self._rank, self._world)
-        for images, unreadable in read_batches(self._job, share):
-            self._unreadable.update(dict.fromkeys(unreadable))
+        for batch in read_batches(self._job, share):
+            self._unreadable.update(dict.fromkeys(batch.unreadable))
             with clock.running():
-                losses = self._trainer.propagate(images)
+                losses = self._trainer.propagate(batch.images, batch.samples)
             self._trainer.update()
             self._recent.append(torch.stack(losses))
             self._step += 1
@@ -192,3 +194,24 @@ class _Clock:
             self._events.clear()
         seconds, self._seconds = self._seconds, 0.0
         return seconds
+
+
+class _WorkerMean(torch.autograd.Function):
+    """The mean of a tensor over the workers; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ANN401
+        """Return the mean."""
+        del ctx
+        total = tensor.clone()
+        torch.distributed.all_reduce(total)
+        return total / torch.distributed.get_world_size()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+        """Return the mean of the gradients."""
+        return _WorkerMean.forward(ctx, gradients[0])
+
+
+def _mean_over_workers(tensor: Tensor) -> Tensor:
+    return cast(Tensor, _WorkerMean.apply(tensor))

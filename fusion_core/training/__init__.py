@@ -1,4 +1,4 @@
-"""Training of the autoencoders: parameters, losses, crops, and the trainer."""
+"""Training of networks: parameters, losses, crops, and the trainers."""
 
 import lazy_loader
 

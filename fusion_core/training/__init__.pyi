@@ -1,3 +1,4 @@
+from .adversarial import AdversarialTrainer as AdversarialTrainer
 from .autoencoders import Reconstruction as Reconstruction
 from .autoencoders import load_autoencoder as load_autoencoder
 from .autoencoders import reconstruct_image as reconstruct_image
@@ -5,7 +6,11 @@ from .crops import crop_image as crop_image
 from .crops import resize_image as resize_image
 from .parameters import AUTOENCODERS as AUTOENCODERS
 from .parameters import PAPER as PAPER
+from .parameters import AdversarialParameters as AdversarialParameters
+from .parameters import AnyTrainingParameters as AnyTrainingParameters
+from .parameters import ReconstructionParameters as ReconstructionParameters
 from .parameters import TrainingParameters as TrainingParameters
+from .parameters import parameters_of as parameters_of
 from .reconstruction import ReconstructionTrainer as ReconstructionTrainer
 from .trainer import Trainer as Trainer
 from .trainer import new_trainer as new_trainer

@@ -23,7 +23,7 @@ from fusion_core.networks import (
     without_initial_values,
 )
 from fusion_core.training.losses import _PEAK
-from fusion_core.training.parameters import TrainingParameters
+from fusion_core.training.parameters import ReconstructionParameters
 
 AutoencoderNetwork = DeepFuseNetwork | DenseFuseNetwork | MsdNetNetwork | Res2NetFuseNetwork
 """A network with `encode`, `decode` and `receptive_radius`."""
@@ -47,7 +47,7 @@ class Reconstruction(nn.Module):
         return self.network.decode(self.network.encode(images))
 
 
-def new_network(parameters: TrainingParameters) -> AutoencoderNetwork:
+def new_network(parameters: ReconstructionParameters) -> AutoencoderNetwork:
     """Build an untrained network with torch's initial values, which depend on the seed only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)

@@ -7,7 +7,7 @@ module does not read or write files.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from fusion_core.networks import full_precision
 from fusion_core.training.autoencoders import Reconstruction, new_network
 from fusion_core.training.learner import Learner
 from fusion_core.training.losses import Losses, reconstruction_losses
-from fusion_core.training.parameters import TrainingParameters
+from fusion_core.training.parameters import ReconstructionParameters
 
 
 class ReconstructionTrainer:
@@ -30,7 +30,7 @@ class ReconstructionTrainer:
 
     def __init__(
         self,
-        parameters: TrainingParameters,
+        parameters: ReconstructionParameters,
         device: torch.device | str = "cpu",
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> None:
@@ -54,15 +54,17 @@ class ReconstructionTrainer:
         self.update()
         return losses
 
-    def propagate(self, images: Tensor) -> Losses:
+    def propagate(self, images: Tensor, samples: Sequence[int] = ()) -> Losses:
         """Compute losses and gradients of a batch.
 
         Args:
             images: `(B, 1, H, W)` in 0..255, sides of at least 11 pixels.
+            samples: Not used.
 
         Returns:
             The losses, without gradient, on the device; the host does not wait for them.
         """
+        del samples
         with full_precision(self._device):
             losses = self._losses(self._module, images)
             self._learner.differentiate(losses.total)

@@ -19,20 +19,21 @@ from fusion_core.choices import (
     Precision,
     ResidualConvolutions,
     Similarity,
+    Trainable,
 )
 from jobs.options.common import RAY, Json, KeyValues, LocationOptions, RayOptions
 
 
 class TrainOptions(RayOptions):
-    """Train the autoencoder of METHOD to reconstruct images.
+    """Train the network of METHOD: autoencoders on images, fusiongan on pairs.
 
     Writes METHOD.safetensors for --weights, a card with its metadata, and the learning curves. Run
     the same command again to resume from the last checkpoint after any interruption. The defaults
     are those of the method's paper.
     """
 
-    method: Autoencoder
-    """Method whose autoencoder is trained."""
+    method: Trainable
+    """Method whose network is trained."""
     out: Annotated[str, Parameter(name=("--out", "-o"))]
     """Output location of the training: a folder or s3://bucket/prefix."""
     images: str | None = None
@@ -40,6 +41,8 @@ class TrainOptions(RayOptions):
     single_image: str | None = None
     """Single training image instead of a folder, of which only the center is used (Res2NetFuse,
     section III-B)."""
+    pairs: str | None = None
+    """Folder of pairs or manifest from which fusiongan learns, as SOURCE of `irfuse run`."""
     pixel_norm: PixelNorm | None = None
     """Pixel loss: Euclidean distance (default of densefuse and msdnet), or mean squared error
     (default of res2netfuse)."""
@@ -54,26 +57,34 @@ class TrainOptions(RayOptions):
     learning_rate: float | None = Field(default=None, gt=0.0, le=1.0)
     """Learning rate of Adam; 0.0001 by default."""
     batch: int | None = Field(default=None, ge=1, le=4096)
-    """Crops per step; 2 by default, 4 for res2netfuse, 1 for a single image."""
-    epochs: int = Field(default=4, ge=1, le=1_000_000)
-    """Number of epochs, in each of which every image is used once."""
+    """Crops per step; 2 by default, 4 for res2netfuse, 32 for fusiongan, 1 for a single image."""
+    epochs: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Number of epochs, in each of which every image is used once; 4 by default."""
     iterations: int | None = Field(default=None, ge=1, le=100_000_000)
-    """Number of steps, instead of epochs; 2000 by default for a single image."""
+    """Number of steps, instead of epochs; 2000 by default for a single image, 20000 for
+    fusiongan."""
     validation: int = Field(default=0, ge=0)
-    """Number of images that are held out, drawn by --seed. Their losses are computed at each
-    checkpoint, and shown with the learning curves."""
+    """Number of images or pairs that are held out, drawn by --seed. Their losses are computed at
+    each checkpoint, and shown with the learning curves."""
     fit: Fit = "crop"
     """Take random crops of the images, or resize each to a square whatever its proportions, as the
     released code of DenseFuse does."""
-    crop: int = Field(default=256, ge=SMALLEST_CROP, le=4096)
-    """Side of the crops in pixels; smaller images are enlarged."""
+    crop: int | None = Field(default=None, ge=SMALLEST_CROP, le=4096)
+    """Side of the crops in pixels; smaller images are enlarged; 256 by default, 132 for
+    fusiongan."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the initial weights, the order of the images and the positions of the crops."""
     precision: Precision = "fp32"
     """Precision of the forward and backward passes."""
-    convolutions: ResidualConvolutions = "shared"
-    """Convolutions of the residual block of Res2NetFuse; `irfuse methods res2netfuse` describes
-    them."""
+    convolutions: ResidualConvolutions | None = None
+    """Convolutions of the residual block of Res2NetFuse, shared by default; `irfuse methods
+    res2netfuse` describes them."""
+    content_weight: float | None = Field(default=None, ge=0.0, le=1e9, allow_inf_nan=False)
+    """Weight lambda of fusiongan's content loss beside its adversarial loss; 100 by default."""
+    gradient_weight: float | None = Field(default=None, ge=0.0, le=1e9, allow_inf_nan=False)
+    """Weight xi of the visible image's gradients in fusiongan's content loss; 5 by default."""
+    discriminator_steps: int | None = Field(default=None, ge=1, le=100)
+    """Steps of fusiongan's discriminator before each step of its generator; 2 by default."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints, from which an interrupted training resumes."""
     max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=LARGEST_MAX_PIXELS)

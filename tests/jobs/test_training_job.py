@@ -37,7 +37,7 @@ from fusion_core.errors import (
 )
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair
-from fusion_core.training import ReconstructionTrainer, TrainingParameters, crop_image
+from fusion_core.training import ReconstructionParameters, ReconstructionTrainer, crop_image
 from jobs.options import TrainOptions
 from jobs.progress import SilentProgress
 from jobs.train import train
@@ -117,14 +117,14 @@ def test_losses_of_images_that_are_held_out_are_those_of_the_weights(
         [crop_image(read_gray(Store(str(images)), key, 10_000), 24) for key in held_out]
     )
     weights = load_file(tmp_path / "res2netfuse.safetensors")
-    trainer = ReconstructionTrainer(TrainingParameters(**result.card["parameters"]))
+    trainer = ReconstructionTrainer(ReconstructionParameters(**result.card["parameters"]))
     trainer._learner._network.load_state_dict(
         {name: torch.tensor(w) for name, w in weights.items()}
     )
     expected = trainer.evaluate(torch.from_numpy(samples)[:, None]).total.item()
     assert table["loss"][-1].as_py() == pytest.approx(expected, rel=1e-5)
     assert result.card["validation_losses"]["total"] == table["loss"][-1].as_py()
-    with pytest.raises(InvalidValueError, match="--validation 5 leaves no image to train on"):
+    with pytest.raises(InvalidValueError, match="--validation 5 leaves nothing to train on"):
         train(options(images, tmp_path / "other", validation=5))
 
 

@@ -12,7 +12,7 @@ a folder or object store:
   statistics, `verify` whether its shards hold what was committed,
 * `run_study` compares methods on collections, `report_study` computes the comparison again,
   `study_status` reports how far it is, `add_runs` takes in finished runs,
-* `train` trains an autoencoder, `reconstruct` measures its reconstructions.
+* `train` trains a network, `reconstruct` measures the reconstructions of an autoencoder.
 
 Exceptions that irfuse raises deliberately are subclasses of `IrfuseError`.
 

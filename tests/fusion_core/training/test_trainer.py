@@ -14,15 +14,15 @@ from fusion_core.networks.weights import Weights
 from fusion_core.training.autoencoders import load_autoencoder, new_network, reconstruct_image
 from fusion_core.training.crops import crop_image
 from fusion_core.training.losses import reconstruction_losses, ssim, structure
-from fusion_core.training.parameters import AUTOENCODERS, PAPER, TrainingParameters
+from fusion_core.training.parameters import AUTOENCODERS, PAPER, ReconstructionParameters
 from fusion_core.training.reconstruction import ReconstructionTrainer
 
 methods = pytest.mark.parametrize("method", AUTOENCODERS)
 
 
-def parameters(method: str = "res2netfuse", **changed: Any) -> TrainingParameters:
+def parameters(method: str = "res2netfuse", **changed: Any) -> ReconstructionParameters:
     values = {**PAPER[method], "method": method, "batch": 2, "crop": 24}  # type: ignore[index]
-    return TrainingParameters(**{**values, **changed})
+    return ReconstructionParameters(**{**values, **changed})
 
 
 def images(count: int, side: int = 24, seed: int = 0) -> Tensor:
@@ -189,7 +189,7 @@ def test_trained_weights_load_into_their_method(method: str) -> None:
 )  # fmt: skip
 def test_values_out_of_range_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        TrainingParameters(**{**parameters().model_dump(), **changed})
+        ReconstructionParameters(**{**parameters().model_dump(), **changed})
 
 
 # Crops
