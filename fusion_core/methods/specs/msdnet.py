@@ -34,7 +34,10 @@ MSDNET = MethodSpec(
         link="https://doi.org/10.1007/978-3-030-34110-7_24",
     ),
     parameters=MsdNetParameters,
-    weights=FileWeights(tensors="c1, dc1, dc2, dc3, m1, m3, m5, c2, c3, c4, c5"),
+    weights=FileWeights(
+        tensors="c1, dc1, dc2, dc3, m1, m3, m5, c2, c3, c4, c5",
+        bundled=lambda parameters: "msdnet",
+    ),
     build=Deferred("fusion_core.methods.msdnet:build_msdnet"),
     most_sources=None,
     ms_per_megapixel=9300,
