@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from rich.console import Console
 from rich.table import Table
 
-from cluster.storage import Store
 from jobs.bench.measuring import (
     Report,
     check_setting,
@@ -105,8 +104,8 @@ def measure_exports(
     with tempfile.TemporaryDirectory(prefix="irfuse-bench-") as name:
         folder = Path(name)
         progress.message("Writing the run")
-        write_run(Store(str(folder / "run")), pairs, height, width)
-        write_run(Store(str(folder / "tenth")), max(1, pairs // 10), height, width)
+        write_run(folder / "run", pairs, height, width)
+        write_run(folder / "tenth", max(1, pairs // 10), height, width)
         _in_process(_export, "folder", folder / "run", folder / "files")
         forms = [_measure(folder, form, repeats, progress) for form in FORMS]
     return ExportReport(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import count, islice
+from pathlib import Path
 
 import pyarrow as pa
 
 from cluster.collections import MANIFEST_KEY, freeze
-from cluster.runs import ResultRow, RunRecord, encode_shard, shard_key
+from cluster.runs import SHARDS_PREFIX, ResultRow, RunRecord, encode_shard, shard_key
 from cluster.runs.origins import MethodOrigin
-from cluster.storage import Store
 from fusion_core.images import encode_png
 from jobs.bench.measuring import noisy_pair, to_levels
 
@@ -19,11 +19,11 @@ _DISTINCT_IMAGES = 16
 _PAIRS_PER_SUBSET = 4096
 
 
-def write_run(out: Store, pairs: int, height: int, width: int, shard_size: int = 64) -> None:
+def write_run(folder: Path, pairs: int, height: int, width: int, shard_size: int = 64) -> None:
     """Write a finished run whose fused images are noisy gray ones, of which only some differ.
 
     Args:
-        out: Where the run is written.
+        folder: Where the run is written.
         pairs: Number of pairs.
         height: Height of the images in pixels.
         width: Width of the images in pixels.
@@ -37,7 +37,8 @@ def write_run(out: Store, pairs: int, height: int, width: int, shard_size: int =
     columns = ("pair_id", "ir_uri", "vis_uri", "subset")
     table = pa.Table.from_pylist([{name: getattr(row, name) for name in columns} for row in rows])
     info, manifest = freeze(table.to_batches())
-    out.write(MANIFEST_KEY, manifest)
+    (folder / SHARDS_PREFIX).mkdir(parents=True)
+    (folder / MANIFEST_KEY).write_bytes(manifest)
     now = datetime.now(UTC)
     record = RunRecord(
         name="made",
@@ -53,7 +54,7 @@ def write_run(out: Store, pairs: int, height: int, width: int, shard_size: int =
         torch_version="0",
         created=now.isoformat(),
     )
-    out.write(record.key, record.model_dump_json().encode())
+    (folder / record.key).write_text(record.model_dump_json())
     following = iter(rows)
     for shard in range(record.plan.count):
         data = encode_shard(
@@ -64,7 +65,7 @@ def write_run(out: Store, pairs: int, height: int, width: int, shard_size: int =
             started=now,
             committed=now,
         )
-        out.write_all({shard_key(shard): data})
+        (folder / shard_key(shard)).write_bytes(data)
 
 
 def _row(number: int, images: list[bytes], height: int, width: int) -> ResultRow:

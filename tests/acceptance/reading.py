@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.runs import SHARDS_PREFIX
-from cluster.storage import Store
 from jobs.bench.measuring import (
     Report,
     check_setting,
@@ -116,7 +115,7 @@ def measure_reading(
     with tempfile.TemporaryDirectory(prefix="irfuse-bench-") as name, one_thread():
         folder = Path(name)
         progress.message("Writing the images")
-        write_run(Store(str(folder / "run")), pairs, height, width)
+        write_run(folder / "run", pairs, height, width)
         files = _write_files(folder)
         seconds: dict[str, list[float]] = {}
         for number in range(repeats):
@@ -127,7 +126,7 @@ def measure_reading(
                 action()
                 seconds.setdefault(reader, []).append(time.process_time() - started)
         progress.message("Writing the shards of a large run")
-        write_run(Store(str(folder / "large")), index_shards, _INDEX_SIDE, _INDEX_SIDE, 1)
+        write_run(folder / "large", index_shards, _INDEX_SIDE, _INDEX_SIDE, 1)
         gc.collect()
         process = psutil.Process()
         before, started = process.memory_info().rss, time.perf_counter()
