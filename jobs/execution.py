@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from cluster.runs import (
     SHARDS_PREFIX,
-    Damage,
     DamagedRunError,
     Ledger,
     RunRecord,
@@ -23,12 +22,13 @@ from cluster.session import (
     ray_session,
 )
 from cluster.storage import Store
-from fusion_core.errors import RunFailedError
+from fusion_core.errors import InvalidValueError, RunFailedError
 from fusion_core.extensions import choose_metrics
 from jobs.options import JobOptions
 from jobs.planning import Job, plan_run
 from jobs.preview import PREVIEW_KEY, Preview, update_preview
 from jobs.progress import Progress, SilentProgress
+from jobs.remaining import find_remaining
 from jobs.summarize import update_summary
 from jobs.summary import Summary
 from jobs.summary_files import delete_summary, find_summary
@@ -58,11 +58,14 @@ def execute(job: Job, progress: Progress | None = None) -> RunResult:
     """Compute the missing shards of a run and its summary.
 
     Raises:
+        InvalidValueError: The options ask for a dry run.
         ManifestError: The source has no pairs.
         RunConflictError: The output location holds a run with other settings.
         RunFailedError: Workers cannot be placed, or too many pairs fail.
         StorageError: A location cannot be read or written.
     """
+    if job.options.dry_run:
+        raise InvalidValueError("dry_run is for the command line; call irfuse.dry_run(options)")
     progress = progress or SilentProgress()
     run = PlannedRun(job, progress)
     compute([run], progress)
@@ -93,7 +96,7 @@ class PlannedRun:
         self.record = plan_run(job, metrics, self._out, progress)
         self._ledger, self._computed = Ledger(self._out, self.record), 0
         self._watch: RunWatch | None = None
-        self.remaining = _find_remaining(
+        self.remaining = find_remaining(
             self._ledger, self.record, retry_failed=options.retry_failed, verify=options.verify
         )
 
@@ -159,7 +162,7 @@ class PlannedRun:
             except DamagedRunError as error:
                 if not repairs_left:
                     raise
-                self.remaining = _find_remaining(self._ledger, self.record, damages=error.damages)
+                self.remaining = find_remaining(self._ledger, self.record, damages=error.damages)
                 compute([self], progress)
         preview = update_preview(self._out, self.record, outdated=self._computed > 0)
         _check_outcome(self._out, summary, self.options.max_failure_rate)
@@ -250,47 +253,6 @@ def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress
         progress.message("Computing the summary")
         summary = update_summary(out, record)
     return summary
-
-
-@dataclass(frozen=True, slots=True)
-class _Remaining:
-    """The shards of a run that remain to be computed."""
-
-    tasks: list[ShardTask]
-    rows: int
-    finished: int
-    """Number of finished shards that are left unchanged."""
-    damages: Sequence[Damage]
-    """The damaged ones among them."""
-
-
-def _find_remaining(
-    ledger: Ledger,
-    record: RunRecord,
-    *,
-    retry_failed: bool = False,
-    verify: bool = False,
-    damages: Sequence[Damage] = (),
-) -> _Remaining:
-    """Return the shards without an object, the damaged ones, and those with rows to retry."""
-    listing, damages = ledger.listing(), list(damages)
-    failed: dict[int, int] = {}
-    if retry_failed or verify:
-        contents = (
-            ledger.verify(listing, damages.append)
-            if verify
-            else ledger.contents(listing=listing, on_damage=damages.append)
-        )
-        for content in contents:
-            if retry_failed and content.facts.failed:
-                failed[content.shard] = content.facts.failed
-    damaged = {damage.shard for damage in damages}
-    whole = [n for n in range(record.plan.count) if n in damaged or n not in listing.shards]
-    bounds = [record.plan.bounds(shard) for shard in whole]
-    tasks = [ShardTask(shard) for shard in whole]
-    tasks += [ShardTask(shard, failed_only=True) for shard in failed]
-    rows = sum(end - first for first, end in bounds) + sum(failed.values())
-    return _Remaining(tasks, rows, record.plan.count - len(tasks), damages)
 
 
 def _stop_when_failing(options: JobOptions) -> Callable[[ShardReport], None]:

@@ -62,6 +62,19 @@ class Job:
     """Function that is called before failed rows are computed again."""
 
 
+@dataclass(frozen=True, slots=True)
+class SourcePairs:
+    """The pairs of a run: those with which it began, or those of its source."""
+
+    info: FrozenInfo
+    source: str
+    """Full location of the source."""
+    sha256: str | None
+    """SHA-256 of a manifest file; None for a folder."""
+    manifest: bytes | None
+    """The frozen manifest; None if the run has it already."""
+
+
 def plan_run(job: Job, metrics: MetricChoice, out: Store, progress: Progress) -> RunRecord:
     """Create the record of the run, or check that an existing one has the same settings.
 
@@ -78,41 +91,85 @@ def plan_run(job: Job, metrics: MetricChoice, out: Store, progress: Progress) ->
         RunConflictError: The output location holds a run with other settings.
         StorageError: A location cannot be read or written.
     """
-    _check_columns(metrics)
-    options = job.options
-    bands = options.bands
-    measures = _identify_measures(metrics.names, progress)
+    measures = identify_measures(metrics, progress)
     found = find_record(out, RunRecord)
-    manifest: bytes | None = None
+    pairs = find_pairs(job, found, out, progress)
+    requested = request_record(job, metrics, measures, pairs, found)
+    record = claim_location(out, requested, found)
+    note_changed_code(record, requested, progress)
+    for key, content in job.documents.items():
+        out.write(key, content)
+    # Written after run.json, which only one of several drivers can create.
+    if pairs.manifest is not None and not out.exists(MANIFEST_KEY):
+        out.write(MANIFEST_KEY, pairs.manifest)
+    return record
+
+
+def find_pairs(job: Job, found: RunRecord | None, out: Store, progress: Progress) -> SourcePairs:
+    """List the pairs of the source, unless the run that is resumed has them.
+
+    Args:
+        job: The requested run.
+        found: The record of the run that is resumed.
+        out: The output location.
+        progress: Receives the progress.
+
+    Raises:
+        ManifestError: The source has no pairs.
+        RunConflictError: The output location holds a run with other settings.
+        StorageError: A location cannot be read.
+    """
+    options = job.options
     source, sha256 = identify_source(options)
-    pairing, selection = pairing_of(options), selection_of(options)
     if found is not None:  # a conflict is reported before a large source is listed
-        claim_location(
-            out, found.model_copy(update={"pairing": pairing, "selection": selection}), found
-        )
-    if found is not None and _is_frozen(job, source, sha256, found, out):
-        info = FrozenInfo(found.rows, found.manifest_digest, found.sources - 2)
-    else:
-        progress.message(f"Looking for pairs in {redact(options.source)}")
-        info, manifest = freeze(_batches(job, progress))
+        chosen = {"pairing": pairing_of(options), "selection": selection_of(options)}
+        claim_location(out, found.model_copy(update=chosen), found)
+        if _is_frozen(job, source, sha256, found, out):
+            info = FrozenInfo(found.rows, found.manifest_digest, found.sources - 2)
+            return SourcePairs(info, source, sha256, None)
+    progress.message(f"Looking for pairs in {redact(options.source)}")
+    info, manifest = freeze(_batches(job, progress))
+    return SourcePairs(info, source, sha256, manifest)
+
+
+def request_record(
+    job: Job,
+    metrics: MetricChoice,
+    measures: dict[str, dict[str, str]],
+    pairs: SourcePairs,
+    found: RunRecord | None,
+) -> RunRecord:
+    """Return the record of the requested run.
+
+    Args:
+        job: The requested run.
+        metrics: Its metrics.
+        measures: Result of `identify_measures`.
+        pairs: Its pairs.
+        found: The record of the run that is resumed.
+
+    Raises:
+        InvalidValueError: The method is not defined for so many sources.
+    """
+    options, info = job.options, pairs.info
     job.check_sources(2 + info.further)
     shard_size = options.shard_size or (
         found.shard_size if found else default_shard_size(info.rows)
     )
-    requested = RunRecord(
+    return RunRecord(
         name=job.name,
-        collection=_name_collection(options, source, found),
-        source=source,
-        source_sha256=sha256,
-        pairing=pairing,
-        selection=selection,
+        collection=_name_collection(options, pairs.source, found),
+        source=pairs.source,
+        source_sha256=pairs.sha256,
+        pairing=pairing_of(options),
+        selection=selection_of(options),
         origin=job.origin,
         metrics=metrics.names,
         own_metrics={name: MetricRecord.of(found) for name, found in metrics.own.items()},
         measures=measures,
         channels=metrics.channels,
         max_pixels=options.max_pixels,
-        bands=bands,
+        bands=options.bands,
         resize=options.resize,
         shard_size=shard_size,
         rows=info.rows,
@@ -126,17 +183,16 @@ def plan_run(job: Job, metrics: MetricChoice, out: Store, progress: Progress) ->
             **{name: version(name) for name in _RECORDED_PACKAGES},
         },
     )
-    record = claim_location(out, requested, found)
-    note_changed_code(record, requested, progress)
-    for key, content in job.documents.items():
-        out.write(key, content)
-    # Written after run.json, which only one of several drivers can create.
-    if manifest is not None and not out.exists(MANIFEST_KEY):
-        out.write(MANIFEST_KEY, manifest)
-    return record
 
 
-def _check_columns(metrics: MetricChoice) -> None:
+def identify_measures(metrics: MetricChoice, progress: Progress) -> dict[str, dict[str, str]]:
+    """Check the names of metrics, and load the measures of other libraries before the run.
+
+    The weights of measures may be downloaded.
+
+    Raises:
+        InvalidValueError: A metric has the name of another column.
+    """
     columns = row_schema(()).names
     for name in metrics.own:
         if name in columns:
@@ -144,12 +200,8 @@ def _check_columns(metrics: MetricChoice) -> None:
                 f"The metric {name} has the name of another column; give it another one, as in "
                 "@irfuse.metric(name=…)"
             )
-
-
-def _identify_measures(metrics: list[str], progress: Progress) -> dict[str, dict[str, str]]:
-    """Load the measures of other libraries, whose weights may be downloaded, before the run."""
     found = {}
-    for measure in measures_among(metrics):
+    for measure in measures_among(metrics.names):
         progress.message(f"Loading {measure.requested}")
         found[measure.column] = identify_measure(measure)
     return found

@@ -23,6 +23,7 @@ from .layouts import Layout as Layout
 from .listing import list_files as list_files
 from .manifest_reader import FrozenManifest as FrozenManifest
 from .manifest_reader import PairRow as PairRow
+from .manifest_reader import pairs_at as pairs_at
 from .names import is_image as is_image
 from .repetitions import Repetition as Repetition
 from .selection import Selection as Selection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import threading
 from collections import Counter, deque
@@ -47,6 +48,10 @@ class CollectionCheck:
     """Number of infrared images per bit depth and colour, such as `8-bit gray`."""
     visible: Counter[str] = field(default_factory=Counter)
     """The same of the visible images."""
+    bytes: int = 0
+    """Size of all files whose headers could be read."""
+    megapixels: float = 0.0
+    """Width times height of the visible images."""
     bad: Counter[Kind] = field(default_factory=Counter)
     """Number of pairs that cannot be fused as they are."""
     problems: list[Problem] = field(default_factory=list)
@@ -58,6 +63,7 @@ class _Headers(NamedTuple):
     ir: ImageHeader | None
     vis: ImageHeader | None
     problem: Problem | None
+    bytes: int = 0
 
 
 def check_pairs(
@@ -85,6 +91,9 @@ def check_pairs(
     check, rules = CollectionCheck(), _Rules(reader, bands, resize, max_pixels)
     for headers in _in_parallel(batches, rules):
         check.pairs += 1
+        check.bytes += headers.bytes
+        if headers.vis is not None:
+            check.megapixels += headers.vis.width * headers.vis.height / 1e6
         for header, kinds in ((headers.ir, check.infrared), (headers.vis, check.visible)):
             if header is not None:
                 kinds[header.kind] += 1
@@ -133,13 +142,15 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[str, str, str]]:
 
 def _read_pair(rules: _Rules, pair_id: str, ir_uri: str, vis_uri: str) -> _Headers:
     found: dict[str, ImageHeader] = {}
+    sizes: dict[str, int] = {}
     try:
         for name, uri in (("infrared", ir_uri), ("visible", vis_uri)):
-            found[name] = _read(rules, name, uri)
+            found[name], sizes[uri] = _read(rules, name, uri)
         ir, vis = found["infrared"], found["visible"]
         if ir.size != vis.size and rules.resize == "off":
             reason = f"infrared {ir.size}, visible {vis.size}"
-            return _Headers(pair_id, ir, vis, Problem(pair_id, "of different sizes", reason))
+            problem = Problem(pair_id, "of different sizes", reason)
+            return _Headers(pair_id, ir, vis, problem, sum(sizes.values()))
         if rules.bands != ALL_BANDS or not (ir.sufficient and vis.sufficient):
             _decode(rules, ir_uri, vis_uri)
         elif ir_uri == vis_uri:
@@ -147,15 +158,17 @@ def _read_pair(rules: _Rules, pair_id: str, ir_uri: str, vis_uri: str) -> _Heade
     except IrfuseError as error:
         problem = Problem(pair_id, "unreadable", str(error))
         return _Headers(pair_id, found.get("infrared"), found.get("visible"), problem)
-    return _Headers(pair_id, ir, vis, None)
+    return _Headers(pair_id, ir, vis, None, sum(sizes.values()))
 
 
-def _read(rules: _Rules, name: str, uri: str) -> ImageHeader:
+def _read(rules: _Rules, name: str, uri: str) -> tuple[ImageHeader, int]:
+    """Return what an image file says of itself, and its size in bytes."""
     if not uri:
         raise ImageDecodeError(f"the manifest has no {name} image for this pair")
     with rules.reader.open(uri) as file:
         try:
-            return read_header(file, max_pixels=rules.max_pixels)
+            header = read_header(file, max_pixels=rules.max_pixels)
+            return header, file.seek(0, io.SEEK_END)
         except ImageDecodeError as error:
             raise ImageDecodeError(f"{name} image: {error}") from None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -57,6 +58,18 @@ class PairRow:
 def _to_row(values: dict[str, str]) -> PairRow:
     further = tuple(values.pop(column) for column in FURTHER_COLUMNS if column in values)
     return PairRow(**values, further_uris=further)
+
+
+def pairs_at(manifest: bytes, rows: Sequence[int]) -> list[PairRow]:
+    """Return some rows of a frozen manifest, in their order.
+
+    Args:
+        manifest: The Parquet object.
+        rows: Numbers of the rows.
+    """
+    table = pq.read_table(io.BytesIO(manifest))
+    columns = [column for column in TEXT_COLUMNS if column in table.schema.names]
+    return [_to_row(values) for values in table.select(columns).take(list(rows)).to_pylist()]
 
 
 class FrozenManifest:

@@ -37,6 +37,8 @@ from .rows import in_stage_order as in_stage_order
 from .rows import row_schema as row_schema
 from .run_log import RunLog as RunLog
 from .run_log import log_retries as log_retries
+from .sampling import MeasuredPart as MeasuredPart
+from .sampling import Sample as Sample
 from .search import RunListing as RunListing
 from .search import find_runs as find_runs
 from .shard_file import ShardFacts as ShardFacts
@@ -52,6 +54,7 @@ from .stages import PairStages as PairStages
 from .telemetry import METRICS as METRICS
 from .telemetry import RayTelemetry as RayTelemetry
 from .telemetry import run_label as run_label
+from .trial import try_pairs as try_pairs
 from .worker import ShardProcessor as ShardProcessor
 from .worker import ShardReport as ShardReport
 from .worker import ShardTask as ShardTask

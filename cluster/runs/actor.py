@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import ray
 import torch
 
+from cluster.collections import PairRow
 from cluster.runs.config import WorkerConfig
 from cluster.runs.payload import Payload
+from cluster.runs.sampling import MeasuredPart
 from cluster.runs.sharing import RunProcessors
 from cluster.runs.stages import HandedBack, Records
 from cluster.runs.steps import Failure
@@ -111,6 +113,11 @@ class FusionWorker:
         except HandedBack:
             return self._loaded.handed_back(task)
 
+    def measure(self, pairs: Sequence[PairRow]) -> MeasuredPart:
+        """Compute pairs, write nothing, and return what that took."""
+        with _lost_device_ends_process():
+            return self._loaded.measure(pairs)
+
     def leave(self) -> None:
         """Hand back the shards in work, once the pairs in work are done."""
         self._loaded.leave()
@@ -162,6 +169,7 @@ ACTOR_CLASS: Any = actor_class(
         "process_pair": {"num_returns": 2},
         "commit": {},
         "leave": {"concurrency_group": "progress"},
+        "measure": {},
         "progress": {"concurrency_group": "progress"},
     },
     max_restarts=0,

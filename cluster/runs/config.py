@@ -31,6 +31,9 @@ class WorkerConfig:
     companions: tuple[RunTarget, ...] = ()
     """Runs that score other fused images of the same pairs, see `share_sources`."""
 
+    trial: bool = False
+    """Whether pairs are computed of a run that has not begun, whose output location is empty."""
+
     def on_device(self, device: Literal["cpu", "cuda"]) -> WorkerConfig:
         """Return the settings for workers on a device, without the payload."""
         return replace(self, device=device, payload=Payload())

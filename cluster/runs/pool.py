@@ -134,6 +134,8 @@ class WorkerPool:
         self.limits = NodeLimits()
         self.software: dict[str, Software] = {}
         """The software of the nodes on which workers were ready, by their host names."""
+        self.places = 0
+        """Number of workers that the cluster has room for."""
         self._target = 0
         self._options = options
         self._use_gpu = use_gpu(options.device)
@@ -169,6 +171,11 @@ class WorkerPool:
     def withheld(self) -> int:
         """Number of workers that are not started because the memory does not suffice for them."""
         return self.limits.withheld + self._without_place
+
+    @property
+    def resources(self) -> WorkerResources:
+        """What a worker requests of Ray."""
+        return self._resources
 
     def ready(self) -> list[PoolWorker]:
         """Return the workers that have loaded the method."""
@@ -256,7 +263,7 @@ class WorkerPool:
         if self._options.memory_per_worker is None:
             resources = resources.within(nodes.values())
         self._resources, self._activities.memory = resources, resources.memory
-        places = max(1, sum(resources.places(node) for node in nodes.values()))
+        self.places = places = max(1, sum(resources.places(node) for node in nodes.values()))
         self._target = self._options.workers or places
         self._without_place = max(0, self._target - places) if started_here() else 0
 

@@ -14,6 +14,7 @@ from cluster.collections import FrozenManifest, PairRow
 from cluster.runs.config import RunTarget, WorkerConfig
 from cluster.runs.origins import FilesOrigin, Fuser, Origin
 from cluster.runs.record import RunRecord
+from cluster.runs.sampling import MeasuredPart
 from cluster.runs.stages import PairStages, Records
 from cluster.runs.steps import Failure, PairState
 from cluster.runs.telemetry import Telemetry
@@ -134,6 +135,10 @@ class RunProcessors:
         """Let shards be handed back, as soon as the pairs in work are done."""
         for run in self._runs:
             run.stages.leave()
+
+    def measure(self, pairs: Sequence[PairRow]) -> MeasuredPart:
+        """Compute pairs of the first run, write nothing, and return what that took."""
+        return self._runs[0].measure(pairs)
 
     def offsets(self, task: ShardTask) -> list[int]:
         """Return the offsets of a shard's rows that are to be computed."""

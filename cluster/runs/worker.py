@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 from cluster.collections import PairRow
 from cluster.runs.commits import Committer
@@ -17,6 +18,7 @@ from cluster.runs.config import WorkerConfig
 from cluster.runs.damage import DamagedShardError
 from cluster.runs.metering import RunMeter, WorkDone
 from cluster.runs.origins import Fuser
+from cluster.runs.sampling import MeasuredPart, measure_part
 from cluster.runs.shards import Row, ShardContent
 from cluster.runs.stages import PairStages, Records
 from cluster.runs.steps import Failure, PairState
@@ -75,8 +77,18 @@ class ShardProcessor:
     ) -> None:
         self._record = config.record
         self.meter = RunMeter(config.record, config.out, telemetry)
-        self._committer = Committer(config.out, config.record)
+        self._out = config.out
+        if not config.trial:
+            _ = self._committer  # a manifest that is not that of the run is an error at once
         self.stages = PairStages(config, fuser)
+
+    @cached_property
+    def _committer(self) -> Committer:
+        return Committer(self._out, self._record)
+
+    def measure(self, pairs: Sequence[PairRow]) -> MeasuredPart:
+        """Compute pairs, write nothing, and return what that took."""
+        return measure_part(self.stages, self._record, pairs)
 
     @property
     def progress(self) -> tuple[int, int]:

@@ -67,7 +67,17 @@ class Command:
     positional: str
     """The options that are positional arguments, separated by spaces."""
     shows_progress: bool = True
+    dry_run: tuple[str, str] | None = None
+    """Job and printer that take their places with the option `--dry-run`."""
 
+    def parts(self, options: BaseModel) -> tuple[str, str]:
+        """Return job and printer for some options."""
+        if self.dry_run is not None and getattr(options, "dry_run", False):
+            return self.dry_run
+        return self.job, self.printer
+
+
+_DRY_RUN = ("jobs.dry_run:dry_run", "dry_run:print_dry_run")
 
 GROUPS = {
     "deploy": "Make files that start a cluster with a run on it, and files that watch runs.",
@@ -82,8 +92,10 @@ COMMANDS: dict[str, Command] = {
     "fuse": Command(FuseOptions, "jobs.fuse:fuse_pair", "pictures:print_fused", "ir vis"),
     "demo": Command(DemoOptions, "jobs.demo:demo", "tables:print_demo", "folder"),
     "pairs": Command(PairsOptions, "jobs.pairs:pairs", "pairs:print_pairs", "source"),
-    "run": Command(RunOptions, "jobs.run:run", "tables:print_run", "source"),
-    "score": Command(ScoreOptions, "jobs.score:score_collection", "tables:print_run", "source"),
+    "run": Command(RunOptions, "jobs.run:run", "tables:print_run", "source", dry_run=_DRY_RUN),
+    "score": Command(
+        ScoreOptions, "jobs.score:score_collection", "tables:print_run", "source", dry_run=_DRY_RUN
+    ),
     "status": Command(StatusOptions, "jobs.status:status", "status:print_status", "out", False),
     "failures": Command(
         FailuresOptions, "jobs.failures:list_failures", "status:print_failures", "out", False
@@ -202,14 +214,15 @@ def _caller(command: Command) -> Callable[[BaseModel], None]:
         from jobs.console.progress import terminal_progress
         from jobs.progress import Progress, SilentProgress
 
-        job = Deferred(command.job)
+        job_name, printer = command.parts(options)
+        job = Deferred(job_name)
         with ExitStack() as stack:
             progress: Progress = SilentProgress()
             if command.shows_progress:
                 progress = stack.enter_context(terminal_progress(options))
             stack.enter_context(_quiet_stdout())
             result = job(options, progress)
-        Deferred(f"jobs.console.{command.printer}")(Console(), result, options)
+        Deferred(f"jobs.console.{printer}")(Console(), result, options)
 
     return call
 

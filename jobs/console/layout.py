@@ -75,8 +75,20 @@ def print_fields(console: Console, title: str, fields: Mapping[str, str]) -> Non
     """Print a title, and a labelled line for each field."""
     print_text(console, title, indent=2, style="bold")
     for label, text in fields.items():
-        line = f"{label:<{_LABEL_WIDTH}}{text}"
-        print_text(console, line, first=2, indent=_LABEL_WIDTH + 2)
+        print_labelled(console, label, text, first=2)
+
+
+def print_labelled(console: Console, label: str, text: str, *, first: int = 0) -> None:
+    """Print a label and a text, whose further lines are below its first one.
+
+    Args:
+        console: Where to print.
+        label: The label.
+        text: The text.
+        first: Columns before the label.
+    """
+    line = f"{label:<{_LABEL_WIDTH}}{text}"
+    print_text(console, line, first=first, indent=_LABEL_WIDTH + first)
 
 
 def print_text(

@@ -3,6 +3,7 @@ from .catalogue import MetricsOptions as MetricsOptions
 from .catalogue import WeightsOptions as WeightsOptions
 from .checking import CheckMethodOptions as CheckMethodOptions
 from .checking import CheckMetricOptions as CheckMetricOptions
+from .common import DryRunOptions as DryRunOptions
 from .common import ImageOptions as ImageOptions
 from .common import LocationOptions as LocationOptions
 from .common import MonitoredOptions as MonitoredOptions

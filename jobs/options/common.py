@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SELECTION = Group("Selection", sort_key=1)
 RAY = Group("Ray", sort_key=2)
+DRY_RUN = Group("Dry run", sort_key=0)
 MONITORING = Group("Monitoring", sort_key=3)
 STORAGE = Group("Storage", sort_key=4)
 _LINGER_VARIABLE = "IRFUSE_METRICS_LINGER"
@@ -149,6 +150,22 @@ class MonitoredOptions(RayOptions):
             raise InvalidValueError(
                 f"Expected a number of seconds in {_LINGER_VARIABLE}, but got {given!r}"
             ) from None
+
+
+class DryRunOptions(LocationOptions):
+    """Options of the jobs that can be tried before they are started."""
+
+    dry_run: Annotated[Flag, Parameter(group=DRY_RUN)] = False
+    """Check everything that a run needs and name all problems at once, compute a few pairs on the
+    cluster to estimate time, size and price, and write nothing. Ends with status 1 if a run would
+    not start, or would stop because of failed pairs."""
+    dry_run_pairs: Annotated[int, Parameter(group=DRY_RUN)] = Field(default=16, ge=2, le=1024)
+    """Number of pairs that --dry-run computes, from all parts of the collection."""
+    price_per_hour: Annotated[float | None, Parameter(group=DRY_RUN)] = Field(default=None, ge=0)
+    """Price of a worker per hour, from which --dry-run computes that of the run."""
+    probe_write: Annotated[Flag, Parameter(group=DRY_RUN)] = False
+    """Let --dry-run create an empty object in OUT and delete it, to find out whether OUT can be
+    written."""
 
 
 class SourceOptions(LocationOptions):

@@ -13,6 +13,7 @@ from fusion_core.choices import Device, ScoreColour, SixteenBit
 from fusion_core.errors import InvalidValueError
 from jobs.options.common import (
     RAY,
+    DryRunOptions,
     Flag,
     ImageOptions,
     Json,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from cluster.session import ClusterOptions
 
 
-class JobOptions(SourceOptions, ImageOptions, MonitoredOptions):
+class JobOptions(SourceOptions, ImageOptions, MonitoredOptions, DryRunOptions):
     """Common options of fusing and scoring."""
 
     out: Annotated[str, Parameter(name=("--out", "-o"))]

@@ -7,7 +7,9 @@ The functions for one pair take arrays and return arrays:
 Each job takes one options model and returns one result. Jobs run on Ray and write their results to
 a folder or object store:
 
-* `run` fuses and scores a collection, `score_collection` scores existing fused images,
+* `run` fuses and scores a collection, `score_collection` scores existing fused images, `dry_run`
+  estimates what either would take,
+* `list_runs` lists the runs below a location, `diff_runs` names the settings in which two differ,
 * `pairs` lists the pairs of a collection, `status` reports the progress of a run, `summarize` its
   statistics, `verify` whether its shards hold what was committed,
 * `run_study` compares methods on collections, `report_study` computes the comparison again,

@@ -14,6 +14,8 @@ from jobs.deploy import ClusterFile as ClusterFile
 from jobs.deploy import deploy_kuberay as deploy_kuberay
 from jobs.deploy import deploy_ray as deploy_ray
 from jobs.deploy import deploy_slurm as deploy_slurm
+from jobs.dry_run import DryRun as DryRun
+from jobs.dry_run import dry_run as dry_run
 from jobs.execution import RunResult as RunResult
 from jobs.export.check import ExportCheck as ExportCheck
 from jobs.export.check import check_export as check_export
