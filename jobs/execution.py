@@ -52,6 +52,11 @@ class RunResult:
     summary: Summary
     preview: Preview
     """Picture of some of the pairs."""
+    seconds: float = 0.0
+    """Time until the last of the computed rows was committed, from the start of the command after
+    its pairs were listed."""
+    estimated_seconds: float | None = None
+    """The same time as it was estimated from the first pairs; None if the run ended before."""
 
 
 def execute(job: Job, progress: Progress | None = None) -> RunResult:
@@ -166,9 +171,13 @@ class PlannedRun:
                 compute([self], progress)
         preview = update_preview(self._out, self.record, outdated=self._computed > 0)
         _check_outcome(self._out, summary, self.options.max_failure_rate)
-        return RunResult(
+        result = RunResult(
             self._out.url, summary.rows, summary.failed, self._computed, summary, preview
         )
+        if self._watch is None:
+            return result
+        times = self._watch.end_estimate
+        return replace(result, seconds=times.seconds, estimated_seconds=times.estimated_seconds)
 
 
 def compute(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from cluster.runs import (
     AttemptWriter,
     ClusterResources,
+    EndEstimate,
     Event,
     RunLog,
     RunObserver,
@@ -36,7 +37,7 @@ _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
 
 class RunWatch:
-    """The record of the attempt and the log of one run.
+    """The record of the attempt, the log, and the estimated time of one run.
 
     Args:
         target: The run.
@@ -61,6 +62,7 @@ class RunWatch:
             target, todo, command_line(options), progress.note, number=number
         )
         self.log = RunLog(self.run, number)
+        self.end_estimate = EndEstimate(self.run, todo, number)
         event: Event
         if todo < target.record.rows:
             event = Event("run.resumed", self.run, rows=todo)
@@ -115,11 +117,12 @@ def watched(
         observers: list[RunObserver] = []
         for watch in watches:
             watch.attempt.connected(resources, device)
+            watch.end_estimate.begin(total)
             gauges = RunGauges(
                 watch.target, watch.todo, telemetry, number=watch.number, total_todo=total
             )
             shown.enter_context(gauges.shown(device))
-            observers += [gauges, watch.attempt, watch.log]
+            observers += [gauges, watch.attempt, watch.log, watch.end_estimate]
         try:
             yield observers
         finally:

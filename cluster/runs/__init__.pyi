@@ -12,6 +12,7 @@ from .damage import DamagedShardError as DamagedShardError
 from .damage import describe_damages as describe_damages
 from .driver import kept_workers as kept_workers
 from .driver import run_shards as run_shards
+from .end_estimate import EndEstimate as EndEstimate
 from .events import LOGGER as LOGGER
 from .events import Event as Event
 from .gallery import Gallery as Gallery

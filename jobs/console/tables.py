@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fusion_core.wording import count_of
+from fusion_core.wording import count_of, duration_of
 from jobs.console.printing import print_lines
 from jobs.console.summaries import print_short
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from jobs.verify import Verification
 
 
+_SHORTEST_TIMED_S = 60.0
+"""Shortest run whose time is compared with its estimate."""
+
+
 def print_run(console: Console, result: RunResult, options: LocationOptions) -> None:
     """Print the statistics of a run and the locations of its files, or the result as JSON."""
     if getattr(options, "json_output", False):
@@ -38,10 +43,23 @@ def print_run(console: Console, result: RunResult, options: LocationOptions) -> 
         console,
         f"{count_of(result.rows - result.failed, 'pair')} ok, {result.failed} failed, "
         f"{result.computed} newly computed.",
+        *_time_of(result),
         f"Shards:  {result.out}/shards",
         f"Summary: {result.out}/summary.json and summary.csv",
         f"Preview: {preview.location or f'not drawn, because {preview.problem}'}",
     )
+
+
+def _time_of(result: RunResult) -> Iterator[str]:
+    """Yield a sentence on the time of a long run and on the estimate of it."""
+    estimated = result.estimated_seconds
+    if estimated is not None and result.seconds >= _SHORTEST_TIMED_S:
+        deviation = round(100 * (result.seconds / estimated - 1))
+        compared = f"{abs(deviation)} % {'more' if deviation > 0 else 'less'} than"
+        yield (
+            f"They took {duration_of(result.seconds)}, {compared if deviation else 'as'} "
+            f"estimated from the first pairs ({duration_of(estimated)})."
+        )
 
 
 def print_demo(console: Console, result: RunResult, options: DemoOptions) -> None:

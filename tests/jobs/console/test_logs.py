@@ -154,4 +154,6 @@ def test_every_line_of_a_run_parses_and_there_is_one_for_each_shard(
     (failed,) = (event for event in events if event["event"] == "pair.failed")
     assert (failed["pair_id"], failed["stage"], failed["attempt"]) == ("0001", "decode", 1)
     assert "Traceback" in failed["traceback"]
-    assert json.loads(result.stdout.splitlines()[-1])["failed"] == 1
+    printed = json.loads(result.stdout.splitlines()[-1])
+    assert (printed["failed"], printed["estimated_seconds"]) == (1, None)  # too few pairs
+    assert 0 < printed["seconds"] < events[-1]["seconds"]
