@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,21 @@ def estimate(work: Work, sample: Sample, around_s: float, price: float | None) -
         reads=work.rows * work.sources + workers,
         writes=work.shards + _OBJECTS,
         price=None if price is None else price * worker_hours,
+    )
+
+
+def add_estimates(estimates: Sequence[Estimate]) -> Estimate | None:
+    """Return what several runs take one after the other; None if there are none."""
+    if not estimates:
+        return None
+    names = ("seconds", "seconds_low", "seconds_high", "core_hours", "bytes_read", "bytes_written")
+    sums = {name: sum(getattr(e, name) for e in estimates) for name in (*names, "reads", "writes")}
+    prices = [e.price for e in estimates if e.price is not None]
+    return Estimate(
+        **sums,
+        workers=max(e.workers for e in estimates),
+        memory_per_worker=max(e.memory_per_worker for e in estimates),
+        price=sum(prices) if prices else None,
     )
 
 

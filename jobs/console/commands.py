@@ -149,7 +149,11 @@ COMMANDS: dict[str, Command] = {
         False,
     ),
     "study run": Command(
-        StudyRunOptions, "jobs.study.run:run_study", "studies:print_study", "sources"
+        StudyRunOptions,
+        "jobs.study.run:run_study",
+        "studies:print_study",
+        "sources",
+        dry_run=("jobs.study.dry_run:dry_run_study", "studies:print_study_dry_run"),
     ),
     "study add": Command(
         StudyAddOptions, "jobs.study.add:add_runs", "studies:print_added", "out runs", False

@@ -15,7 +15,7 @@ from jobs.console.printing import print_lines
 if TYPE_CHECKING:
     from jobs.dry_run import DryRun, Headers
     from jobs.estimates import Estimate
-    from jobs.options import JobOptions
+    from jobs.options import DryRunOptions, JobOptions
 
 _MOST_SIZES = 3
 _THOUSANDS = 10_000
@@ -53,7 +53,7 @@ def _lines(result: DryRun, options: JobOptions) -> Iterator[tuple[str, str]]:
         times = ", ".join(f"{stage} {_ms(ms)}" for stage, ms in result.stages_ms.items())
         yield "Measured", f"{count_of(result.sampled, 'pair')}: {times} ms a pair"
     if result.estimate is not None:
-        yield from _estimate(result.estimate, options)
+        yield from estimate_lines(result.estimate, options)
     elif result.rows_left == 0:
         yield "Estimate", "all pairs are computed already"
     for note in result.notes:
@@ -93,7 +93,8 @@ def _out(result: DryRun) -> str:
     return f"{result.out}: {rights[result.writable]}, {state}"
 
 
-def _estimate(found: Estimate, options: JobOptions) -> Iterator[tuple[str, str]]:
+def estimate_lines(found: Estimate, options: DryRunOptions) -> Iterator[tuple[str, str]]:
+    """Yield the lines of an estimate, with their labels."""
     low, high = duration_of(found.seconds_low), duration_of(found.seconds_high)
     yield (
         "Estimate",

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
 from fusion_core.errors import RunFailedError
-from fusion_core.wording import duration_of
-from jobs.console.layout import print_list
+from fusion_core.wording import bytes_of, count_of, duration_of
+from jobs.console.dry_run import estimate_lines
+from jobs.console.layout import print_labelled, print_list
 from jobs.console.printing import print_lines
 from jobs.metric_text import percent
 
 if TYPE_CHECKING:
     from jobs.study.add import AddedRuns
     from jobs.study.cells import CellStatus
+    from jobs.study.dry_run import CellDryRun, StudyDryRun
     from jobs.study.options import (
         StudyAddOptions,
         StudyReportOptions,
@@ -34,11 +36,6 @@ def print_study(console: Console, result: StudyResult, options: StudyRunOptions)
         RunFailedError: Some cells could not be computed.
     """
     _print_grid(console, result.cells)
-    if result.planned is not None:
-        count = len(result.planned)
-        print_lines(console, f"A run would compute {count} cell{'' if count == 1 else 's'}:")
-        print_lines(console, *(f"  {key}" for key in result.planned))
-        return
     if result.report is not None:
         print_lines(console, "")
         print_report(console, result.report, options)
@@ -47,6 +44,51 @@ def print_study(console: Console, result: StudyResult, options: StudyRunOptions)
         reasons = "; ".join(f"{c.label} on {c.collection}: {c.problem}" for c in stopped)
         cells = f"{len(stopped)} cell{'' if len(stopped) == 1 else 's'}"
         raise RunFailedError(f"{cells} could not be computed: {reasons}")
+
+
+def print_study_dry_run(console: Console, result: StudyDryRun, options: StudyRunOptions) -> None:
+    """Print what the cells would take, their notes and their problems.
+
+    Raises:
+        RunFailedError: Some cells cannot be computed.
+    """
+    _print_grid(console, result.cells)
+    print_lines(console, "")
+    print_lines(console, f"A run would compute {count_of(len(result.tried), 'cell')}.")
+    if result.tried:
+        headings = ("method", "collection", "pairs", "time", "out")
+        print_list(console, headings, [_tried_row(cell) for cell in result.tried])
+        print_lines(console, "")
+    if result.estimate is not None:
+        for label, text in estimate_lines(result.estimate, options):
+            print_labelled(console, label, text)
+    for label, found in (
+        ("Note", _by_text(result, "notes")),
+        ("Problem", _by_text(result, "problems")),
+    ):
+        for text, cells in found.items():
+            print_labelled(console, label, f"{', '.join(cells)}: {text}")
+    print_lines(console, "Nothing was written.")
+    result.require_ready()
+
+
+def _tried_row(cell: CellDryRun) -> tuple[str, ...]:
+    run = cell.run
+    pairs = "" if run.rows is None else f"{run.rows if run.rows_left is None else run.rows_left:,}"
+    found = run.estimate
+    time, out = (
+        ("", "") if found is None else (duration_of(found.seconds), bytes_of(found.bytes_written))
+    )
+    return cell.label, cell.collection, pairs, time, out
+
+
+def _by_text(result: StudyDryRun, name: Literal["notes", "problems"]) -> dict[str, list[str]]:
+    """Return the cells by their notes or problems, which several of them may have in common."""
+    found: dict[str, list[str]] = {}
+    for cell in result.tried:
+        for text in getattr(cell.run, name):
+            found.setdefault(text, []).append(f"{cell.label} on {cell.collection}")
+    return found
 
 
 def print_report(

@@ -7,11 +7,19 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import Field
 
-from jobs.options.common import Flag, Json, KeyValues, LocationOptions, MonitoredOptions, Names
+from jobs.options.common import (
+    DryRunOptions,
+    Flag,
+    Json,
+    KeyValues,
+    LocationOptions,
+    MonitoredOptions,
+    Names,
+)
 from jobs.study.settings import Block, Correction
 
 
-class StudyRunOptions(MonitoredOptions):
+class StudyRunOptions(MonitoredOptions, DryRunOptions):
     """Run every method of a study on every collection, and compare them in OUT/report.html.
 
     STUDY is a study file (.toml), one of the papers' tables (paper:NAME), or the folders of one or
@@ -36,8 +44,6 @@ class StudyRunOptions(MonitoredOptions):
     by default."""
     only: Annotated[Names, Parameter(show_default=False)] = ()
     """Compute only these methods or collections now, separated by commas."""
-    dry_run: Flag = False
-    """Show what would be computed, and compute nothing."""
     retry_failed: Flag = False
     """Compute failed pairs again."""
     untrained: Flag = False

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 
 from cluster.runs import share_sources
 from cluster.session import ray_session
-from cluster.storage import Store
-from fusion_core.errors import IrfuseError
+from fusion_core.errors import InvalidValueError, IrfuseError
 from jobs.execution import PlannedRun, compute
 from jobs.fusing import plan_fusing
 from jobs.options import RunOptions
@@ -19,15 +18,13 @@ from jobs.scoring import plan_scoring
 from jobs.study.cells import (
     Cell,
     CellStatus,
-    choose_cells,
     describe_cells,
-    is_finished,
     note_problems,
     options_of,
 )
-from jobs.study.definition import check_methods, define_study
 from jobs.study.options import StudyReportOptions, StudyRunOptions
-from jobs.study.record import StudyRecord, find_study, grow, record_of, save_study
+from jobs.study.plan import StudyPlan, plan_study
+from jobs.study.record import StudyRecord, save_study
 from jobs.study.report import StudyReport, report_study
 
 
@@ -37,10 +34,8 @@ class StudyResult(BaseModel):
     out: str
     cells: list[CellStatus]
     """All cells of the study, in the sequence of its methods."""
-    planned: list[str] | None = None
-    """Keys of the cells that a run would compute, of a dry run."""
     report: StudyReport | None = None
-    """The comparison; None of a dry run, or if no cell is finished."""
+    """The comparison; None if no cell is finished."""
 
 
 def run_study(options: StudyRunOptions, progress: Progress | None = None) -> StudyResult:
@@ -58,24 +53,20 @@ def run_study(options: StudyRunOptions, progress: Progress | None = None) -> Stu
         How far every cell is, and the comparison.
 
     Raises:
-        InvalidValueError: The study file or an option is invalid.
+        InvalidValueError: The study file or an option is invalid, or the options ask for a dry run.
         RunConflictError: The output location holds a study that says something else about a
             collection, a method or the metrics.
         StorageError: A location cannot be read or written.
     """
-    progress = progress or SilentProgress()
-    study = define_study(options)
-    check_methods(study, untrained=options.untrained)
-    out = options.store(options.out)
-    found = find_study(out)
-    record = grow(found, record_of(study))
-    cells = choose_cells(record, options.only)
     if options.dry_run:
-        todo = [cell.key for cell in cells if options.retry_failed or not is_finished(out, cell)]
-        return StudyResult(out=out.url, cells=describe_cells(out, record), planned=todo)
-    save_study(out, found, record)
-    _compute(out, record, cells, options, progress)
-    states = describe_cells(out, record)
+        raise InvalidValueError(
+            "dry_run is for the command line; call irfuse.dry_run_study(options)"
+        )
+    progress = progress or SilentProgress()
+    plan = plan_study(options)
+    save_study(plan.out, plan.found, plan.record)
+    _compute(plan, options, progress)
+    states = describe_cells(plan.out, plan.record)
     report = None
     if any(state.state == "done" for state in states):
         report = report_study(
@@ -87,16 +78,10 @@ def run_study(options: StudyRunOptions, progress: Progress | None = None) -> Stu
             ),
             progress,
         )
-    return StudyResult(out=out.url, cells=states, report=report)
+    return StudyResult(out=plan.out.url, cells=states, report=report)
 
 
-def _compute(
-    out: Store,
-    record: StudyRecord,
-    cells: Sequence[Cell],
-    options: StudyRunOptions,
-    progress: Progress,
-) -> None:
+def _compute(plan: StudyPlan, options: StudyRunOptions, progress: Progress) -> None:
     """Compute all cells; what stops one is noted and does not stop the others."""
     problems: dict[str, str] = {}
 
@@ -111,17 +96,17 @@ def _compute(
 
     with ExitStack() as session:
         workers = None
-        if options.retry_failed or not all(is_finished(out, cell) for cell in cells):
+        if plan.unfinished(retry_failed=options.retry_failed):
             session.enter_context(ray_session(options.cluster(), progress.message))
             # Imported here because a finished study does not need Ray, whose import takes seconds.
             from cluster.runs import kept_workers
 
             workers = session.enter_context(kept_workers(options.cluster(), progress.message))
-        for group in _groups(record, cells):
+        for group in _groups(plan.record, plan.cells):
             planned: list[tuple[Cell, PlannedRun]] = []
             for cell in group:
                 with noted(cell):
-                    planned.append((cell, _plan(record, cell, options, progress)))
+                    planned.append((cell, _plan(plan.record, cell, options, progress)))
             for together in _sharing(planned):
                 some = [cell for cell, _ in together]
                 progress.note(f"{', '.join(c.label for c in some)} on {some[0].collection}")
@@ -131,7 +116,7 @@ def _compute(
                 if cell.key not in problems:
                     with noted(cell):
                         run.finish(progress)
-    note_problems(out, cells, problems)
+    note_problems(plan.out, plan.cells, problems)
 
 
 def _groups(record: StudyRecord, cells: Sequence[Cell]) -> Iterable[list[Cell]]:

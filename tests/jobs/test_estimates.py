@@ -7,7 +7,7 @@ import pytest
 
 from cluster.runs.sampling import MeasuredPart, Sample
 from cluster.session.resources import WorkerResources
-from jobs.estimates import Work, estimate
+from jobs.estimates import Work, add_estimates, estimate
 
 GB = 10**9
 PART = MeasuredPart(
@@ -82,3 +82,13 @@ def test_the_range_is_wider_where_pairs_differ() -> None:
 def test_the_price_is_that_of_all_workers() -> None:
     assert estimated(price=0.9).price == pytest.approx(0.9 * estimated().core_hours)
     assert estimated().price is None
+
+
+def test_runs_one_after_the_other_take_the_sum_and_the_memory_of_the_largest() -> None:
+    small, large = estimated(price=1.0), estimated(replace(WORK, rows=128_000, shards=2_000))
+    found = add_estimates([small, large])
+    assert found is not None
+    assert found.seconds == small.seconds + large.seconds
+    assert found.bytes_written == small.bytes_written + large.bytes_written
+    assert (found.memory_per_worker, found.workers, found.price) == (GB, 2, small.price)
+    assert add_estimates([]) is None

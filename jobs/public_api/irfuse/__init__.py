@@ -12,8 +12,9 @@ a folder or object store:
 * `list_runs` lists the runs below a location, `diff_runs` names the settings in which two differ,
 * `pairs` lists the pairs of a collection, `status` reports the progress of a run, `summarize` its
   statistics, `verify` whether its shards hold what was committed,
-* `run_study` compares methods on collections, `report_study` computes the comparison again,
-  `study_status` reports how far it is, `add_runs` takes in finished runs,
+* `run_study` compares methods on collections, `dry_run_study` estimates what that would take,
+  `report_study` computes the comparison again, `study_status` reports how far it is, `add_runs`
+  takes in finished runs,
 * `train` trains a network, `reconstruct` measures the reconstructions of an autoencoder.
 
 Exceptions that irfuse raises deliberately are subclasses of `IrfuseError`.

@@ -70,6 +70,8 @@ from jobs.status import Status as Status
 from jobs.status import status as status
 from jobs.study.add import AddedRuns as AddedRuns
 from jobs.study.add import add_runs as add_runs
+from jobs.study.dry_run import StudyDryRun as StudyDryRun
+from jobs.study.dry_run import dry_run_study as dry_run_study
 from jobs.study.options import StudyAddOptions as StudyAddOptions
 from jobs.study.options import StudyReportOptions as StudyReportOptions
 from jobs.study.options import StudyRunOptions as StudyRunOptions
