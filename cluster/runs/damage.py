@@ -25,22 +25,27 @@ class DamagedShardError(StorageError):
     """A shard is damaged."""
 
     def __init__(self, uri: str, damage: Damage) -> None:
-        super().__init__(
-            f"{uri} is damaged: {damage.reason}; run the same command again with --verify, which "
-            "computes it again"
-        )
-        self.damage = damage
+        super().__init__(f"{uri} is damaged: {damage.reason}; {how_to_mend(1)}")
+        self.uri, self.damage = uri, damage
+
+    def __reduce__(self) -> tuple[type[DamagedShardError], tuple[str, Damage]]:
+        return type(self), (self.uri, self.damage)
 
 
 class DamagedRunError(StorageError):
     """Shards of a run are damaged."""
 
     def __init__(self, url: str, damages: Sequence[Damage]) -> None:
-        super().__init__(
-            f"{describe_damages(damages)} in {url}; run the same command again with --verify, "
-            f"which computes {'it' if len(damages) == 1 else 'them'} again"
-        )
+        super().__init__(f"{describe_damages(damages)} in {url}; {how_to_mend(len(damages))}")
         self.damages = damages
+
+
+def how_to_mend(shards: int) -> str:
+    """Return the remedy for a number of damaged shards."""
+    return (
+        "run the command that made the run (`irfuse run` or `irfuse score`) again with --verify, "
+        f"which computes {'it' if shards == 1 else 'them'} again"
+    )
 
 
 def describe_damages(damages: Sequence[Damage]) -> str:

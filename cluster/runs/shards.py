@@ -137,10 +137,12 @@ class Shards:
         The pages are compared with their checksums, but not all values with their digest.
 
         Raises:
-            DamagedShardError: The shard is damaged; parts of it may have been yielded.
+            DamagedShardError: The shard is damaged; parts of it may have been yielded. The message
+                names the first pair that cannot be read.
             StorageError: The shard cannot be read.
         """
         key, expected = shard_key(shard), self.expected_pairs(shard)
+        reached, _ = self._record.plan.bounds(shard)
         file, version = self._out.open_version(key)
         with file:
             try:
@@ -150,9 +152,11 @@ class Shards:
                 if facts is not None and problem is None:
                     for table in read_groups(parquet):
                         yield ShardContent(shard, facts, table, version)
+                        reached += table.num_rows
                     return
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                problem = f"it cannot be read ({str(error).splitlines()[0]})"
+                pair = self.manifest.read(reached, reached + 1)[0].pair_id
+                problem = f"from {pair!r} on, it cannot be read ({str(error).splitlines()[0]})"
         raise DamagedShardError(self._out.uri(key), Damage(shard, problem or "", version))
 
     def read_row(self, shard: int, offset: int) -> Row:

@@ -13,6 +13,7 @@ from jobs.metric_text import value_text
 
 if TYPE_CHECKING:
     from jobs.export.check import ExportCheck
+    from jobs.export.clashes import Clash
     from jobs.export.folder import FolderExport
     from jobs.export.hf import HfExport
     from jobs.export.loss import JpegLoss
@@ -132,7 +133,7 @@ def print_check(console: Console, found: ExportCheck, options: ExportCheckOption
     """Print the result of a check.
 
     Raises:
-        StorageError: Files are missing, changed or foreign.
+        StorageError: Files are missing, changed or foreign, labels are lost, or names clash.
     """
     if options.json_output:
         print(found.model_dump_json(indent=2, ensure_ascii=True))
@@ -143,9 +144,23 @@ def print_check(console: Console, found: ExportCheck, options: ExportCheckOption
             f"{found.run}: {found.pairs} pairs, {found.skipped} skipped{unfinished}; "
             f"{found.files} files, {bytes_of(found.size)}",
         )
-        kinds = {"missing": found.missing, "changed": found.changed, "foreign": found.foreign}
+        if found.labels or found.lost_labels:
+            lost = f", {len(found.lost_labels)} lost" if found.lost_labels else ""
+            print_lines(console, f"Labels: {found.labels} found, {found.unlabelled} missing{lost}")
+        kinds = {
+            "missing": found.missing,
+            "changed": found.changed,
+            "foreign": found.foreign,
+            "lost label of": found.lost_labels,
+            "same name": [_clash(clash) for clash in found.clashes],
+        }
         for kind, keys in kinds.items():
             print_lines(console, *(f"    {kind}  {key}" for key in keys[:_MOST_KEYS]))
             if len(keys) > _MOST_KEYS:
                 print_lines(console, f"    … and {len(keys) - _MOST_KEYS} more")
     found.require_sound()
+
+
+def _clash(clash: Clash) -> str:
+    pairs = f" of {', '.join(clash.pairs[:_MOST_KEYS])}" if clash.pairs else ""
+    return f"{', '.join(clash.names[:_MOST_KEYS])}{pairs}"

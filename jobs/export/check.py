@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict
 
-from cluster.storage import Store, read_record
-from fusion_core.errors import NotFoundError, StorageError
+from cluster.storage import read_record
+from fusion_core.errors import StorageError
+from fusion_core.wording import count_of
+from jobs.export.clashes import Clash, Clashes
+from jobs.export.contents import ExportFiles, Sample, images_of_coco
+from jobs.export.labels import COCO
 from jobs.export.names import RESERVED
-from jobs.export.record import ExportedFile, ExportRecord, read_markers, read_shared
+from jobs.export.record import (
+    LABELS_KEY,
+    ExportedShard,
+    ExportRecord,
+    read_markers,
+    read_shared,
+)
+from jobs.export.webdataset import sample_key
 from jobs.options import ExportCheckOptions
 from jobs.progress import Progress, SilentProgress
 
-_READERS = 8
+_READERS, _READERS_OF_LARGE_FILES = 8, 2
 
 
 class ExportCheck(BaseModel):
@@ -37,31 +50,58 @@ class ExportCheck(BaseModel):
     """Number of files that were written."""
     size: int
     """Bytes of these files."""
+    labels: int
+    """Number of exported pairs whose label was found."""
+    unlabelled: int
+    """Number of exported pairs that have no label."""
     missing: list[str]
     """Files that are not there any more."""
     changed: list[str]
     """Files whose content is not what was written."""
     foreign: list[str]
     """Files that the export has not written."""
+    lost_labels: list[str]
+    """Pairs with a label according to labels.csv or the records of the export, whose label is not
+    there: its file is missing or changed, or the tar, Parquet or COCO file does not hold it."""
+    clashes: list[Clash]
+    """File names that belong to several pairs, or that differ in letter case only."""
 
     def require_sound(self) -> None:
-        """Raise an error if files are missing, changed or foreign.
+        """Raise an error if files are missing, changed or foreign, labels are lost, or names clash.
 
         Raises:
-            StorageError: There are such files.
+            StorageError: There are such files, labels or names.
         """
         kinds = {"missing": self.missing, "changed": self.changed, "foreign": self.foreign}
         counts = [f"{len(keys)} {kind}" for kind, keys in kinds.items() if keys]
+        problems, remedies = list[str](), list[str]()
         if counts:
-            raise StorageError(
-                f"The export at {self.out} is not what was written: {', '.join(counts)} files; "
+            problems.append(f"{', '.join(counts)} files")
+        if self.lost_labels:
+            problems.append(f"{count_of(len(self.lost_labels), 'label')} lost")
+        if problems:
+            remedies.append(
                 f"remove foreign files, and to write a shard anew, remove its marker in "
                 f"{RESERVED}/done and export again"
+            )
+        if self.clashes:
+            problems.append(f"{count_of(len(self.clashes), 'name')} of several pairs or files")
+            remedies.append(
+                "names that are equal, on Windows and macOS also those that differ in letter case "
+                "only, overwrite each other: export their pairs with a --name that keeps them "
+                "apart, or to several folders with --where"
+            )
+        if problems:
+            raise StorageError(
+                f"The export at {self.out} is not sound: {', '.join(problems)}; "
+                f"{'; '.join(remedies)}"
             )
 
 
 def check_export(options: ExportCheckOptions, progress: Progress | None = None) -> ExportCheck:
     """Read all files of an export, and compare them with what was written.
+
+    Labels are looked for, too: their files, or their members and columns in tar and Parquet files.
 
     Args:
         options: Options of the job.
@@ -74,44 +114,106 @@ def check_export(options: ExportCheckOptions, progress: Progress | None = None) 
     progress = progress or SilentProgress()
     out = options.store(options.out)
     record = read_record(out, ExportRecord)
-    entries = {entry.key for entry in out.entries()}
-    pairs = skipped = size = files = 0
-    missing, changed = list[str](), list[str]()
-    unknown = {key for key in entries if key.partition("/")[0] != RESERVED}
-
-    def groups() -> Iterator[list[ExportedFile]]:
-        nonlocal pairs, skipped
+    files, clashes = ExportFiles(out), Clashes()
+    labels = _Labels(record, files)
+    pairs = skipped = 0
+    readers = _READERS if record.form == "folder" else _READERS_OF_LARGE_FILES
+    with ThreadPoolExecutor(readers) as pool:
         for marker in read_markers(out):
             pairs, skipped = pairs + marker.pairs, skipped + len(marker.skipped)
-            yield marker.files
-        yield read_shared(out).files
-
-    with ThreadPoolExecutor(_READERS) as pool:
-        for group in groups():
-            size, files = size + sum(file.bytes for file in group), files + len(group)
-            unknown.difference_update(file.key for file in group)
-            present = [file for file in group if file.key in entries]
-            missing += [file.key for file in group if file.key not in entries]
-            sound = pool.map(lambda file: _is_sound(out, file), present)
-            changed += [file.key for file, ok in zip(present, sound, strict=True) if not ok]
-            progress.steps(files, len(entries), "files")
+            samples = files.read(marker.files, pool)
+            labels.add(marker, samples)
+            _add_names(clashes, record, marker, samples)
+            progress.steps(files.count, files.expected, "files")
+        files.read(read_shared(out).files, pool)
+    labels.add_list()
     return ExportCheck(
         out=out.url,
         run=record.run_name,
         pairs=pairs,
         skipped=skipped,
         unfinished=record.rows - pairs - skipped,
-        files=files,
-        size=size,
-        missing=missing,
-        changed=changed,
-        foreign=sorted(unknown),
+        files=files.count,
+        size=files.size,
+        labels=labels.found,
+        unlabelled=pairs - labels.found - len(labels.lost),
+        missing=files.missing,
+        changed=files.changed,
+        foreign=sorted(files.unknown),
+        lost_labels=labels.lost,
+        clashes=list(clashes.found()),
     )
 
 
-def _is_sound(out: Store, file: ExportedFile) -> bool:
-    try:
-        data = out.read(file.key)
-    except NotFoundError:
-        return False
-    return len(data) == file.bytes and hashlib.sha256(data).hexdigest() == file.sha256
+def _name_in_files(record: ExportRecord, pair_id: str) -> str:
+    """Return the name of a pair in tar or Parquet files."""
+    return sample_key(pair_id) if record.form == "webdataset" else pair_id
+
+
+class _Labels:
+    """Finds out whether labels are where the records of an export say."""
+
+    def __init__(self, record: ExportRecord, files: ExportFiles) -> None:
+        self._record, self._files = record, files
+        self._there: dict[str, bool] = {}
+
+    @property
+    def found(self) -> int:
+        """Number of pairs whose label is there."""
+        return sum(self._there.values())
+
+    @property
+    def lost(self) -> list[str]:
+        """Pairs whose label is not."""
+        return [pair_id for pair_id, there in self._there.items() if not there]
+
+    def add(self, marker: ExportedShard, samples: Mapping[str, Sequence[Sample]]) -> None:
+        """Look for the labels of a shard, of whose files the samples are given."""
+        held = {key: {s.name for s in some if s.labelled} for key, some in samples.items()}
+        for pair_id, label in marker.labels.items():
+            if self._record.form == "folder":
+                self._there[pair_id] = label.key in self._files.sound
+            else:
+                names = held.get(label.key, set())
+                self._there[pair_id] = _name_in_files(self._record, pair_id) in names
+
+    def add_list(self) -> None:
+        """Look for the labels that labels.csv lists besides: those in COCO files."""
+        if LABELS_KEY not in self._files.sound:
+            return
+        images: dict[str, set[str]] = {}
+        rows = csv.DictReader(io.StringIO(self._files.read_again(LABELS_KEY).decode(), newline=""))
+        for row in rows:
+            pair_id, key = row["pair_id"], row["label"]
+            if row["status"] != "found" or pair_id in self._there:
+                continue
+            there = key in self._files.sound
+            if there and row["label_of"] == COCO:
+                if key not in images:
+                    images[key] = images_of_coco(self._files.read_again(key))
+                there = row["image"] in images[key]
+            self._there[pair_id] = there
+
+
+def _add_names(
+    clashes: Clashes,
+    record: ExportRecord,
+    marker: ExportedShard,
+    samples: Mapping[str, Sequence[Sample]],
+) -> None:
+    """Add the names of a shard's files, and of the pairs in them."""
+    if record.form == "folder":
+        for pair_id, key in marker.images.items():
+            clashes.add(key, [pair_id])
+        for pair_id, label in marker.labels.items():
+            clashes.add(label.key, [pair_id])
+        return
+    for file in marker.files:
+        clashes.add(file.key)
+    exact = record.form == "hf"  # pairs are in rows, not in files of their own
+    pairs = {_name_in_files(record, pair_id): pair_id for pair_id in marker.images}
+    for pair_id in marker.images:
+        clashes.add(_name_in_files(record, pair_id), [pair_id], exact=exact)
+    for name, count in Counter(s.name for some in samples.values() for s in some).items():
+        for _ in range(count - 1):
+            clashes.add(name, [pairs.get(name, name)], exact=exact)

@@ -147,7 +147,7 @@ class _ParquetExporter(GroupExporter["_Rows"]):
         row = {field: read.row.get(field) for field in self.schema.names}
         row["fused"] = {"bytes": read.data, "path": name}
         if self._export.with_sources:
-            row |= {kind: self._file(uri) for kind, uri in pair.sources.items()}
+            row |= {kind: self._source(pair, uri) for kind, uri in pair.sources.items()}
         if (found := self._label(read, key, name, written)) is not None:
             label, data = found
             path = posixpath.basename(split_query(label.uri)[0])
@@ -162,11 +162,13 @@ class _ParquetExporter(GroupExporter["_Rows"]):
                     classes=self._export.classes,
                     name=path,
                 )
+            else:  # such as labelme, of which there is no column
+                del written.labels[pair.pair_id]
         file.add(row)
 
-    def _file(self, uri: str) -> dict[str, Any]:
+    def _source(self, pair: PairRow, uri: str) -> dict[str, Any]:
         name = posixpath.basename(split_query(uri)[0])
-        return {"bytes": self._images.files.read(uri), "path": name}
+        return {"bytes": self._images.read_source(pair, uri), "path": name}
 
 
 class _Rows:

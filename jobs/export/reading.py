@@ -13,9 +13,9 @@ import pyarrow as pa
 from PIL import Image
 
 from cluster.collections import Condition, PairRow
-from cluster.runs import RunRecord, Shards
+from cluster.runs import RunRecord, Shards, shard_key
 from cluster.storage import Reader, Store
-from fusion_core.errors import IrfuseError, StorageError
+from fusion_core.errors import IrfuseError, NotFoundError, StorageError
 from fusion_core.images import decode_image, encode_png, to_eight_bit
 from jobs.export.record import ExportRecord, SkippedPair
 from jobs.export.splits import Splits
@@ -80,7 +80,8 @@ class RunImages:
         """Yield the digest of a shard with the pairs of each of its row groups.
 
         Raises:
-            DamagedShardError: The shard is damaged.
+            DamagedShardError: The shard is damaged; the message names a pair and the remedy.
+            NotFoundError: The file of a fused image does not exist any more.
             StorageError: The shard or a fused image cannot be read.
         """
         located = iter(self._shards.manifest.read(*self._record.plan.bounds(shard)))
@@ -88,12 +89,23 @@ class RunImages:
             assert content.table is not None
             fitting = self._condition.fitting(content.table)
             pairs = [
-                self._read(dict(row), pair, fits=row["pair_id"] in fitting)
+                self._read(shard, dict(row), pair, fits=row["pair_id"] in fitting)
                 for row, pair in zip(content.to_rows(), located, strict=False)
             ]
             yield content.facts.content, pairs
 
-    def _read(self, row: dict[str, Any], located: PairRow, *, fits: bool) -> ReadPair | SkippedPair:
+    def read_source(self, pair: PairRow, uri: str) -> bytes:
+        """Return a source file of a pair, as the manifest has it.
+
+        Raises:
+            NotFoundError: It does not exist any more; the message names the pair and the remedy.
+            StorageError: It cannot be read.
+        """
+        return self._read_file(uri, f"a source of {pair.pair_id!r}")
+
+    def _read(
+        self, shard: int, row: dict[str, Any], located: PairRow, *, fits: bool
+    ) -> ReadPair | SkippedPair:
         cell = row.pop("fused")
         if row["status"] != "ok":
             detail = f"at {row['error_stage']}: {row['error_message']}"
@@ -103,12 +115,14 @@ class RunImages:
         placed = self._splits.place(row_pair(row))
         if placed is None:
             return SkippedPair(pair_id=row["pair_id"], reason="split")
-        return ReadPair(row, placed, located, *self._image(row["pair_id"], cell))
+        return ReadPair(row, placed, located, *self._image(shard, row["pair_id"], cell))
 
-    def _image(self, pair_id: str, cell: Mapping[str, Any]) -> tuple[str, bytes]:
+    def _image(self, shard: int, pair_id: str, cell: Mapping[str, Any]) -> tuple[str, bytes]:
         """Return the extension and the bytes of a fused image."""
         stored, path = cell["bytes"], cell["path"]
-        data = self.files.read(path) if stored is None else stored
+        data = stored
+        if stored is None:  # of a run of `irfuse score`, whose rows name the files
+            data = self._read_file(path, f"the fused image of {pair_id!r} in {shard_key(shard)}")
         extension = "png" if stored is not None else posixpath.splitext(path)[1][1:].lower()
         wanted = self._export.format or extension
         if wanted == extension or (wanted in _JPEG and extension in _JPEG):
@@ -121,6 +135,15 @@ class RunImages:
         if wanted == "png":
             return wanted, encode_png(image)
         return wanted, encode_jpeg(Image.fromarray(image), self._export.quality or 95)
+
+    def _read_file(self, uri: str, what: str) -> bytes:
+        try:
+            return self.files.read(uri)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"{error}, although it is {what}; put it back, and run the same command again, "
+                "which goes on where it stopped"
+            ) from None
 
 
 def row_pair(row: Mapping[str, Any]) -> PairRow:

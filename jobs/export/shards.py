@@ -77,7 +77,7 @@ class ShardExporter:
             keys = source_keys(read.located, key, preset=self._preset, root=root)
             for source_key, uri in keys.items():
                 check_key(source_key, pair.pair_id)
-                yield source_key, self._images.files.read(uri)
+                yield source_key, self._images.read_source(read.located, uri)
 
     @property
     def _preset(self) -> Preset | None:

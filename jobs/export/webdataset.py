@@ -127,7 +127,7 @@ class _TarExporter(GroupExporter["_Tar"]):
         if self._export.with_sources:
             for kind, uri in read.located.sources.items():
                 extension = posixpath.splitext(split_query(uri)[0])[1].lower()
-                yield f"{kind}{extension}", self._images.files.read(uri)
+                yield f"{kind}{extension}", self._images.read_source(read.located, uri)
         image = f"{sample_key(read.pair.pair_id)}.fused.{read.extension}"
         if (found := self._label(read, key, image, written)) is not None:
             label, data = found

@@ -161,8 +161,9 @@ class ExportHfOptions(ExportOptions):
 class ExportCheckOptions(LocationOptions):
     """Compare the files of the export at OUT with what was written.
 
-    Counts pairs and files, and names files that are missing, changed or foreign. Ends with status 1
-    if there are any.
+    Counts pairs, files and labels. Names files that are missing, changed or foreign, pairs whose
+    label is lost, and file names that are equal or differ in letter case only, and ends with status
+    1 if there are any.
     """
 
     out: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -267,22 +266,6 @@ def test_the_scores_of_an_export_are_those_of_its_run_to_the_last_bit(
     copied = export((scored, run[1]), tmp_path / "again", preset="pair-id")
     assert copied.pairs == len(expected)
     assert tree(tmp_path / "again") == tree(tmp_path / "fused")
-
-
-def test_check_finds_missing_changed_and_foreign_files(run: Run, tmp_path: Path) -> None:
-    export(run, tmp_path)
-    assert call_cli("export", "check", tmp_path).returncode == 0
-    (tmp_path / "train/fused/0000.png").unlink()
-    (tmp_path / "train/fused/0001.png").write_bytes(b"other")
-    (tmp_path / "mine.txt").write_text("mine")
-    checked = call_cli("export", "check", tmp_path, "--json")
-    assert checked.returncode == 1
-    assert "1 missing, 1 changed, 1 foreign files" in checked.stderr
-    found = json.loads(checked.stdout)
-    assert (found["pairs"], found["skipped"], found["files"]) == (11, 1, 11)
-    assert found["missing"] == ["train/fused/0000.png"]
-    assert found["changed"] == ["train/fused/0001.png"]
-    assert found["foreign"] == ["mine.txt"]
 
 
 def test_the_command_says_what_was_exported(run: Run, tmp_path: Path) -> None:
