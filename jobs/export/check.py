@@ -16,11 +16,11 @@ from fusion_core.wording import count_of
 from jobs.export.clashes import Clash, Clashes
 from jobs.export.contents import ExportFiles, Sample, images_of_coco
 from jobs.export.labels import COCO
-from jobs.export.names import RESERVED
 from jobs.export.record import (
     LABELS_KEY,
     ExportedShard,
     ExportRecord,
+    marker_key,
     read_markers,
     read_shared,
 )
@@ -29,6 +29,7 @@ from jobs.options import ExportCheckOptions
 from jobs.progress import Progress, SilentProgress
 
 _READERS, _READERS_OF_LARGE_FILES = 8, 2
+_MOST_NAMED = 3
 
 
 class ExportCheck(BaseModel):
@@ -63,6 +64,8 @@ class ExportCheck(BaseModel):
     lost_labels: list[str]
     """Pairs with a label according to labels.csv or the records of the export, whose label is not
     there: its file is missing or changed, or the tar, Parquet or COCO file does not hold it."""
+    unsound: list[str]
+    """Markers of the shards whose files are missing or changed, or whose labels are lost."""
     clashes: list[Clash]
     """File names that belong to several pairs, or that differ in letter case only."""
 
@@ -72,18 +75,21 @@ class ExportCheck(BaseModel):
         Raises:
             StorageError: There are such files, labels or names.
         """
-        kinds = {"missing": self.missing, "changed": self.changed, "foreign": self.foreign}
-        counts = [f"{len(keys)} {kind}" for kind, keys in kinds.items() if keys]
-        problems, remedies = list[str](), list[str]()
-        if counts:
-            problems.append(f"{', '.join(counts)} files")
-        if self.lost_labels:
-            problems.append(f"{count_of(len(self.lost_labels), 'label')} lost")
-        if problems:
-            remedies.append(
-                f"remove foreign files, and to write a shard anew, remove its marker in "
-                f"{RESERVED}/done and export again"
-            )
+        kinds = {
+            "missing file": self.missing,
+            "changed file": self.changed,
+            "foreign file": self.foreign,
+            "lost label": self.lost_labels,
+        }
+        problems = [count_of(len(found), kind) for kind, found in kinds.items() if found]
+        remedies = ["remove the foreign files"] if self.foreign else []
+        if self.unsound:
+            named = ", ".join(self.unsound[:_MOST_NAMED])
+            more = len(self.unsound) - _MOST_NAMED
+            rest = f" and {more} more" if more > 0 else ""
+            remedies.append(f"to write their shards anew, delete {named}{rest} and export again")
+        elif self.missing or self.changed or self.lost_labels:
+            remedies.append("export again")
         if self.clashes:
             problems.append(f"{count_of(len(self.clashes), 'name')} of several pairs or files")
             remedies.append(
@@ -116,13 +122,14 @@ def check_export(options: ExportCheckOptions, progress: Progress | None = None) 
     record = read_record(out, ExportRecord)
     files, clashes = ExportFiles(out), Clashes()
     labels = _Labels(record, files)
-    pairs = skipped = 0
+    pairs, skipped, unsound = 0, 0, list[str]()
     readers = _READERS if record.form == "folder" else _READERS_OF_LARGE_FILES
     with ThreadPoolExecutor(readers) as pool:
         for marker in read_markers(out):
             pairs, skipped = pairs + marker.pairs, skipped + len(marker.skipped)
             samples = files.read(marker.files, pool)
-            labels.add(marker, samples)
+            if labels.add(marker, samples) or len(samples) < len(marker.files):
+                unsound.append(marker_key(marker.shard))
             _add_names(clashes, record, marker, samples)
             progress.steps(files.count, files.expected, "files")
         files.read(read_shared(out).files, pool)
@@ -141,6 +148,7 @@ def check_export(options: ExportCheckOptions, progress: Progress | None = None) 
         changed=files.changed,
         foreign=sorted(files.unknown),
         lost_labels=labels.lost,
+        unsound=unsound,
         clashes=list(clashes.found()),
     )
 
@@ -167,8 +175,13 @@ class _Labels:
         """Pairs whose label is not."""
         return [pair_id for pair_id, there in self._there.items() if not there]
 
-    def add(self, marker: ExportedShard, samples: Mapping[str, Sequence[Sample]]) -> None:
-        """Look for the labels of a shard, of whose files the samples are given."""
+    def add(self, marker: ExportedShard, samples: Mapping[str, Sequence[Sample]]) -> bool:
+        """Look for the labels of a shard, and return whether one is lost.
+
+        Args:
+            marker: What was written.
+            samples: The samples of its sound files.
+        """
         held = {key: {s.name for s in some if s.labelled} for key, some in samples.items()}
         for pair_id, label in marker.labels.items():
             if self._record.form == "folder":
@@ -176,6 +189,7 @@ class _Labels:
             else:
                 names = held.get(label.key, set())
                 self._there[pair_id] = _name_in_files(self._record, pair_id) in names
+        return not all(self._there[pair_id] for pair_id in marker.labels)
 
     def add_list(self) -> None:
         """Look for the labels that labels.csv lists besides: those in COCO files."""
