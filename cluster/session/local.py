@@ -12,12 +12,13 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class LocalRay:
     """
 
     def __init__(self, settings: Mapping[str, Any], variables: Mapping[str, str]) -> None:
-        self._token = secrets.token_hex(32)
+        self._token, self._has_answered = secrets.token_hex(32), False
         with ExitStack() as stack:
             folder = str(stack.enter_context(_session_folder()))
             settings = {**_SETTINGS, **settings, "temp_dir": folder}
@@ -85,6 +86,7 @@ class LocalRay:
         """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
+        self._has_answered = True
         answer = json.loads(line) if line.strip() else {"error": "its process has ended"}
         if "error" in answer:
             raise RunFailedError(f"Ray cannot be started on this machine: {answer['error']}")
@@ -99,9 +101,12 @@ class LocalRay:
             yield
 
     def release(self) -> None:
-        """Let Ray stop, without waiting for it."""
+        """Let Ray stop, without waiting for it; what has not started yet does not."""
         assert self._process.stdin is not None
         self._process.stdin.close()
+        if not self._has_answered:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Wait until Ray has stopped, and remove its files."""

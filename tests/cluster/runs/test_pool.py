@@ -16,6 +16,7 @@ from cluster.runs.actor import WorkerInfo
 from cluster.runs.pool import WorkerPool
 from cluster.session import connection
 from cluster.session.connection import ClusterOptions, ray_session
+from cluster.session.local import LocalRay
 from cluster.session.software import installed_software
 from fusion_core.errors import RunFailedError
 
@@ -43,12 +44,11 @@ def _worker_class() -> Any:
 def node() -> Iterator[float]:
     """A node with GPUs that only Ray believes in; yields its memory."""
     with pytest.MonkeyPatch.context() as patch:
-        given = connection._local_settings
 
-        def settings(*arguments: Any) -> dict[str, Any]:
-            return given(*arguments) | {"num_gpus": GPUS, "num_cpus": CPUS}
+        def with_gpus(settings: dict[str, Any], variables: dict[str, str]) -> LocalRay:
+            return LocalRay(settings | {"num_gpus": GPUS, "num_cpus": CPUS}, variables)
 
-        patch.setattr(connection, "_local_settings", settings)
+        patch.setattr(connection, "LocalRay", with_gpus)
         patch.setattr(pools, "ACTOR_CLASS", _worker_class())
         with ray_session(ClusterOptions(address="local")):
             yield ray.cluster_resources()["memory"]

@@ -14,7 +14,7 @@ from fusion_core.methods.base import FileWeights, MethodSpec, NoWeights
 from fusion_core.networks import Weights, read_bundled_weights, read_weights_card
 from fusion_core.parameters import MethodParameters
 
-BUNDLED = {"densefuse", "res2netfuse", "deepfuse", "convsr"}
+BUNDLED = {"densefuse", "res2netfuse", "deepfuse", "msdnet", "convsr"}
 LICENCES = {"convsr": "BSD-3-Clause"}
 """Licences of included weights that irfuse did not train itself."""
 LINK = re.compile(r"https://(doi\.org/10\.\d{4,}/\S+|arxiv\.org/abs/\d{4}\.\d{5})")
