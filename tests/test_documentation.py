@@ -225,6 +225,7 @@ def test_the_example_of_the_top_readme_prints_what_it_shows(
     demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(demo)
+    monkeypatch.delenv("COLUMNS", raising=False)  # a narrow one shortens what is printed
     (session,) = blocks(ROOT / "README.md", "console")
     for part in session.removeprefix("$ ").split("\n$ "):
         command, _, output = part.partition("\n")

@@ -20,6 +20,7 @@ from cluster.runs import (
     WorkerConfig,
     shard_key,
 )
+from cluster.runs.attempts import ATTEMPTS_PREFIX
 from cluster.storage import Store, read_record
 from fusion_core.images import encode_png, synthetic_pair
 from fusion_core.methods import get_method
@@ -84,11 +85,12 @@ def inspect_rows(source: Store, out: Store, pairs: int) -> Findings:
             place += 1
     known = {RUN_KEY, MANIFEST_KEY, SUMMARY_KEY, SUMMARY_CSV_KEY, PREVIEW_KEY}
     known |= {shard_key(shard) for shard in range(record.plan.count)}
+    keys = [e.key for e in out.entries() if not e.key.startswith(f"{ATTEMPTS_PREFIX}/")]
     return Findings(
         lost=sum(Path(_file_name(number)).stem not in seen for number in range(pairs)),
         doubled=sum(count - 1 for count in seen.values()),
         wrong=wrong,
-        strays=[entry.key for entry in out.entries() if entry.key not in known],
+        strays=[key for key in keys if key not in known],
     )
 
 

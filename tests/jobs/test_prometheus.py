@@ -155,7 +155,8 @@ def test_the_counted_pairs_are_the_rows_of_each_run(read: tuple[Prometheus, str,
     failed = sums(server, 'ray_irfuse_pairs_total{status="failed"}')
     assert failed.get(first, 0) == 0
     assert failed[second] >= 1
-    assert sums(server, 'ray_irfuse_rows{state="left"}') == {first: 0, second: 0}
+    left = sums(server, 'ray_irfuse_rows{state="left"}')  # of other runs of the cluster, too
+    assert (left[first], left[second]) == (0, 0)
 
 
 def test_every_metric_of_the_alerts_and_the_dashboard_occurs(

@@ -207,7 +207,7 @@ def test_a_killed_training_goes_on_to_the_same_curve(
 ) -> None:
     command = [
         "train", "res2netfuse", "--images", images, "--out", tmp_path, "--iterations", STEPS,
-        "--crop", 24, "--batch", 4, "--checkpoint-every", 10, "--learning-rate", 1e-3,
+        "--crop", 24, "--batch", 4, "--checkpoint-every", 2, "--learning-rate", 1e-3,
         "--device", "cpu", "--address", ray_address,
     ]  # fmt: skip
     with start_cli(*map(str, command)) as driver:
