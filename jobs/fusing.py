@@ -31,7 +31,7 @@ def plan_fusing(options: RunOptions, progress: Progress) -> Job:
     method = find_method(options.method, options.trust_code)
     parameters = method.spec.parameters.parse(options.params)
     weights = find_stored_weights(method.spec, options, parameters, progress)
-    # Invalid weights are reported before Ray starts.
+    # Invalid weights are reported before anything is written.
     build_method(method.spec, parameters, weights)
     origin = MethodOrigin(
         method=method.name,

@@ -105,19 +105,23 @@ class LocalRay:
         assert self._process.stdin is not None
         self._process.stdin.close()
         if not self._has_answered:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill()
 
     def end(self) -> None:
         """Wait until Ray has stopped, and remove its files."""
         try:
             self._process.wait(_LONGEST_END_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()  # the processes of Ray end with it
+            self._kill()
             self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._folder.close()
+
+    def _kill(self) -> None:
+        """Kill the process and those of Ray, which are in its group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _authentication(token: str) -> Mapping[str, str]:

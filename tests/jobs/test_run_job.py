@@ -65,6 +65,7 @@ def test_a_finished_run_answers_without_ray(
     small: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)
+    monkeypatch.setattr("cluster.session.connection.LocalRay", None)  # not ahead either
     result = irfuse.run(run_options(small.source, small.out))
     assert (result.rows, result.computed) == (SMALL, 0)
     (subset,) = result.summary.subsets
