@@ -157,7 +157,8 @@ def _read_pair(rules: _Rules, pair_id: str, ir_uri: str, vis_uri: str) -> _Heade
             _require_both(ir)
     except IrfuseError as error:
         problem = Problem(pair_id, "unreadable", str(error))
-        return _Headers(pair_id, found.get("infrared"), found.get("visible"), problem)
+        known = found.get("infrared"), found.get("visible")
+        return _Headers(pair_id, *known, problem, sum(sizes.values()))
     return _Headers(pair_id, ir, vis, None, sum(sizes.values()))
 
 

@@ -66,7 +66,7 @@ class AttemptWriter(RunObserver):
         self._out, self._number, self._warn = target.out, number, warn
         self._began = self._written = time.monotonic()
         self._soon: float | None = None
-        self._usage: dict[PoolWorker, Usage] = {}
+        self._usage = Usage()
         self._failures: dict[tuple[str, str], FirstFailure] = {}
         self._writing: Future[None] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="irfuse-attempt")
@@ -119,7 +119,7 @@ class AttemptWriter(RunObserver):
         """Note the rows of a shard, and what computing them has taken."""
         if report.run != self._number:
             return
-        self._usage[worker] = report.work.usage
+        self._usage += report.work.usage
         for failure in report.work.first_failures:
             if len(self._failures) < _MOST_FAILURES:
                 self._failures.setdefault((failure.stage, failure.type), failure)
@@ -160,7 +160,7 @@ class AttemptWriter(RunObserver):
         self.record = self.record.model_copy(update=values)
 
     def _current(self) -> Attempt:
-        usage = sum(self._usage.values(), Usage())
+        usage = self._usage
         self._change(
             updated=datetime.now(UTC),
             seconds=time.monotonic() - self._began,
@@ -178,8 +178,8 @@ class AttemptWriter(RunObserver):
 
     def _write_aside(self) -> None:
         """Write the record in a thread, because a store may take minutes to answer."""
-        self._written, self._soon = time.monotonic(), None
         if self._writing is None or self._writing.done():
+            self._written, self._soon = time.monotonic(), None
             self._writing = self._writer.submit(self._write, self._current())
 
     def _write(self, record: Attempt) -> None:

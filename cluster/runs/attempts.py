@@ -161,10 +161,10 @@ class Attempt(_Part):
     @property
     def core_seconds(self) -> float:
         """Seconds for which workers were ready, summed over all workers."""
-        ends = [later.at for later in self.workers[1:]] + [self.ended or self.updated]
+        times = [count.at for count in self.workers] + [self.ended or self.updated]
         return sum(
             count.ready * (end - count.at).total_seconds()
-            for count, end in zip(self.workers, ends, strict=True)
+            for count, end in zip(self.workers, times[1:], strict=True)
         )
 
 

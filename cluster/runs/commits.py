@@ -9,7 +9,7 @@ any order, end with a row for each pair that is as good as the best of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from cluster.runs.damage import DamagedShardError
@@ -27,15 +27,20 @@ _MOST_CONFLICTS = 20
 class Committer:
     """Reads and commits the shards of a run.
 
+    Args:
+        out: Output location of the run.
+        record: Record of the run.
+        on_write: Called with the size in bytes of each shard that is about to be written.
+
     Raises:
         NotFoundError: The run has no manifest.
         RunConflictError: The manifest is not that of the run.
     """
 
-    def __init__(self, out: Store, record: RunRecord) -> None:
-        self._out, self._record = out, record
-        self.bytes_written = 0
-        """Size of all shards that were written."""
+    def __init__(
+        self, out: Store, record: RunRecord, on_write: Callable[[int], None] = lambda size: None
+    ) -> None:
+        self._out, self._record, self._on_write = out, record, on_write
         self.shards = Shards(out, record)
 
     def commit(
@@ -97,7 +102,7 @@ class Committer:
             committed=datetime.now(UTC),
         )
         key = shard_key(shard)
-        self.bytes_written += len(data)
+        self._on_write(len(data))
         if version is None:
             return self._out.create(key, data)
         return self._out.replace(key, data, version)

@@ -274,9 +274,8 @@ class _ShardLoop:
         """Remove a dead, hung or unreachable worker and requeue its shards.
 
         A shard is computed again as before if its worker died because of its node, which may have
-        been taken away with a notice, and once each if
-        the worker cannot be reached or shared a node whose memory ran out. Otherwise it is
-        isolated.
+        been taken away with a notice, and once each if the worker cannot be reached or shared a
+        node whose memory ran out. Otherwise it is isolated.
         """
         death = explain_death(worker, error, self.pool.neighbours(worker))
         shards = sorted({_task_of(job).shard for job in worker.jobs.values()})

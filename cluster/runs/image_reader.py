@@ -44,7 +44,7 @@ class _Open:
 
     def reader(self) -> pq.ParquetFile:
         """Return what reads columns that lie side by side in one request, and is then dropped."""
-        return open_shard(self.file, metadata=self.metadata)
+        return open_shard(self.file, self.metadata)
 
 
 class ImageReader:

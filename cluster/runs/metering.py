@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +43,7 @@ _COMPUTING = ("fuse", "score")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a worker has done for a run since it loaded it, committed or not."""
+    """What a worker has done for a run since its last report, committed or not."""
 
     bytes_read: int = 0
     bytes_written: int = 0
@@ -141,20 +141,22 @@ class RunMeter:
         """Count a pair that crashed its workers."""
         self._count([record])
 
-    def committed(self, shard: int, seconds: float, size: int) -> None:
-        """Count the commit of a shard: its time in seconds, and the bytes that were written."""
-        self._send("irfuse_stage_seconds", seconds, stage="commit")
+    def written(self, size: int) -> None:
+        """Count the bytes of a shard that is written."""
+        with self._lock:
+            self._usage += Usage(bytes_written=size)
         self._send("irfuse_bytes_total", size, direction="write")
+
+    def committed(self, shard: int, seconds: float) -> None:
+        """Count the commit of a shard, which took this time in seconds."""
+        self._send("irfuse_stage_seconds", seconds, stage="commit")
         with self._lock:
             self._counted.pop(shard, None)
-            self._usage = replace(self._usage, bytes_written=self._usage.bytes_written + size)
 
     def retried(self, retry: Retry) -> None:
         """Count a repeated request to the storage."""
-        name = f"{retry.operation} {retry.code}"
         with self._lock:
-            retries = {**self._usage.retries, name: self._usage.retries.get(name, 0) + 1}
-            self._usage = replace(self._usage, retries=retries)
+            self._usage += Usage(retries={f"{retry.operation} {retry.code}": 1})
         self._send("irfuse_storage_retries_total", 1, operation=retry.operation, code=retry.code)
 
     def settled(self) -> dict[int, int]:
@@ -181,8 +183,9 @@ class RunMeter:
             # Those of single pairs are told with any shard, because another worker may commit it.
             first = [found for own, found in self._first_failures if own in (shard, None)]
             self._first_failures = [f for f in self._first_failures if f[0] not in (shard, None)]
+            usage, self._usage = self._usage, Usage()
             return WorkDone(
-                self._usage,
+                usage,
                 len(failures),
                 tuple(
                     FailedPair(

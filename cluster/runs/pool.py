@@ -160,6 +160,7 @@ class WorkerPool:
         self._config = config.on_device("cuda" if self._use_gpu else "cpu")
         self._payload = ray.put(config.payload)
         self._start_deaths = self.deaths = 0
+        self._target_at = -_RESOURCES_EVERY_S
         self._none_ready_since = self._spawn_after = time.monotonic()
         for worker in self.workers[:]:
             if worker.info is None or worker.jobs or worker.leaving:

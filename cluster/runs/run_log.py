@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from cluster.runs.events import Event
-from cluster.runs.metering import Usage
 from cluster.runs.observing import RunObserver
 from cluster.storage import Retry
 
@@ -27,7 +26,6 @@ class RunLog(RunObserver):
     def __init__(self, run: str, number: int = 0) -> None:
         self._run, self._number = run, number
         self._kinds: set[tuple[str, str]] = set()
-        self._retries: dict[PoolWorker, Usage] = {}
 
     def worker_ready(self, worker: PoolWorker) -> None:
         """Log a worker that is ready."""
@@ -71,12 +69,9 @@ class RunLog(RunObserver):
                 failed.attempt,
                 traceback=traceback,
             ).emit(logging.WARNING)
-        before = self._retries.get(worker, Usage()).retries
         for name, count in work.usage.retries.items():
-            if count > before.get(name, 0):
-                operation, _, code = name.partition(" ")
-                log_retries(self._run, Retry(operation, code), count - before.get(name, 0), node)
-        self._retries[worker] = work.usage
+            operation, _, code = name.partition(" ")
+            log_retries(self._run, Retry(operation, code), count, node)
         Event(
             "shard.committed",
             self._run,

@@ -149,23 +149,19 @@ def _split(records: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, A
     yield part
 
 
-def open_shard(
-    file: BinaryIO, *, pre_buffer: bool = True, metadata: pq.FileMetaData | None = None
-) -> pq.ParquetFile:
+def open_shard(file: BinaryIO, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
     """Open a shard's Parquet object; each read compares the pages with their checksums.
+
+    Reads are joined to few large ones, which are held in memory until the object is closed.
 
     Args:
         file: The object.
-        pre_buffer: Whether reads are joined to few large ones, which are held in memory until the
-            object is closed.
         metadata: Its footer, if that has been read already.
 
     Raises:
         pa.ArrowException: The object is not a whole Parquet file.
     """
-    return pq.ParquetFile(
-        file, page_checksum_verification=True, pre_buffer=pre_buffer, metadata=metadata
-    )
+    return pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=True, metadata=metadata)
 
 
 def read_facts(parquet: pq.ParquetFile) -> ShardFacts | None:

@@ -74,6 +74,8 @@ def _first_worker(pool: WorkerPool, notify: Callable[[str], None]) -> PoolWorker
         pool.spawn(1)
         for worker in pool.workers[:]:
             _advance(pool, worker)
+        if not pool.workers:  # the last one has died, and the next one is started after a pause
+            time.sleep(_POLL_S)
         if ready := pool.ready():
             return ready[0]
         if activity := pool.describe_starting():

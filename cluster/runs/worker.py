@@ -84,7 +84,7 @@ class ShardProcessor:
 
     @cached_property
     def _committer(self) -> Committer:
-        return Committer(self._out, self._record)
+        return Committer(self._out, self._record, self.meter.written)
 
     def measure(self, pairs: Sequence[PairRow]) -> MeasuredPart:
         """Compute pairs, write nothing, and return what that took."""
@@ -193,10 +193,9 @@ class ShardProcessor:
         self, task: ShardTask, computed: Records, found: ShardContent | None, started: datetime
     ) -> ShardReport:
         self.stages.steps.count()
-        begin, written = time.perf_counter(), self._committer.bytes_written
+        begin = time.perf_counter()
         rows = self._committer.commit(task.shard, computed, found, started)
-        spent, written = time.perf_counter() - begin, self._committer.bytes_written - written
-        self.meter.committed(task.shard, spent, written)
+        self.meter.committed(task.shard, time.perf_counter() - begin)
         failed = Counter(row["error_stage"] for row in rows if row["status"] == "failed")
         seconds = (datetime.now(UTC) - started).total_seconds()
         rows_done = [computed[offset] for offset in sorted(computed)]

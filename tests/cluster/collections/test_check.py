@@ -56,6 +56,13 @@ def test_pairs_that_cannot_be_fused_are_named_with_their_reason(tmp_path: Path) 
     assert "ir/0004.png: it does not exist" in reasons(found)["0004"]
 
 
+def test_bytes_are_those_of_all_files_whose_headers_could_be_read(tmp_path: Path) -> None:
+    store = write_pairs(tmp_path, 2)
+    store.write("vis/0001.png", b"<html>")
+    readable = ("ir/0000.png", "vis/0000.png", "ir/0001.png")
+    assert check(store).bytes == sum(len(store.read(key)) for key in readable)
+
+
 def test_one_file_of_both_images_needs_four_channels(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.write("a.png", pillow_file(noise(8, 9, 4), "PNG"))

@@ -1,5 +1,6 @@
 """Writing of the record of an attempt."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def snapshot(ready: int, starting: int) -> Snapshot:
     return Snapshot(0, 0, ready, starting, 0, nodes={"host": ready})
 
 
-def test_usage_of_a_worker_is_what_it_reported_last_and_workers_add_up(target: RunTarget) -> None:
+def test_the_usage_of_all_reports_adds_up(target: RunTarget) -> None:
     attempt, first, second = writer(target), worker(), worker()
     attempt.committed(first, report(3, 1, 100))
     attempt.committed(first, report(3, 0, 250))
@@ -56,8 +57,8 @@ def test_usage_of_a_worker_is_what_it_reported_last_and_workers_add_up(target: R
     found = newest_attempt(target.out)
     assert found is not None
     assert (found.rows, found.failed, found.shards) == (8, 1, 3)
-    assert (found.bytes_read, found.compute_seconds) == (300, 2.0)
-    assert found.storage_retries == {"read 503": 2}
+    assert (found.bytes_read, found.compute_seconds) == (400, 3.0)
+    assert found.storage_retries == {"read 503": 3}
     assert (found.exit, found.ended is None, found.planned) == (0, False, 4)
 
 
@@ -105,6 +106,32 @@ def test_it_is_written_soon_after_a_death(
     found = newest_attempt(target.out)
     assert found is not None
     assert (found.deaths, found.exit) == ({"node": 1}, None)
+    attempt.end(0, None)
+
+
+def test_a_write_that_is_due_while_another_is_in_progress_follows_it(
+    target: RunTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, write = threading.Event(), Store.write
+
+    def write_slowly(self: Store, key: str, data: bytes) -> None:
+        answered.wait(60)
+        write(self, key, data)
+
+    monkeypatch.setattr(Store, "write", write_slowly)
+    monkeypatch.setattr(attempt_writer, "_SOON_S", 0.0)
+    attempt = writer(target)
+    attempt.connected(LAPTOP, "cpu")
+    attempt.worker_died(worker(), Death("node", "lost", "node"), [])
+    attempt.progressed(snapshot(0, 1))
+    answered.set()
+    assert attempt._writing is not None
+    attempt._writing.result()
+    attempt.progressed(snapshot(0, 1))
+    attempt._writing.result()
+    found = newest_attempt(target.out)
+    assert found is not None
+    assert found.deaths == {"node": 1}
     attempt.end(0, None)
 
 

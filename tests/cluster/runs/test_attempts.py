@@ -61,3 +61,7 @@ def test_core_seconds_are_those_of_workers_that_are_ready() -> None:
     ]
     record = attempt(workers=counts, updated=BEGIN + timedelta(seconds=50))
     assert record.core_seconds == 2 * 30 + 1 * 10
+
+
+def test_an_attempt_that_ended_before_its_workers_were_counted_took_no_core_seconds() -> None:
+    assert attempt(ended=BEGIN + timedelta(seconds=9)).core_seconds == 0

@@ -1,6 +1,8 @@
 """What a worker counts, without Ray."""
 
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,7 @@ def test_the_report_tells_the_first_failure_of_its_kind_with_its_traceback(
     computed[0].delete("shards/shard-000000.parquet")
     again = worker.process(ShardTask(0)).work
     assert (len(again.failures), again.first_failures) == (1, ())
-    assert again.usage.bytes_read == 2 * work.usage.bytes_read
+    assert again.usage.bytes_read == work.usage.bytes_read > 0  # a report tells what is new
 
 
 def test_usage_is_what_was_read_computed_and_written(computed: tuple[Store, RunRecord]) -> None:
@@ -110,6 +112,24 @@ def test_usage_is_what_was_read_computed_and_written(computed: tuple[Store, RunR
     assert 0 < usage.compute_seconds == pytest.approx(sums.values["irfuse_compute_seconds_total"])
     assert usage.retries == {"read 503": 1}
     assert (usage + usage).retries == {"read 503": 2}
+
+
+def test_bytes_of_shards_that_are_committed_at_the_same_time_are_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, record = compute_run(tmp_path, 2, shards=range(0), shard_size=1)
+    worker = ShardProcessor(WorkerConfig(record, out))
+    both, create = threading.Barrier(2), Store.create
+
+    def create_together(self: Store, key: str, data: bytes) -> bool:
+        both.wait(timeout=60)
+        return create(self, key, data)
+
+    monkeypatch.setattr(Store, "create", create_together)
+    with ThreadPoolExecutor(2) as threads:
+        reports = list(threads.map(worker.process, [ShardTask(0), ShardTask(1)]))
+    written = sum(report.work.usage.bytes_written for report in reports)
+    assert written == sum(entry.size for entry in out.entries("shards")) > 0
 
 
 def sum_of_megapixels() -> float:

@@ -54,11 +54,14 @@ def node() -> Iterator[float]:
             yield ray.cluster_resources()["memory"]
 
 
+def config_without_payload() -> Any:
+    return SimpleNamespace(on_device=lambda device: None, payload=None)
+
+
 def ready_workers(**options: Any) -> WorkerPool:
     """Return a pool whose workers have all found a place."""
     pool = WorkerPool(ClusterOptions(**options))
-    config: Any = SimpleNamespace(on_device=lambda device: None, payload=None)
-    pool.use(config)
+    pool.use(config_without_payload())
 
     def all_ready() -> bool:
         pool.spawn(100)
@@ -86,13 +89,25 @@ def test_a_node_gets_as_many_workers_as_its_memory_suffices_for(node: float) -> 
     pool.stop()
 
 
+def test_the_first_worker_of_another_run_requests_the_memory_of_that_run(
+    node: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = WorkerPool(ClusterOptions(device="cpu"))
+    requested = []
+    for memory in (1_000_000, 2_000_000):
+        monkeypatch.setattr(pools, "estimate_memory", lambda config, memory=memory: memory)
+        pool.use(config_without_payload())
+        pool.spawn(0)
+        requested.append(pool.resources.memory)
+    assert requested == [1_000_000, 2_000_000]
+
+
 def test_workers_that_find_no_place_are_an_error_that_names_what_they_require(
     node: float,
 ) -> None:
     options = ClusterOptions(device="cpu", memory_per_worker=int(2 * node), start_timeout_s=0.5)
     pool = WorkerPool(options)
-    config: Any = SimpleNamespace(on_device=lambda device: None, payload=None)
-    pool.use(config)
+    pool.use(config_without_payload())
     pool.spawn(1)
     time.sleep(0.6)
     with pytest.raises(RunFailedError, match=r"requires 1 CPU and .* GB of memory, .* has .* GB"):
