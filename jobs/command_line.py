@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from itertools import chain
 
 from pydantic import BaseModel
 
 from cluster.storage import redact_text
+from jobs.options.arguments import option_words
 
-_POSITIONAL = ("source",)
-_NAMES = {"params": "param", "json_output": "json"}
+_POSITIONAL = "source"
 
 
 def command_line(options: BaseModel) -> list[str]:
@@ -19,24 +18,12 @@ def command_line(options: BaseModel) -> list[str]:
     Storage options are left out, and URLs are without their passwords and queries.
     """
     name = type(options).__name__.removesuffix("Options").lower()
-    given = options.model_dump(mode="json", exclude_unset=True)
     words = ["irfuse", name]
-    words += [str(given.pop(field)) for field in _POSITIONAL if field in given]
-    for field, value in given.items():
-        words += _words(f"--{_NAMES.get(field, field).replace('_', '-')}", value)
+    if _POSITIONAL in options.model_fields_set:
+        words.append(str(getattr(options, _POSITIONAL)))
+    for field, info in type(options).model_fields.items():
+        value = getattr(options, field)
+        given = field in options.model_fields_set and value is not None
+        if given and field != _POSITIONAL and not info.exclude:
+            words += chain.from_iterable(option_words(field, info, value))
     return [redact_text(word) for word in words]
-
-
-def _words(option: str, value: Any) -> Iterator[str]:  # noqa: ANN401
-    if value is None:
-        return
-    if isinstance(value, bool):
-        yield option if value else f"--no-{option.removeprefix('--')}"
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from (option, f"{key}={part}")
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from (option, str(part))
-    else:
-        yield from (option, str(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from cluster.runs import estimate_for_method
 from cluster.session import WorkerResources
 from cluster.storage import redact
 from fusion_core.errors import InvalidValueError
+from fusion_core.extensions import parse_target
+from fusion_core.metrics import is_measure
 from fusion_core.wording import bytes_of
 from jobs.options import (
     DeployKubeRayOptions,
@@ -150,7 +153,7 @@ def _most_nodes(options: DeployOptions, gpus: int, workers: int, memory: int | N
     if not places:
         raise InvalidValueError(
             f"A worker requires {worker}, and nodes have {options.cpus_per_node} CPUs"
-            + (f" and {bytes_of(for_workers)} of memory for workers" if for_workers else "")
+            + ("" if for_workers is None else f" and {bytes_of(for_workers)} of memory for workers")
             + "; set --cpus-per-node, --memory-per-node or --memory-per-worker"
         )
     return -(-workers // places)
@@ -175,7 +178,7 @@ def _arguments(options: DeployOptions, gpus: int, *, growing: bool) -> list[str]
         )
     if options.address:
         raise InvalidValueError("--address is that of the cluster which the file starts; leave it")
-    for location in (options.source, options.out, str(options.weights or "")):
+    for _, location in _locations(options):
         if redact(location) != location:
             raise InvalidValueError(
                 f"{redact(location)} was given with a password or a query, which may be a secret "
@@ -196,16 +199,31 @@ def _check_reachable(options: DeployOptions) -> None:
     Raises:
         InvalidValueError: One is a path on this machine.
     """
-    given = {"SOURCE": options.source, "--out": options.out}
-    weights = str(options.weights or "")
-    if "/" in weights or "." in weights:  # otherwise it is the name of weights
-        given["--weights"] = weights
-    code = options.method.partition(":")[0]
-    if code.endswith((".py", ".onnx", ".pt", ".pt2")):
-        given["--method"] = code
-    for name, location in given.items():
+    for name, location in _locations(options):
         if "://" not in location and not location.startswith("/"):
             raise InvalidValueError(
                 f"{name} is {location}, a path that exists on this machine only; expected a URL, "
                 "such as s3://BUCKET/…, or an absolute path that all nodes have"
             )
+
+
+def _locations(options: DeployOptions) -> Iterator[tuple[str, str]]:
+    """Yield the locations that a run reads or writes, each with the name of its option.
+
+    Raises:
+        InvalidValueError: A method or metric of the user's own is not named as it must be.
+    """
+    yield "SOURCE", options.source
+    yield "--out", options.out
+    for folder in options.further_source:
+        yield "--further-source", folder
+    weights = str(options.weights or "")
+    if "/" in weights or "." in weights:  # otherwise it is the name of weights
+        yield "--weights", weights
+    if "pip" in options.env:
+        yield "--env pip", str(options.env["pip"])
+    metrics = [name for name in options.metrics or () if not is_measure(name)]
+    for option, named in (("--method", [options.method]), ("--metrics", metrics)):
+        for target in map(parse_target, named):
+            if target.kind not in ("entry_point", "module"):
+                yield option, target.location

@@ -218,9 +218,10 @@ class _Trial:
             if self._options.probe_write:
                 place = Store(str(_nearest_folder(out))) if out.is_local else out
                 key = f".irfuse-probe-{secrets.token_hex(4)}"
+                self._facts["writable"] = False
                 place.write(key, b"")
-                place.delete(key)
                 self._facts["writable"] = True
+                place.delete(key)
             elif out.is_local:
                 folder = _nearest_folder(out)
                 if not os.access(folder, os.W_OK | os.X_OK):

@@ -18,9 +18,7 @@ from cluster.runs import (
     WorkerPool,
     describe_damages,
 )
-from cluster.session import (
-    ray_session,
-)
+from cluster.session import ray_session
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError, RunFailedError
 from fusion_core.extensions import choose_metrics

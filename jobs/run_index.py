@@ -12,19 +12,18 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.runs import Attempt, RunListing, RunRecord, find_runs, read_attempts
+from cluster.runs import Attempt, RunListing, RunRecord, find_runs
 from cluster.storage import Store, read_record
 from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.wording import count_of
 from jobs.options import RunsDiffOptions, RunsOptions, RunState
 from jobs.progress import Progress, SilentProgress
-from jobs.run_state import state_of
+from jobs.run_state import find_attempts, state_of
 from jobs.summary import Summary
 from jobs.summary_files import SUMMARY_KEY
 from jobs.table_files import write_tables
 
 _READERS = 32
-
 
 _SCHEMA = pa.schema(
     [
@@ -182,7 +181,7 @@ def _describe(store: Store, now: float, key: str, listing: RunListing) -> Indexe
     done = sum(end - first for first, end in bounds)
     summary = _read_summary(out, record) if SUMMARY_KEY in listing.keys else None
     finished = summary is not None and summary.complete and done == record.rows
-    attempts = _read_attempts(out, listing)
+    attempts = find_attempts(out, listing.keys)
     last = attempts[-1] if attempts else None
     return IndexedRun(
         out=out.url,
@@ -200,14 +199,6 @@ def _describe(store: Store, now: float, key: str, listing: RunListing) -> Indexe
         size=listing.size,
         version=record.irfuse_version,
     )
-
-
-def _read_attempts(out: Store, listing: RunListing) -> list[Attempt]:
-    """Return the records of the attempts, which are for information: those that can be read."""
-    try:
-        return read_attempts(out, listing.keys)
-    except StorageError:
-        return []
 
 
 def _count_failed(summary: Summary | None, attempts: Sequence[Attempt]) -> int | None:

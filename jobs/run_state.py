@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from cluster.runs import Attempt
+from collections.abc import Iterable
+
+from cluster.runs import Attempt, read_attempts
+from cluster.storage import Store
+from fusion_core.errors import StorageError
 from jobs.options import RunState
 
 STALLED_AFTER_S = 600.0
@@ -30,3 +34,16 @@ def state_of(finished: bool, last: Attempt | None, changed: float | None, now: f
     if exit_status is not None:
         return "stalled"
     return "running" if changed is not None and now - changed < STALLED_AFTER_S else "stalled"
+
+
+def find_attempts(out: Store, keys: Iterable[str] | None = None) -> list[Attempt]:
+    """Return the records of all attempts, which are for information: none if one cannot be read.
+
+    Args:
+        out: Output location of the run.
+        keys: Keys of its objects, if they have been listed already.
+    """
+    try:
+        return read_attempts(out, keys)
+    except StorageError:
+        return []

@@ -15,16 +15,16 @@ from cluster.runs import (
     Attempt,
     Damage,
     Ledger,
+    Listing,
     RunRecord,
     ShardContent,
     in_stage_order,
-    read_attempts,
 )
 from cluster.storage import read_record
-from fusion_core.errors import StorageError
 from jobs.options import RunState, StatusOptions
 from jobs.progress import Progress
-from jobs.run_state import state_of
+from jobs.run_state import find_attempts, state_of
+from jobs.summary_files import find_summary
 
 _RECENT = timedelta(minutes=5)
 _TIMES = tuple(f"{stage}_ms" for stage in TIMED_STAGES)
@@ -60,7 +60,8 @@ class Status(BaseModel):
     trained: bool | None
     state: RunState
     """As in `irfuse runs`: `failed` if the last attempt ended with an error; `done` if every pair
-    has its row; `running` if something was written within the last ten minutes; else `stalled`."""
+    has its row, and the summary is written; `running` if something was written within the last ten
+    minutes; else `stalled`."""
     shards: int
     shards_done: int
     rows: int
@@ -149,15 +150,16 @@ class StatusReader:
         Raises:
             StorageError: The run cannot be read.
         """
-        self._update()
+        listing = self._ledger.listing()
+        self._update(listing)
         record, parts = self._record, self._sound()
         rows, failed = sum(p.rows for p in parts), sum(p.failed for p in parts)
         stages: Counter[str] = sum((p.stages for p in parts), Counter())
         nodes: Counter[str] = sum((p.nodes for p in parts), Counter())
         spent = {s: sum(p.spent_ms.get(s, 0.0) for p in parts) for s in TIMED_STAGES}
         total = sum(spent.values())
-        attempts = self._attempts()
-        state = self._state(attempts, finished=rows == record.rows)
+        attempts = find_attempts(self._store)
+        state = self._state(attempts, finished=rows == record.rows and self._has_summary(listing))
         recent = _recent_rate(parts)
         busy = _covered_seconds(parts)
         running = state == "running"
@@ -193,9 +195,9 @@ class StatusReader:
             ],
         )
 
-    def _update(self) -> None:
+    def _update(self, listing: Listing) -> None:
         """Read the shards that were added or replaced since the last time."""
-        listing, known = self._ledger.listing(), self._shards
+        known = self._shards
         for shard in known.keys() - listing.shards:
             del known[shard]
         new = {n for n, v in listing.versions.items() if n not in known or known[n].version != v}
@@ -215,12 +217,8 @@ class StatusReader:
         parts = [part for _, part in sorted(self._shards.items()) if part.damage is None]
         return sorted(parts, key=lambda part: part.committed or datetime.min.replace(tzinfo=UTC))
 
-    def _attempts(self) -> list[Attempt]:
-        """Return the records of the attempts, which are for information: those that can be read."""
-        try:
-            return read_attempts(self._store)
-        except StorageError:
-            return []
+    def _has_summary(self, listing: Listing) -> bool:
+        return find_summary(self._store, self._record, listing) is not None
 
     def _state(self, attempts: Sequence[Attempt], *, finished: bool) -> RunState:
         last = attempts[-1] if attempts else None

@@ -10,6 +10,7 @@ from .damage import Damage as Damage
 from .damage import DamagedRunError as DamagedRunError
 from .damage import DamagedShardError as DamagedShardError
 from .damage import describe_damages as describe_damages
+from .damage import how_to_mend as how_to_mend
 from .driver import kept_workers as kept_workers
 from .driver import run_shards as run_shards
 from .end_estimate import EndEstimate as EndEstimate

@@ -51,7 +51,7 @@ def _print_once(console: Console, status: Status, options: StatusOptions) -> Non
 
 
 def _followed(first: Status, options: StatusOptions) -> Iterator[Status]:
-    """Yield the status again and again, until nothing more is being computed."""
+    """Yield the status again and again, until the run is done or has failed."""
     from jobs.status import StatusReader
 
     reader, latest = StatusReader(options), first
@@ -93,6 +93,7 @@ def _lines(status: Status, width: int) -> list[str]:
         "deaths": _counts(status.deaths),
     }
     optional = {"stages", "workers", "rows on", "deaths", "failed at"}
+    damages = status.damaged_shards
     return [
         *(
             f"{name:>{_LABEL}}  {text}"
@@ -100,11 +101,15 @@ def _lines(status: Status, width: int) -> list[str]:
             if text or name not in optional
         ),
         *(f"    failed  {_reason(failure)}" for failure in status.failures),
-        *(
-            f"   damaged  shard {d.shard}: {d.reason}; run the same command again with --verify"
-            for d in status.damaged_shards
-        ),
+        *(f"   damaged  shard {d.shard}: {d.reason}" for d in damages),
+        *([f"{'':>{_LABEL}}  {_remedy(len(damages))}"] if damages else []),
     ]
+
+
+def _remedy(shards: int) -> str:
+    from cluster.runs import how_to_mend
+
+    return how_to_mend(shards)
 
 
 def _bar(share: float, width: int) -> str:
@@ -158,4 +163,5 @@ def print_failures(console: Console, found: Failures, options: FailuresOptions) 
             print_lines(console, f"Table: {file}")
     if found.damaged_shards:
         numbers = ", ".join(map(str, found.damaged_shards))
-        print_lines(console, f"Damaged shards, which are left out: {numbers}")
+        remedy = _remedy(len(found.damaged_shards))
+        print_lines(console, f"Damaged shards, which are left out: {numbers}; {remedy}")

@@ -42,8 +42,7 @@ def print_study(console: Console, result: StudyResult, options: StudyRunOptions)
     stopped = [cell for cell in result.cells if cell.problem]
     if stopped:
         reasons = "; ".join(f"{c.label} on {c.collection}: {c.problem}" for c in stopped)
-        cells = f"{len(stopped)} cell{'' if len(stopped) == 1 else 's'}"
-        raise RunFailedError(f"{cells} could not be computed: {reasons}")
+        raise RunFailedError(f"{count_of(len(stopped), 'cell')} could not be computed: {reasons}")
 
 
 def print_study_dry_run(console: Console, result: StudyDryRun, options: StudyRunOptions) -> None:

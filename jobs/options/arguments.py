@@ -39,18 +39,19 @@ def to_arguments(options: BaseModel, model: type[BaseModel], positional: str) ->
         value = getattr(options, name)
         if name == positional or value == info.get_default(call_default_factory=True):
             continue
-        found += [" ".join(map(shlex.quote, part)) for part in _option(_name_of(name, info), value)]
+        found += [" ".join(map(shlex.quote, part)) for part in option_words(name, info, value)]
     return found
 
 
-def _name_of(field: str, info: FieldInfo) -> str:
-    """Return the long name of an option."""
-    given = [part.name for part in info.metadata if isinstance(part, Parameter) and part.name]
-    names = [name for group in given for name in group if name.startswith("--")]
-    return names[-1] if names else f"--{field.replace('_', '-')}"
+def option_words(field: str, info: FieldInfo, value: Any) -> Iterator[list[str]]:  # noqa: ANN401
+    """Yield the words of an option, once for each of several values.
 
-
-def _option(name: str, value: Any) -> Iterator[list[str]]:  # noqa: ANN401
+    Args:
+        field: Name of the field.
+        info: The field of the options model.
+        value: Its value.
+    """
+    name = _name_of(field, info)
     if isinstance(value, bool):
         yield [name if value else name.replace("--", "--no-", 1)]
         return
@@ -59,6 +60,13 @@ def _option(name: str, value: Any) -> Iterator[list[str]]:  # noqa: ANN401
         values = [f"{key}={_text(part)}" for key, part in value.items()]
     for text in map(_text, values):
         yield [f"{name}={text}"] if text.startswith("-") else [name, text]
+
+
+def _name_of(field: str, info: FieldInfo) -> str:
+    """Return the long name of an option."""
+    given = [part.name for part in info.metadata if isinstance(part, Parameter) and part.name]
+    names = [name for group in given for name in group if name.startswith("--")]
+    return names[-1] if names else f"--{field.replace('_', '-')}"
 
 
 def _text(value: Any) -> str:  # noqa: ANN401

@@ -16,8 +16,8 @@ RunState = Literal["running", "done", "failed", "stalled"]
 class StatusOptions(LocationOptions):
     """Report the progress of the run at OUT and the reasons of failed pairs.
 
-    Everything comes from the shards, except for workers and their deaths, which the attempts
-    record.
+    Everything comes from the shards, except for the state of the run, workers and their deaths, for
+    which the records of attempts are read, too.
     """
 
     out: str
@@ -26,7 +26,7 @@ class StatusOptions(LocationOptions):
     """Number of failed pairs to show with their reasons, the latest first; `irfuse failures` lists
     all."""
     watch: Flag = False
-    """Redraw the status until the run is over. Only new shards are read."""
+    """Redraw the status until the run is done or has failed. Only new shards are read."""
     every: float = Field(default=5.0, ge=0.5)
     """Seconds between two readings with --watch."""
     json_output: Json = False
@@ -52,8 +52,8 @@ class RunsOptions(LocationOptions):
     """List the runs below PREFIX: how far they are, and since when.
 
     The state of a run is `failed` if its last attempt ended with an error; `done` if every pair has
-    its row; `running` if something was written within the last ten minutes; otherwise `stalled`.
-    `irfuse runs diff` shows in what two runs differ.
+    its row, and the summary is written; `running` if something was written within the last ten
+    minutes; otherwise `stalled`. `irfuse runs diff` shows in what two runs differ.
     """
 
     prefix: str

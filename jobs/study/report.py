@@ -59,7 +59,7 @@ class StudyReport(BaseModel):
     left_out: list[str]
     """What could not be drawn, with the reason."""
     location: str
-    """Location of the report; None if it could not be made."""
+    """Location of the report."""
 
 
 def report_study(options: StudyReportOptions, progress: Progress | None = None) -> StudyReport:

@@ -23,6 +23,7 @@ def test_the_command_has_no_secrets() -> None:
         params={"strategy": "l1_norm"},
         metrics=("EN", "SD"),
         keep_images=False,
+        name="-10 %",
         storage_options={"key": "hush"},
     )
     words = command_line(options)
@@ -32,6 +33,7 @@ def test_the_command_has_no_secrets() -> None:
     assert "--param strategy=l1_norm" in text
     assert "--metrics EN --metrics SD" in text
     assert "--no-keep-images" in text
+    assert "--name=-10 %" in words
 
 
 def test_every_command_that_computes_leaves_a_record(ray_address: str, tmp_path: Path) -> None:

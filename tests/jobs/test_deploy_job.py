@@ -104,10 +104,14 @@ def test_paths_that_only_this_machine_has_are_refused() -> None:
         {"weights": "w.safetensors"},
         {"method": "own.py:fuse"},
         {"method": "model.onnx"},
+        {"metrics": "EN,own.py:score"},
+        {"further_source": ("NIR",)},
+        {"env": {"pip": "requirements.txt"}},
     ):
         with pytest.raises(InvalidValueError, match="exists on this machine only"):
             kuberay(**changed)
-    kuberay(source="/shared/MSRS", weights="random:0", method="module:fuse")
+    kuberay(source="/shared/MSRS", weights="random:0", method="module:fuse",
+            metrics="vifb,module:score,pyiqa:topiq_nr-flive")  # fmt: skip
     assert "MSRS" in slurm(source="MSRS", out="runs/msrs")
 
 
@@ -117,9 +121,12 @@ def test_paths_that_only_this_machine_has_are_refused() -> None:
         ({"storage_options": {"key": "hidden"}}, "--storage-options may hold secrets"),
         ({"source": "https://host/m.csv?signature=hidden"}, "may be a secret"),
         ({"out": "s3://user:hidden@host/x"}, "may be a secret"),
+        ({"further_source": ("s3://user:hidden@host/x",)}, "may be a secret"),
+        ({"env": {"pip": "https://host/r.txt?signature=hidden"}}, "may be a secret"),
         ({"address": "auto"}, "--address is that of the cluster"),
         ({"device": "cuda", "gpus_per_node": 0}, "contradicts"),
         ({"memory_per_worker": "20GB"}, "1 CPU, 1 GPU and 20.0 GB .* 16.2 GB of memory for"),
+        ({"memory_per_node": "1GB"}, "nodes have 4 CPUs and 0 B of memory for workers"),
     ],
 )
 def test_what_cannot_work_or_may_not_be_written_is_refused(

@@ -135,7 +135,7 @@ def test_a_probe_finds_out_whether_out_can_be_written(s3_seaweed: S3Server, tmp_
     write_pairs(tmp_path, 1)
     out = f"s3://{s3_seaweed.new_bucket()}/out"
     given: dict[str, Any] = {"probe_write": True, "metrics": ("none",)}
-    for server, writable in ((s3_seaweed, True), (s3_seaweed.read_only, None)):
+    for server, writable in ((s3_seaweed, True), (s3_seaweed.read_only, False)):
         result = dry_run(
             dry_options(tmp_path, out, storage_options=server.storage_options, **given)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from jobs.console.status import print_status
 from jobs.failures import list_failures
 from jobs.options import FailuresOptions, StatusOptions
 from jobs.status import StatusReader
+from jobs.summarize import update_summary
 
 PAIRS, SHARD_SIZE = 12, 4
 
@@ -137,12 +138,28 @@ def test_the_watched_status_fits_the_terminal_and_ends_with_the_run(
     out, record = half
     write_attempt(out, record, exit=0)
     compute_shard(out, record, 2)
+    update_summary(out, record)
     options = StatusOptions(out=out.url, watch=True, every=0.5)
     console = terminal(width)
     print_status(console, irfuse.status(options), options)
     lines = shown_by(console).splitlines()
     assert any("100 %" in line and "12 of 12 pairs" in line for line in lines)
     assert all(len(line) <= width for line in lines if "\x1b" not in line)
+
+
+def test_damaged_shards_are_shown_with_the_command_that_mends_them(
+    half: tuple[Store, RunRecord],
+) -> None:
+    out, _ = half
+    out.write("shards/shard-000001.parquet", out.read("shards/shard-000000.parquet"))
+    remedy = (
+        "run the command that made the run (`irfuse run` or `irfuse score`) again with --verify"
+    )
+    shown = call_cli("status", out.url, env={"COLUMNS": "120"}).stdout.splitlines()
+    assert shown[-2].endswith("damaged  shard 1: its rows are those of shard 0")
+    assert shown[-1].strip() == f"{remedy}, which computes it again"
+    listed = call_cli("failures", out.url, env={"COLUMNS": "120"}).stdout
+    assert f"Damaged shards, which are left out: 1; {remedy}" in listed
 
 
 def test_a_run_is_followed_until_it_is_done(
@@ -152,13 +169,25 @@ def test_a_run_is_followed_until_it_is_done(
     write_attempt(out, record)
     options = StatusOptions(out=out.url, watch=True, every=0.5, json_output=True)
     first = irfuse.status(options)
-    monkeypatch.setattr("jobs.console.status.time.sleep", lambda _: compute_shard(out, record, 2))
-    monkeypatch.setattr("jobs.console.status._LOOK_EVERY_S", 1.0)
+    steps: Iterator[Callable[[], object]] = iter(
+        [lambda: compute_shard(out, record, 2), lambda: update_summary(out, record)]
+    )
+    whole = StatusReader.read
+
+    def read_after_a_step(self: StatusReader) -> irfuse.Status:
+        next(steps)()
+        return whole(self)
+
+    monkeypatch.setattr(StatusReader, "read", read_after_a_step)
     output = io.StringIO()
     monkeypatch.setattr("sys.stdout", output)
     print_status(terminal(80), first, options)
     states = [irfuse.Status.model_validate_json(line) for line in output.getvalue().splitlines()]
-    assert [(found.state, found.rows_done) for found in states] == [("running", 8), ("done", 12)]
+    assert [(found.state, found.rows_done) for found in states] == [
+        ("running", 8),
+        ("running", 12),
+        ("done", 12),
+    ]
 
 
 def test_all_failed_pairs_are_listed_with_what_is_known(
