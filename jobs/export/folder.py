@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cluster.collections import PairRow
 from cluster.runs import Ledger, row_schema
-from fusion_core.errors import InvalidValueError, NotFoundError
+from fusion_core.errors import NotFoundError
 from jobs.export.coco import rewrite_coco
 from jobs.export.labels import COCO, LabelFinder
 from jobs.export.loss import JpegLoss, measure_loss
@@ -19,6 +19,7 @@ from jobs.export.preparing import (
     most_missing_labels,
     open_target,
     publish_lists,
+    require_pairs,
 )
 from jobs.export.reading import RowCondition, row_pair
 from jobs.export.record import (
@@ -29,6 +30,7 @@ from jobs.export.record import (
     SkippedPair,
     read_markers,
     to_csv,
+    written_contents,
 )
 from jobs.export.shards import ShardExporter
 from jobs.export.splits import unknown_lines
@@ -38,6 +40,8 @@ from jobs.options import ExportFolderOptions
 from jobs.progress import Progress, SilentProgress
 
 _NAMED = ["pair_id", "subset", "ir_uri", "vis_uri", "status"]
+_REMEDY = "use --preset pair-id, whose names are unique, or a --name with {pair_id} or {subset}"
+"""What helps if names of files are equal."""
 
 
 class FolderExport(ExportResult):
@@ -141,18 +145,16 @@ def _plan(exporter: ShardExporter, target: Target, options: ExportFolderOptions)
             pairs = [pair for pair in placed if pair is not None]
             yield content.shard, content.facts.content, content.facts.rows, pairs
 
+    done = written_contents(target.out)
     unique, todo, rows, fit = UniqueNames(), list[int](), 0, 0
     for shard, content, count, pairs in chosen():
         unique.add([key for _, key in names(iter(pairs))])
         fit += len(pairs)
-        if not exporter.is_done(shard, content):
+        if done.get(shard) != content:
             todo.append(shard)
             rows += count
-    unique.check(lambda: (name for *_, pairs in chosen() for name in names(iter(pairs))))
-    if not fit:
-        conditions = [name for name in ("where", "split") if getattr(options, name)]
-        what = f"fits --{' and --'.join(conditions)}" if conditions else "has a fused image"
-        raise InvalidValueError(f"No pair of {run.url} {what}; there is nothing to export")
+    unique.check(lambda: (name for *_, pairs in chosen() for name in names(iter(pairs))), _REMEDY)
+    require_pairs(target, fit)
     return _Plan(todo, rows)
 
 

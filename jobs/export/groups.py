@@ -10,11 +10,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from cluster.collections import PairRow
 from cluster.runs import Ledger, row_schema
-from fusion_core.errors import InvalidValueError, NotFoundError
+from fusion_core.errors import NotFoundError
 from jobs.export.coco import CocoAnnotations
 from jobs.export.labels import COCO, LabelFile, LabelFinder, rewrite_label
-from jobs.export.preparing import Target, begin
-from jobs.export.reading import ReadPair, RowCondition, RunImages
+from jobs.export.preparing import Target, begin, require_pairs
+from jobs.export.reading import ReadPair, RowCondition, RunImages, row_pair
 from jobs.export.record import (
     SCRATCH,
     ExportedShard,
@@ -22,7 +22,7 @@ from jobs.export.record import (
     SkippedPair,
     Written,
     describe_file,
-    is_done,
+    written_contents,
 )
 from jobs.export.writing import write_shards
 from jobs.options import ExportOptions
@@ -87,8 +87,8 @@ class GroupExporter(ABC, Generic[F]):
             RunFailedError: Workers cannot be placed, or keep dying.
             StorageError: A shard or a file cannot be read, or a file cannot be written.
         """
-        numbers = range(len(self._groups))
-        todo = [n for n in numbers if not is_done(self._out, n, self._content(n))]
+        done = written_contents(self._out)
+        todo = [n for n in range(len(self._groups)) if done.get(n) != self._content(n)]
         begin(self._target)
         rows = sum(map(self._rows, todo))
         return write_shards(self, todo, rows, self._target, options, progress, large_files=True)
@@ -161,7 +161,7 @@ def check_rows(
     target: Target,
     on_rows: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None,
 ) -> dict[int, str]:
-    """Check that the run is finished and rows fit the condition.
+    """Check that the run is finished, and that there are pairs to export.
 
     Args:
         target: The run and the folder.
@@ -171,7 +171,7 @@ def check_rows(
         Digest of the rows of each shard.
 
     Raises:
-        InvalidValueError: No row fits, or the condition cannot be evaluated.
+        InvalidValueError: No pair fits, or the condition cannot be evaluated.
         NotFoundError: The run is not finished.
     """
     run, record = target.run, target.record
@@ -182,13 +182,13 @@ def check_rows(
         contents[content.shard] = content.facts.content
         fitting = condition.fitting(content.table)
         rows = content.to_rows()
-        fit += sum(row["status"] == "ok" and row["pair_id"] in fitting for row in rows)
+        chosen = (r for r in rows if r["status"] == "ok" and r["pair_id"] in fitting)
+        fit += sum(target.splits.place(row_pair(row)) is not None for row in chosen)
         on_rows(rows)
     if len(contents) < record.plan.count:
         raise NotFoundError(
             f"The run at {run.url} is not finished: {len(contents)} of {record.plan.count} shards "
             "are committed; resume it"
         )
-    if not fit:
-        raise InvalidValueError(f"No pair of {run.url} can be exported; check --where")
+    require_pairs(target, fit)
     return contents

@@ -138,11 +138,12 @@ class UniqueNames:
         # Python's hash of strings has a random key, so collisions cannot be provoked.
         self._hashes.append(np.fromiter(map(hash, names), np.int64, len(names)))
 
-    def check(self, again: Callable[[], Iterable[tuple[str, str]]]) -> None:
+    def check(self, again: Callable[[], Iterable[tuple[str, str]]], remedy: str) -> None:
         """Check that no name is repeated.
 
         Args:
             again: Function that returns `pair_id` and name of every file once more.
+            remedy: What the user can do if names are repeated.
 
         Raises:
             InvalidValueError: Names are repeated; the message names some with their pairs.
@@ -163,6 +164,5 @@ class UniqueNames:
             ]
             raise InvalidValueError(
                 f"{len(repeated)} file names belong to more than one pair, such as "
-                f"{'; '.join(texts)}; use --preset pair-id, whose names are unique, or a --name "
-                "with {pair_id} or {subset}"
+                f"{'; '.join(texts)}; {remedy}"
             )

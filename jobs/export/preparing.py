@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from cluster.collections import FrozenManifest, common_folder, is_manifest
-from cluster.runs import RunRecord, shard_key
+from cluster.runs import RunRecord
 from cluster.storage import (
     Store,
     find_record,
@@ -26,6 +26,7 @@ from fusion_core.errors import (
     NotFoundError,
     RunConflictError,
 )
+from jobs.export.grouping import group_shards
 from jobs.export.labels import LabelFinder, open_labels
 from jobs.export.record import (
     SCRATCH,
@@ -135,6 +136,10 @@ def open_target(
     _require_outside(out, record)
     root = _root_of(run, record)
     splits = open_splits(split, options, FrozenManifest(run), root)
+    found = find_record(out, ExportRecord)
+    groups: tuple[int, ...] = () if found is None else found.groups
+    if found is None and group_bytes is not None:
+        groups = group_shards(run, record, group_bytes, with_sources=options.with_sources)
     requested = ExportRecord(
         run=record.fingerprint,
         run_name=record.name,
@@ -146,26 +151,12 @@ def open_target(
         with_sources=options.with_sources,
         where=options.where,
         splits=splits.digest,
-        groups=() if group_bytes is None else _group_shards(run, record, group_bytes),
+        groups=groups,
         irfuse_version=version("irfuse"),
         **settings,
     )
-    found = find_record(out, ExportRecord)
     _require_free(out, requested, found)
     return Target(run, record, out, requested, found, splits)
-
-
-def _group_shards(run: Store, record: RunRecord, size: int) -> tuple[int, ...]:
-    """Return the first shard of each group of consecutive shards of about a size in bytes."""
-    sizes = {entry.key: entry.size for entry in run.entries("shards")}
-    first, total = [0], 0
-    for shard in range(record.plan.count):
-        own = sizes.get(shard_key(shard), 0)
-        if shard > first[-1] and total + own > size:
-            first.append(shard)
-            total = 0
-        total += own
-    return tuple(first)
 
 
 def _require_free(out: Store, requested: ExportRecord, found: ExportRecord | None) -> None:
@@ -235,6 +226,24 @@ def _root_of(run: Store, record: RunRecord) -> str:
         for name in ("ir_uri", "vis_uri")
         for uri in batch.column(name).to_pylist()
     )
+
+
+def require_pairs(target: Target, count: int) -> None:
+    """Check that there are pairs to export.
+
+    Args:
+        target: The run and the folder.
+        count: Number of pairs with a fused image that fit the condition and are in a split.
+
+    Raises:
+        InvalidValueError: There is none.
+    """
+    if not count:
+        export = target.requested
+        chosen = {"where": export.where, "split": export.splits}
+        conditions = " and ".join(f"--{name}" for name, value in chosen.items() if value)
+        what = f"fits {conditions}" if conditions else "has a fused image"
+        raise InvalidValueError(f"No pair of {target.run.url} {what}; there is nothing to export")
 
 
 def most_missing_labels(options: ExportOptions) -> int | None:

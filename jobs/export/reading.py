@@ -14,7 +14,7 @@ from PIL import Image
 
 from cluster.collections import Condition, PairRow
 from cluster.runs import RunRecord, Shards, shard_key
-from cluster.storage import Reader, Store
+from cluster.storage import Reader, Store, split_query
 from fusion_core.errors import IrfuseError, NotFoundError, StorageError
 from fusion_core.images import decode_image, encode_png, to_eight_bit
 from jobs.export.record import ExportRecord, SkippedPair
@@ -115,15 +115,15 @@ class RunImages:
         placed = self._splits.place(row_pair(row))
         if placed is None:
             return SkippedPair(pair_id=row["pair_id"], reason="split")
-        return ReadPair(row, placed, located, *self._image(shard, row["pair_id"], cell))
+        return ReadPair(row, placed, located, *self._image(shard, located, cell["bytes"]))
 
-    def _image(self, shard: int, pair_id: str, cell: Mapping[str, Any]) -> tuple[str, bytes]:
+    def _image(self, shard: int, located: PairRow, stored: bytes | None) -> tuple[str, bytes]:
         """Return the extension and the bytes of a fused image."""
-        stored, path = cell["bytes"], cell["path"]
-        data = stored
-        if stored is None:  # of a run of `irfuse score`, whose rows name the files
-            data = self._read_file(path, f"the fused image of {pair_id!r} in {shard_key(shard)}")
-        extension = "png" if stored is not None else posixpath.splitext(path)[1][1:].lower()
+        pair_id, data, extension = located.pair_id, stored, "png"
+        if data is None:  # of a run of `irfuse score`; the locations in its rows have no query
+            uri = located.fused_uri
+            data = self._read_file(uri, f"the fused image of {pair_id!r} in {shard_key(shard)}")
+            extension = posixpath.splitext(split_query(uri)[0])[1][1:].lower()
         wanted = self._export.format or extension
         if wanted == extension or (wanted in _JPEG and extension in _JPEG):
             return wanted, data

@@ -31,7 +31,6 @@ class ExportRecord(SettingsRecord):
 
     key: ClassVar[str] = f"{RESERVED}/export.json"
     noun: ClassVar[str] = "finished or unfinished export"
-    consequences: ClassVar[Mapping[str, tuple[str, ...]]] = {"method": ("run",)}
     informative: ClassVar[Mapping[str, Any]] = dict.fromkeys(
         ("run_name", "run_location", "rows", "root", "groups", "irfuse_version"), True
     )
@@ -53,7 +52,7 @@ class ExportRecord(SettingsRecord):
     preset: Preset = "mirror"
     """Names of the files, unless there is a template."""
     shard_bytes: int | None = None
-    """Size at which a tar file is full."""
+    """Size at which a tar or Parquet file is full."""
     name: str | None = None
     """Template of the names."""
     format: ImageFormat | None = None
@@ -128,7 +127,7 @@ class ExportedShard(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     shard: int
-    """Number of the shard, or of the tar file."""
+    """Number of the shard, or of the group of shards."""
     content: str
     """Digest of the rows of the shard; another one if failed pairs were computed again."""
     images: dict[str, str]
@@ -199,27 +198,13 @@ def done_shards(out: Store) -> set[int]:
     return {int(found[1]) for name in names if (found := _MARKER.fullmatch(name))}
 
 
-def find_marker(out: Store, shard: int) -> ExportedShard | None:
-    """Return what was written for a shard, or None if it is not done.
+def written_contents(out: Store) -> dict[int, str]:
+    """Return the digest of the rows that the files of each shard with a marker were written from.
 
     Raises:
-        StorageError: The marker is damaged or cannot be read.
+        StorageError: A marker is damaged or cannot be read.
     """
-    key = marker_key(shard)
-    try:
-        return _parse(out, key, out.read(key))
-    except NotFoundError:
-        return None
-
-
-def is_done(out: Store, shard: int, content: str) -> bool:
-    """Whether the files of a shard are written, from the rows that it has now.
-
-    Raises:
-        StorageError: The marker is damaged or cannot be read.
-    """
-    marker = find_marker(out, shard)
-    return marker is not None and marker.content == content
+    return {marker.shard: marker.content for marker in read_markers(out)}
 
 
 def _parse(out: Store, key: str, data: bytes) -> ExportedShard:

@@ -18,7 +18,6 @@ from jobs.export.record import (
     SkippedPair,
     Written,
     describe_file,
-    is_done,
 )
 from jobs.options import Preset
 
@@ -39,10 +38,6 @@ class ShardExporter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ShardExporter, (self._target, self.labels)
-
-    def is_done(self, shard: int, content: str) -> bool:
-        """Whether the files of a shard are written, from the rows that it has now."""
-        return is_done(self._out, shard, content)
 
     def export(self, shard: int) -> ExportedShard:
         """Write the files of a shard, and then its marker.

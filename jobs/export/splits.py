@@ -68,10 +68,10 @@ def open_splits(
     for choice in choices:
         folder, key = options.file(choice)
         default = split_name(posixpath.splitext(key)[0])
-        text = folder.read(key).decode(errors="replace")
-        lines = {
-            _as_label(name, root): split for name, split in _parse_lines(text.splitlines(), default)
-        }
+        text = folder.read(key).decode("utf-8-sig", errors="replace")
+        lines = dict[str, str]()
+        for name, split in _parse_lines(text.splitlines(), default):
+            _place(name, split, lines, _as_label(name, root))
         found = find_labels(lines, pairs, only=True).keys
         if not found:
             raise NotFoundError(
@@ -80,13 +80,17 @@ def open_splits(
             )
         unknown[choice] = len(lines) - len(set(found.values()))
         for pair_id, line in found.items():
-            split = lines[line]
-            if names.setdefault(pair_id, split) != split:
-                raise InvalidValueError(
-                    f"The pair {pair_id!r} is in the splits {names[pair_id]!r} and {split!r}; "
-                    "remove it from one of the files of --split"
-                )
+            _place(pair_id, lines[line], names, pair_id)
     return Splits(names, {choice: count for choice, count in unknown.items() if count})
+
+
+def _place(name: str, split: str, splits: dict[str, str], key: str) -> None:
+    """Note the split of a pair or line, which must not be in another one."""
+    if splits.setdefault(key, split) != split:
+        raise InvalidValueError(
+            f"{name!r} is in the splits {splits[key]!r} and {split!r}; remove it from one "
+            "of them in the files of --split"
+        )
 
 
 def unknown_lines(splits: Splits) -> list[str]:

@@ -13,7 +13,6 @@ from cluster.collections import PairRow
 from cluster.runs import Ledger
 from cluster.storage import split_query
 from jobs.export.groups import GroupExporter, check_rows
-from jobs.export.labels import largest_class
 from jobs.export.names import UniqueNames
 from jobs.export.preparing import (
     ExportResult,
@@ -103,7 +102,7 @@ def _check_names(target: Target) -> dict[int, str]:
             for row in content.to_rows():
                 yield row["pair_id"], sample_key(row["pair_id"])
 
-    unique.check(names)
+    unique.check(names, "export these pairs to several folders with --where")
     return contents
 
 
@@ -131,8 +130,6 @@ class _TarExporter(GroupExporter["_Tar"]):
         image = f"{sample_key(read.pair.pair_id)}.fused.{read.extension}"
         if (found := self._label(read, key, image, written)) is not None:
             label, data = found
-            if label.extension == "txt":
-                written.classes += [n for n in (largest_class(data),) if n is not None]
             yield f"label.{label.extension}", data
         yield "json", json.dumps(dict(read.row), sort_keys=True).encode()
 

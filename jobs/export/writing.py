@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cluster.session import ray_session
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from cluster.session import ClusterOptions
 
 _LOCAL_THREADS, _REMOTE_THREADS = 8, 16
-_POLL_S = 0.5
 _TASKS_PER_WORKER = 4
 """Tasks that each worker gets at least, if there are so many shards."""
 
@@ -100,11 +100,9 @@ def _threads_of(options: ExportOptions, *stores: Store, large_files: bool) -> in
 
 def _write_here(exporter: Exporter, shards: Sequence[int], threads: int, tally: _Tally) -> None:
     with ThreadPoolExecutor(threads) as pool:
-        waiting: set[Future[ExportedShard]] = {pool.submit(exporter.export, n) for n in shards}
         try:
-            while waiting:
-                finished, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
-                tally.add([_count(future.result()) for future in finished])
+            for done in as_completed([pool.submit(_write, exporter, shard) for shard in shards]):
+                tally.add([done.result()])
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -140,11 +138,12 @@ def write_some(exporter: Exporter, shards: Sequence[int]) -> Count:
         StorageError: A shard cannot be read, or a file cannot be written.
     """
     with ThreadPoolExecutor(len(shards)) as pool:
-        counts = [_count(shard) for shard in pool.map(exporter.export, shards)]
+        counts = list(pool.map(partial(_write, exporter), shards))
     return Count(*map(sum, zip(*counts, strict=True)))
 
 
-def _count(shard: ExportedShard) -> Count:
+def _write(exporter: Exporter, number: int) -> Count:
+    shard = exporter.export(number)
     return Count(shard.pairs + len(shard.skipped), shard.pairs, shard.size)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import pyarrow.parquet as pq
 import torch
 from cyclopts import App
 from PIL import Image
@@ -32,6 +31,8 @@ from jobs.bench.measuring import (
 )
 from jobs.console.progress import terminal_progress
 from jobs.dataset import FusedPairs, FusedStream
+from jobs.export.folder import export_folder
+from jobs.options import ExportFolderOptions
 from jobs.progress import Progress, SilentProgress
 from tests.acceptance.console import JsonOutput, run_app, show
 from tests.acceptance.made_runs import write_run
@@ -116,7 +117,8 @@ def measure_reading(
         folder = Path(name)
         progress.message("Writing the images")
         write_run(folder / "run", pairs, height, width)
-        files = _write_files(folder)
+        export_folder(ExportFolderOptions(run=str(folder / "run"), out=str(folder / "files")))
+        files = sorted((folder / "files").rglob("*.png"))
         seconds: dict[str, list[float]] = {}
         for number in range(repeats):
             progress.message(f"Round {number + 1} of {repeats}")
@@ -145,17 +147,6 @@ def measure_reading(
             index_seconds=spent,
             index_memory_mb=memory / 1e6,
         )
-
-
-def _write_files(folder: Path) -> list[Path]:
-    """Write the images of the run as files."""
-    files = list[Path]()
-    (folder / "files").mkdir()
-    for shard in sorted((folder / "run" / SHARDS_PREFIX).iterdir()):
-        for cell in pq.read_table(shard, columns=["fused"]).column("fused").to_pylist():
-            files.append(folder / "files" / f"{len(files):06d}.png")
-            files[-1].write_bytes(cell["bytes"])
-    return files
 
 
 def _readers(run: Path, files: list[Path], number: int) -> dict[str, Callable[[], None]]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.config import WorkerConfig
-from cluster.runs.origins import MethodOrigin
+from cluster.runs.origins import FilesOrigin, MethodOrigin
 from cluster.runs.record import RunRecord
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage.store import Store
@@ -55,8 +56,36 @@ def compute_run(
     origin = MethodOrigin(method="average", parameters=AVERAGE, keep_images=keep_images)
     settings = {"name": "average", "metrics": ["EN", "SD"], "shard_size": 4, **changed}
     record = run_record(info, origin=origin, source=source.url, **settings)
+    compute(record, out, shards)
+    return out, record
+
+
+def score_run(
+    folder: Path, pairs: Sequence[str], *, shards: range | None = None, **changed: Any
+) -> tuple[Store, RunRecord]:
+    """Score fused images of another program, which a manifest of the user names.
+
+    Args:
+        folder: Where manifest and run are written.
+        pairs: Rows of the manifest: `pair_id` and locations of the infrared, visible and fused
+            image, separated by commas.
+        shards: The shards to compute; all by default.
+        changed: Fields of the record, such as `shard_size`.
+    """
+    table = "\n".join(["pair_id,ir_uri,vis_uri,fused_uri", *pairs])
+    (folder / "pairs.csv").write_text(table)
+    out = Store(str(folder / "scored"))
+    info, manifest = freeze(read_user_manifest(Store(str(folder)), "pairs.csv"))
+    out.write(MANIFEST_KEY, manifest)
+    settings = {"metrics": ["SD"], "source": str(folder / "pairs.csv"), **changed}
+    record = run_record(info, origin=FilesOrigin(method="theirs"), **settings)
+    compute(record, out, shards)
+    return out, record
+
+
+def compute(record: RunRecord, out: Store, shards: range | None) -> None:
+    """Write the record of a run, and compute some of its shards, or all."""
     out.write(record.key, record.model_dump_json().encode())
     processor = ShardProcessor(WorkerConfig(record, out))
     for shard in range(record.plan.count) if shards is None else shards:
         processor.process(ShardTask(shard))
-    return out, record

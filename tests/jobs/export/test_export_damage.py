@@ -11,16 +11,12 @@ from typing import Any
 import pytest
 from support.cli import call_cli
 from support.collections import read_rows
-from support.computed_runs import compute_run
-from support.records import run_record
+from support.computed_runs import compute_run, score_run
 
 import irfuse
-from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
-from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs import RunRecord, shard_key
 from cluster.runs.config import WorkerConfig
 from cluster.runs.damage import DamagedShardError
-from cluster.runs.origins import FilesOrigin
 from cluster.runs.worker import ShardProcessor, ShardTask
 from cluster.storage import Store
 from fusion_core.errors import NotFoundError
@@ -53,25 +49,13 @@ def run(tmp_path: Path) -> Run:
 def scored(run: Run, tmp_path: Path) -> Run:
     """A run of `irfuse score` over the fused images of `run`, in a folder of their own."""
     FORMS["folder"](run=run[0].url, out=str(tmp_path / "files"), preset="pair-id")
-    lines = [
-        f"{n:04d},run/in/ir/{n:04d}.png,run/in/vis/{n:04d}.png,files/{n:04d}.png"
-        for n in range(PAIRS)
-    ]
-    table = "\n".join(["pair_id,ir_uri,vis_uri,fused_uri", *lines])
-    (tmp_path / "pairs.csv").write_text(table)
-    out = Store(str(tmp_path / "scored"))
-    info, manifest = freeze(read_user_manifest(Store(str(tmp_path)), "pairs.csv"))
-    out.write(MANIFEST_KEY, manifest)
-    record = run_record(
-        info,
-        origin=FilesOrigin(method="theirs"),
-        metrics=["SD"],
-        shard_size=SHARD_SIZE,
-        source=str(tmp_path / "pairs.csv"),
-    )
-    out.write(record.key, record.model_dump_json().encode())
-    compute(record, out, *range(record.plan.count))
-    return out, record
+    return score_run(tmp_path, [row(n, "files") for n in range(PAIRS)], shard_size=SHARD_SIZE)
+
+
+def row(number: int, fused: str) -> str:
+    """Return the row of a pair in a manifest of the user."""
+    name = f"{number:04d}"
+    return f"{name},run/in/ir/{name}.png,run/in/vis/{name}.png,{fused}/{name}.png"
 
 
 def compute(record: RunRecord, out: Store, *shards: int) -> None:

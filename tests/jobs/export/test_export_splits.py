@@ -81,6 +81,11 @@ def test_splits_that_do_not_fit_are_errors_before_anything_is_written(
     twice = write(tmp_path, train="day/0000\n", val="day/0000\nday/0001\n")
     with pytest.raises(InvalidValueError, match="'day/0000' is in the splits 'train' and 'val'"):
         to_yolo(run, tmp_path / "out", split=twice)
+    within = write(tmp_path, pairs="day/0000 train\n./day/0000 val\n")
+    with pytest.raises(
+        InvalidValueError, match=r"'\./day/0000' is in the splits 'train' and 'val'"
+    ):
+        to_yolo(run, tmp_path / "out", split=within)
     with pytest.raises(NotFoundError, match="names no pair of the run in its 2 lines"):
         to_yolo(run, tmp_path / "out", split=write(tmp_path, others="a\nb\n"))
     with pytest.raises(NotFoundError, match=r"missing\.txt"):
@@ -88,6 +93,24 @@ def test_splits_that_do_not_fit_are_errors_before_anything_is_written(
     with pytest.raises(ValueError, match="Expected --preset yolo, or a --name"):
         ExportFolderOptions(run=run, out="out", split=twice)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_condition_that_no_pair_of_a_split_fits_is_an_error(run: str, tmp_path: Path) -> None:
+    given: dict[str, Any] = {
+        "where": "subset = 'night'",
+        "split": write(tmp_path, train="day/0000"),
+    }
+    options = ExportHfOptions(run=run, out=str(tmp_path / "out"), **given)
+    with pytest.raises(InvalidValueError, match="fits --where and --split; there is nothing"):
+        irfuse.export_hf(options)
+    with pytest.raises(InvalidValueError, match="fits --where and --split; there is nothing"):
+        to_yolo(run, tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(run: str, tmp_path: Path) -> None:
+    result = to_yolo(run, tmp_path / "out", split=write(tmp_path, train="\ufeffday/0000\n"))
+    assert (result.pairs, result.notes[0][:4]) == (1, "data")
 
 
 def test_other_splits_for_an_export_are_an_error(run: str, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_files_of_an_export_stay_as_they_began(
     expected = digests(tmp_path)
     (tmp_path / "_irfuse/done/shard-000001").unlink()
     # As if the shards of the run had grown by pairs that were computed again.
-    monkeypatch.setattr("jobs.export.preparing._group_shards", lambda *_: (0,))
+    monkeypatch.setattr("jobs.export.preparing.group_shards", lambda *_, **__: (0,))
     assert 0 < export(run, tmp_path).written < 11
     assert digests(tmp_path) == expected
 
@@ -160,7 +160,7 @@ def test_an_unfinished_run_and_equal_names_are_errors(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="1 of 2 shards are committed"):
         export(unfinished, tmp_path / "out")
     equal = compute_run(tmp_path / "b", 2, subsets=("x.y", "x-y"))
-    with pytest.raises(InvalidValueError, match="2 file names belong to more than one pair"):
+    with pytest.raises(InvalidValueError, match=r"2 file names belong to more .*; export these"):
         export(equal, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
