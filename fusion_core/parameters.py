@@ -91,8 +91,8 @@ class NetworkParameters(MethodParameters):
     """Floating-point format of the network: `fp32`, the reference, or `bf16`, which is faster where
     the processor or GPU supports it. Everything after the network is computed in float32."""
     convolution: Convolution = "winograd"
-    """Algorithm of 3x3 convolutions in fp32 on a CPU: `winograd`, which takes half of the time and
-    four times the memory of their weights, or `direct`, from which it differs by a few 1e-6 of the
+    """Algorithm of 3x3 convolutions in fp32 on a CPU: `winograd`, which takes less time, and four
+    times the memory of their weights, or `direct`, from which it differs by a few 1e-6 of the
     largest value."""
 
 

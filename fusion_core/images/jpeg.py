@@ -14,6 +14,8 @@ START_OF_SCAN, END_OF_IMAGE, START_OF_IMAGE, TEMPORARY = 0xDA, 0xD9, 0xD8, 0x01
 MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # neither an escaped byte nor a restart
 _SEQUENTIAL_FRAMES = (0xC0, 0xC1)
 _OTHER_FRAMES = (0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
+_WITHOUT_LENGTH = (*range(0xC0), *range(0xD0, 0xDA), 0xFF)
+"""Restarts, start and end of the image, reserved markers, and a byte that only fills."""
 
 
 def decode_plain_jpeg(data: bytes) -> Pixels | None:
@@ -46,7 +48,7 @@ def _single_scan(data: bytes) -> int | None:
     position, frames = len(JPEG_SIGNATURE), 0
     while data[position : position + 1] == b"\xff" and position + 4 <= len(data):
         marker = data[position + 1]
-        if marker in _OTHER_FRAMES:
+        if marker in _OTHER_FRAMES or marker in _WITHOUT_LENGTH:
             return None
         frames += marker in _SEQUENTIAL_FRAMES
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")

@@ -69,7 +69,8 @@ class MethodSpec:
     most_sources: int | None = 2
     """Number of sources that the method is defined for; None for any number from 2."""
     ms_per_megapixel: int | None = None
-    """Milliseconds per megapixel with default parameters, as measured in the README."""
+    """Milliseconds per megapixel with default parameters, but direct convolutions, as measured in
+    the README."""
     bytes_per_pixel: int = 300
     """Largest memory in bytes per pixel that fusing and scoring a pair take on a CPU, in addition
     to what the libraries and the weights take; measured with default parameters, rounded up."""

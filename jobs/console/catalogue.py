@@ -52,8 +52,9 @@ def print_methods(
             console.print()
         print_text(
             console,
-            "s/Mpx: seconds per megapixel on one CPU thread. `irfuse methods NAME` describes a "
-            "method with its paper and parameters; `irfuse weights` verifies the weights.",
+            "s/Mpx: seconds per megapixel on one CPU thread, with direct convolutions. `irfuse "
+            "methods NAME` describes a method with its paper and parameters; `irfuse weights` "
+            "verifies the weights.",
         )
 
 
@@ -159,7 +160,8 @@ def _method_fields(spec: MethodSpec) -> dict[str, str]:
         lines["weights"] += f": {weights.name} ({weights.licence})"
     lines["sources"] = "any number" if spec.most_sources is None else str(spec.most_sources)
     if spec.ms_per_megapixel is not None:
-        lines["speed"] = f"{_seconds(spec)} s per megapixel on one CPU thread"
+        how = ", with direct convolutions" if issubclass(spec.parameters, NetworkParameters) else ""
+        lines["speed"] = f"{_seconds(spec)} s per megapixel on one CPU thread{how}"
     return lines
 
 

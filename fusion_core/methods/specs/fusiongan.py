@@ -30,4 +30,5 @@ FUSIONGAN = MethodSpec(
     weights=FileWeights(tensors="c1, c2, c3, c4, c5", content="generator"),
     build=Deferred("fusion_core.methods.fusiongan:build_fusiongan"),
     ms_per_megapixel=14000,
+    bytes_per_pixel=900,
 )

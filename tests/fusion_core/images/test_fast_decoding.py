@@ -111,6 +111,21 @@ def test_another_jpeg_is_decoded_by_pillow(
     assert not decoded_like_pillow(OTHER_JPEGS[name])
 
 
+def test_fill_bytes_do_not_hide_the_cut_of_a_jpeg(
+    decoded_like_pillow: Callable[[bytes], bool],
+) -> None:
+    # Read without regard to the fill byte, the comment ends at a scan that is complete.
+    frame, scan = b"\xff\xc0\0\2", b"\xff\xda\0\2"
+    comment = bytes(0xFEFF - 3) + frame + scan + END_OF_IMAGE
+    segment = b"\xff\xff\xfe\xff\xf0" + comment.ljust(0xFFF0 - 2, b"\0")
+    data = pillow_file(noise(64, 64, 3), "JPEG", quality=95)
+    assert not decoded_like_pillow(data[:2] + segment + data[2:])
+    cut = data[:2] + segment + data[2:-200]
+    assert decode_plain_jpeg(cut) is None
+    with pytest.raises(ImageDecodeError, match="damaged or truncated"):
+        decode_image(cut)
+
+
 def test_a_truncated_jpeg_is_refused() -> None:
     data = pillow_file(noise(64, 64, 3), "JPEG", quality=95)
     scan = data.index(b"\xff\xda")
