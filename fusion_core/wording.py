@@ -1,4 +1,4 @@
-"""Numbers of things, and times, in sentences."""
+"""Numbers of things, times, and names in sentences."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ def duration_of(seconds: float) -> str:
     if minutes * _MINUTE < _DAY:
         return _two(*divmod(minutes, 60), "h", "min")
     return _two(*divmod(round(seconds / _HOUR), 24), "d", "h")
+
+
+def encodable(text: str) -> str:
+    r"""Return a text with escapes for what no encoding has, such as parts of names of files.
+
+    >>> print(encodable("l\\udcffog"))
+    l\\udcffog
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _two(large: int, small: int, unit: str, smaller: str) -> str:

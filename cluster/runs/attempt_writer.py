@@ -26,6 +26,7 @@ from cluster.runs.metering import Usage
 from cluster.runs.observing import RunObserver
 from cluster.storage import redact_text
 from fusion_core.errors import IrfuseError
+from fusion_core.wording import encodable
 
 if TYPE_CHECKING:
     from cluster.runs.deaths import Death
@@ -73,7 +74,7 @@ class AttemptWriter(RunObserver):
         self.record = Attempt(
             id=new_attempt_id(now),
             run=target.record.fingerprint,
-            argv=list(argv),
+            argv=list(map(encodable, argv)),
             host=socket.gethostname(),
             pid=os.getpid(),
             irfuse=target.record.irfuse_version,
@@ -107,7 +108,7 @@ class AttemptWriter(RunObserver):
             reason=death.kind,
             node=worker.node,
             shards=shards,
-            message=redact_text(death.reason),
+            message=redact_text(encodable(death.reason)),
         )
         self._change(
             deaths=dict(Counter(self.record.deaths) + Counter([death.kind])),
@@ -151,8 +152,8 @@ class AttemptWriter(RunObserver):
 
     def end(self, status: int, error: str | None) -> None:
         """Write the record for the last time."""
-        now = datetime.now(UTC)
-        self._change(ended=now, exit=status, error=None if error is None else redact_text(error))
+        error = None if error is None else redact_text(encodable(error))
+        self._change(ended=datetime.now(UTC), exit=status, error=error)
         self._writer.shutdown()
         self._write(self._current())
 

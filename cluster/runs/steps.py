@@ -20,6 +20,7 @@ from cluster.runs.origins import FusedCell
 from cluster.runs.stage_names import Stage
 from cluster.storage import redact_text
 from fusion_core.metrics import Scores
+from fusion_core.wording import encodable
 
 T = TypeVar("T")
 
@@ -110,8 +111,7 @@ class Steps:
 
 def _message_of(error: Exception) -> str:
     # A column holds only text that can be encoded, but the name of a file need not be.
-    text = str(error).encode(errors="backslashreplace").decode()
-    text = redact_text(text) or type(error).__name__
+    text = redact_text(encodable(str(error))) or type(error).__name__
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         text = f"Not enough memory for this pair: {text}"
     return " ".join(text.split())[:_LONGEST_MESSAGE]
@@ -119,5 +119,5 @@ def _message_of(error: Exception) -> str:
 
 def _traceback_of(error: Exception) -> str:
     """Return the end of a traceback, without secrets."""
-    text = "".join(traceback.format_exception(error)).encode(errors="backslashreplace").decode()
+    text = encodable("".join(traceback.format_exception(error)))
     return redact_text(text)[-_LONGEST_TRACEBACK:]

@@ -169,3 +169,12 @@ def test_a_record_that_cannot_be_written_is_said_once(
     attempt.connected(LAPTOP, "cpu")
     attempt.end(0, None)
     assert warnings == ["The record of this attempt cannot be written: no space left"]
+
+
+def test_names_that_no_encoding_has_are_escaped(target: RunTarget) -> None:
+    attempt = AttemptWriter(target, 4, ["irfuse", "run", "l\udcffog"], pytest.fail)
+    attempt.end(1, "l\udcffog cannot be written")
+    found = newest_attempt(target.out)
+    assert found is not None
+    assert found.argv[-1] == r"l\udcffog"
+    assert found.error == r"l\udcffog cannot be written"
