@@ -46,8 +46,8 @@ def duration_of(seconds: float) -> str:
 def encodable(text: str) -> str:
     r"""Return a text with escapes for what no encoding has, such as parts of names of files.
 
-    >>> print(encodable("l\\udcffog"))
-    l\\udcffog
+    >>> print(encodable("l\udcffog"))
+    l\udcffog
     """
     return text.encode(errors="backslashreplace").decode()
 

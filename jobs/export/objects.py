@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 from fusion_core.errors import ManifestError
 
+_YOLO_WORDS = (5, 6)
+"""Words of a line with a box; the sixth is the confidence of a detector."""
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -57,6 +59,11 @@ def _from_yolo(text: str, width: int, height: int, classes: Sequence[str]) -> Ob
         words = line.split()
         if not words:
             continue
+        if len(words) not in _YOLO_WORDS:
+            raise ValueError(
+                f"expected a class and four numbers in each line, but got {len(words)} words; "
+                "polygons and keypoints are no boxes, and --labels none leaves them out"
+            )
         number = int(words[0])
         x, y, w, h = map(float, words[1:5])
         objects["bbox"].append([(x - w / 2) * width, (y - h / 2) * height, w * width, h * height])

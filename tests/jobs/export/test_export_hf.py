@@ -137,7 +137,9 @@ def test_boxes_of_voc_and_damaged_labels() -> None:
         "bbox": [[1.0, 2.0, 10.0, 3.0]],
         "category": ["car"],
     }
-    for data, extension in ((b"<x", "xml"), (b"car 1 2", "txt"), (b"\xff", "txt")):
+    polygon = b"0 .1 .1 .5 .1 .5 .5 .1 .5"
+    damaged = ((b"<x", "xml"), (b"car 1 2", "txt"), (b"\xff", "txt"), (polygon, "txt"))
+    for data, extension in damaged:
         with pytest.raises(ManifestError, match="The label a cannot be read"):
             read_objects(data, extension, **given)
 
