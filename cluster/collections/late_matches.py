@@ -66,5 +66,5 @@ def _encode(batches: Iterator[pa.RecordBatch], digest: str) -> tuple[int, bytes]
 def _publish(out: Store, matches: bytes, version: str | None) -> bool:
     """Write the matches, unless another driver has written some meanwhile."""
     if version is None:
-        return out.create(LATE_MATCHES_KEY, matches)
-    return out.replace(LATE_MATCHES_KEY, matches, version)
+        return out.create(LATE_MATCHES_KEY, matches) is not None
+    return out.replace(LATE_MATCHES_KEY, matches, version) is not None

@@ -17,7 +17,7 @@ from cluster.runs.plan import shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.shard_file import encode_shard
 from cluster.runs.shards import Row, ShardContent, Shards
-from cluster.storage import Store
+from cluster.storage import Entry, Store
 from fusion_core.errors import NotFoundError, RunFailedError
 
 _MOST_CONFLICTS = 20
@@ -91,8 +91,8 @@ class Committer:
 
     def _publish(
         self, shard: int, rows: Sequence[Row], version: str | None, started: datetime
-    ) -> bool:
-        """Publish a shard in place of a version, or where there is none."""
+    ) -> Entry | None:
+        """Publish a shard in place of a version, or where there is none; None if it is not."""
         data = encode_shard(
             rows,
             self._record.metrics,

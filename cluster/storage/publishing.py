@@ -51,8 +51,12 @@ def modified_in(info: Mapping[str, Any]) -> float | None:
     return None
 
 
-def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> None:
-    """Write and fsync a temporary file, and publish it under its final name atomically."""
+def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> str:
+    """Write and fsync a temporary file, and publish it under its final name atomically.
+
+    Returns:
+        The version of the file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -63,11 +67,13 @@ def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None])
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            version = version_of(os.fstat(file.fileno()))
         publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not supported by some network file systems
         _sync(path.parent)
+    return version
 
 
 def publish_files(objects: Mapping[Path, bytes], scratch: Path) -> None:

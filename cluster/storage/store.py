@@ -301,27 +301,31 @@ class Store:
             for key, data in objects.items():
                 self.write(key, data)
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Publish an object only if none exists; return False if one exists already.
+    def create(self, key: str, data: bytes) -> Entry | None:
+        """Publish an object only if none exists.
 
         On stores without conditional writes two writers at the same time may both succeed.
+
+        Returns:
+            The object as a listing gives it, with an empty version if the store does not tell it;
+            None if another one exists already.
 
         Raises:
             StorageError: The object cannot be written.
         """
+        path = Path(self.path(key))
         try:
             if self.is_local:
-                path = Path(self.path(key))
-                self._call("write", key, lambda: publish_file(path, data, link_new))
+                version = self._call("write", key, lambda: publish_file(path, data, link_new))
             else:
-                self._call("write", key, lambda: self._create_remote(key, data))
+                version = self._call("write", key, lambda: self._create_remote(key, data))
         except FileExistsError:
             # A retried PUT may have found the object of its own first attempt.
-            return self.read(key) == data
-        return True
+            return self._equal(key, data)
+        return Entry(key, len(data), version)
 
-    def replace(self, key: str, data: bytes, version: str) -> bool:
-        """Publish an object only in place of a version; return False if that is not there any more.
+    def replace(self, key: str, data: bytes, version: str) -> Entry | None:
+        """Publish an object only in place of a version of it.
 
         On stores other than file systems and S3 the check and the write are two steps, between
         which another writer may replace the object.
@@ -331,35 +335,45 @@ class Store:
             data: The new content.
             version: The version that is replaced, as `entries` or `open_version` return it.
 
+        Returns:
+            The object as a listing gives it, with an empty version if the store does not tell it;
+            None if the version is not there any more.
+
         Raises:
             StorageError: The object cannot be written.
         """
+        publish = replace_version(version)
+        path = Path(self.path(key))
         try:
             if self.is_local:
-                path = Path(self.path(key))
-                self._call("write", key, lambda: publish_file(path, data, replace_version(version)))
+                new = self._call("write", key, lambda: publish_file(path, data, publish))
             else:
-                self._call("write", key, lambda: self._replace_remote(key, data, version))
+                new = self._call("write", key, lambda: self._replace_remote(key, data, version))
         except ReplacedError:
             # A repeated PUT may have found the object of its own first attempt.
-            return self._holds(key, data)
-        return True
+            return self._equal(key, data)
+        return Entry(key, len(data), new)
 
-    def _holds(self, key: str, data: bytes) -> bool:
+    def _equal(self, key: str, data: bytes) -> Entry | None:
+        """Return an object if it exists and holds these bytes."""
         try:
-            return self.read(key) == data
+            file, version = self.open_version(key)
         except NotFoundError:
-            return False
+            return None
+        with file:
+            return Entry(key, len(data), version) if file.read() == data else None
 
-    def _put(self, key: str, data: bytes, **options: str) -> None:
-        self._fs.pipe_file(self.path(key), data, **options, **self._put_options)
+    def _put(self, key: str, data: bytes, **options: str) -> str:
+        """Publish an object of a remote store, and return its version if the store tells it."""
+        answer = self._fs.pipe_file(self.path(key), data, **options, **self._put_options)
+        return version_in(answer) if isinstance(answer, Mapping) else ""
 
-    def _replace_remote(self, key: str, data: bytes, version: str) -> None:
+    def _replace_remote(self, key: str, data: bytes, version: str) -> str:
         # Checked first for stores that ignore the condition of the request.
         if self._current_version(key) != version:
             raise ReplacedError(key)
         try:
-            self._put(key, data, **({"IfMatch": version} if self._is_s3 else {}))
+            return self._put(key, data, **({"IfMatch": version} if self._is_s3 else {}))
         except OSError as error:
             # s3fs translates a failed precondition to EINVAL, or to FileNotFoundError.
             conflict = isinstance(error, FileNotFoundError) or error.errno == errno.EINVAL
@@ -373,9 +387,9 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def _create_remote(self, key: str, data: bytes) -> None:
+    def _create_remote(self, key: str, data: bytes) -> str:
         try:
-            self._put(key, data, mode="create")
+            return self._put(key, data, mode="create")
         except OSError as error:
             # s3fs translates the response of some servers to a failed precondition to EINVAL.
             if error.errno == errno.EINVAL and self._fs.exists(self.path(key)):
