@@ -96,6 +96,8 @@ class DryRun(BaseModel):
     """Version of Ray on the cluster."""
     sampled: int = 0
     """Number of pairs that were computed."""
+    sampled_by: int = 0
+    """Number of workers that computed them at the same time."""
     stages_ms: dict[str, float] = Field(default_factory=dict)
     """Mean time of a computed pair in each stage in milliseconds."""
     estimate: Estimate | None = None
@@ -116,14 +118,29 @@ class DryRun(BaseModel):
 def dry_run(options: RunOptions | ScoreOptions, progress: Progress | None = None) -> DryRun:
     """Try a run: check everything that it needs, and estimate what it takes.
 
-    Headers of images are read, and some pairs are computed by one worker on the cluster. Nothing is
+    Headers of images are read, and some pairs are computed on the cluster. Nothing is
     written, except for an object that is deleted again if `probe_write` is set.
 
     Args:
         options: Options of the run.
         progress: Receives the progress; silent by default.
     """
-    return _Trial(options, progress or SilentProgress()).carry_out()
+    return try_run(options, progress or SilentProgress())
+
+
+def try_run(
+    options: RunOptions | ScoreOptions,
+    progress: Progress,
+    unreachable: IrfuseError | None = None,
+) -> DryRun:
+    """Try a run as `dry_run` does.
+
+    Args:
+        options: Options of the run.
+        progress: Receives the progress.
+        unreachable: Why the cluster cannot be used, if that is known already.
+    """
+    return _Trial(options, progress, unreachable).carry_out()
 
 
 class _Trial:
@@ -132,10 +149,17 @@ class _Trial:
     Args:
         options: Options of the run.
         progress: Receives the progress.
+        unreachable: Why the cluster cannot be used, if that is known already.
     """
 
-    def __init__(self, options: RunOptions | ScoreOptions, progress: Progress) -> None:
+    def __init__(
+        self,
+        options: RunOptions | ScoreOptions,
+        progress: Progress,
+        unreachable: IrfuseError | None,
+    ) -> None:
         self._options, self._progress = options, _Noting(progress)
+        self._unreachable = unreachable
         self._problems: list[str] = []
         self._started = time.monotonic()
         self._facts: dict[str, Any] = {}
@@ -292,20 +316,27 @@ class _Trial:
         """Find out whether the cluster can be used, although there is nothing to compute on it."""
         cluster = self._options.cluster()
         if cluster.address or os.environ.get("RAY_ADDRESS") or cluster.device == "cuda":
-            with self._noted(), ray_session(cluster, self._progress.message):
+            with self._noted(), self._session():
                 pass
+
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        if self._unreachable is not None:
+            raise self._unreachable
+        with ray_session(self._options.cluster(), self._progress.message):
+            yield
 
     def _try(self, config: WorkerConfig, pairs: SourcePairs, work: Work, out: Store) -> None:
         """Compute some pairs on the cluster, and estimate what the run takes."""
         rows = self._rows(pairs, self._options.dry_run_pairs)
         cluster = self._options.cluster()
         with self._noted():
-            with ray_session(cluster, self._progress.message):
+            with self._session():
                 # Imported here because Ray takes seconds to import.
                 from cluster.runs import try_pairs
 
                 connected = time.monotonic()
-                sample = try_pairs(rows, config, cluster, self._progress.message)
+                sample = try_pairs(rows, config, cluster, work.shards, self._progress.message)
                 computed = time.monotonic()
             around_s = (connected - self._started) + (time.monotonic() - computed)
             self._facts.update(
@@ -313,6 +344,7 @@ class _Trial:
                 worker=str(sample.resources),
                 ray=sample.ray,
                 sampled=sample.pairs,
+                sampled_by=sample.together,
                 stages_ms=sample.stages_ms,
             )
             failures = sample.failures

@@ -79,7 +79,7 @@ def estimate(work: Work, sample: Sample, around_s: float, price: float | None) -
         scale = work.megapixels / sample.megapixels
     workers = max(1, min(sample.workers, work.shards))
     rows = min(work.rows, math.ceil(work.shards / workers) * work.rows_per_shard)
-    computing = rows * sample.seconds / sample.pairs * scale
+    computing = rows * sample.seconds * sample.together / sample.pairs * scale
     around = around_s + sample.start_s + _SUMMARY_S + _SUMMARY_S_PER_SHARD * work.shards
     spread = max(_LEAST_UNCERTAINTY, _uncertainty(sample.compute_ms))
     seconds = around + computing

@@ -139,16 +139,14 @@ class AttemptWriter(RunObserver):
         if not counts or found != (counts[-1].ready, counts[-1].starting, counts[-1].nodes):
             ready, starting, nodes = found
             now = datetime.now(UTC)
-            counts = [*counts, WorkerCount(at=now, ready=ready, starting=starting, nodes=nodes)]
-            self._change(workers=counts[-_MOST_COUNTS:])
+            self._count(WorkerCount(at=now, ready=ready, starting=starting, nodes=nodes))
         now_s = time.monotonic()
         if now_s - self._written >= WRITE_EVERY_S or (self._soon and now_s >= self._soon):
             self._write_aside()
 
     def left(self) -> None:
         """Note that no workers compute any longer."""
-        now = datetime.now(UTC)
-        self._change(workers=[*self.record.workers, WorkerCount(at=now, ready=0, starting=0)])
+        self._count(WorkerCount(at=datetime.now(UTC), ready=0, starting=0))
 
     def end(self, status: int, error: str | None) -> None:
         """Write the record for the last time."""
@@ -156,6 +154,14 @@ class AttemptWriter(RunObserver):
         self._change(ended=datetime.now(UTC), exit=status, error=error)
         self._writer.shutdown()
         self._write(self._current())
+
+    def _count(self, count: WorkerCount) -> None:
+        """Note the number of workers; of the oldest entries, only their sum is kept."""
+        counts, seconds = [*self.record.workers, count], self.record.earlier_worker_seconds
+        if len(counts) > _MOST_COUNTS:
+            oldest = counts.pop(0)
+            seconds += oldest.seconds_until(counts[0].at)
+        self._change(workers=counts, earlier_worker_seconds=seconds)
 
     def _change(self, **values: Any) -> None:  # noqa: ANN401
         self.record = self.record.model_copy(update=values)

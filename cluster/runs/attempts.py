@@ -62,6 +62,10 @@ class WorkerCount(_Part):
     nodes: dict[str, int] = Field(default_factory=dict)
     """Workers that are ready, by the host names of their nodes."""
 
+    def seconds_until(self, end: datetime) -> float:
+        """Return the seconds for which workers were ready, summed over the workers."""
+        return self.ready * (end - self.at).total_seconds()
+
 
 class DeathRecord(_Part):
     """The death of one worker."""
@@ -141,7 +145,10 @@ class Attempt(_Part):
     storage_retries: dict[str, int] = Field(default_factory=dict)
     """Number of repeated requests by operation and code, as in `read 503`."""
     workers: list[WorkerCount] = Field(default_factory=list)
-    """The workers over time, one entry for each change."""
+    """The workers over time, one entry for each of the last changes."""
+    earlier_worker_seconds: float = 0.0
+    """Seconds for which workers were ready before the first of these entries, summed over all
+    workers."""
     deaths: dict[DeathReason, int] = Field(default_factory=dict)
     """Number of workers that died, by reason."""
     death_records: list[DeathRecord] = Field(default_factory=list)
@@ -162,9 +169,8 @@ class Attempt(_Part):
     def core_seconds(self) -> float:
         """Seconds for which workers were ready, summed over all workers."""
         times = [count.at for count in self.workers] + [self.ended or self.updated]
-        return sum(
-            count.ready * (end - count.at).total_seconds()
-            for count, end in zip(self.workers, times[1:], strict=True)
+        return self.earlier_worker_seconds + sum(
+            count.seconds_until(end) for count, end in zip(self.workers, times[1:], strict=True)
         )
 
 

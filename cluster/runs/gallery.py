@@ -84,8 +84,11 @@ class Gallery:
                 f"The pair {pair.pair_id!r} is not computed yet; continue the run with the command "
                 "that began it"
             ) from None
-        cell = row.pop("fused")
-        return row, self._fused(row, cell or {})
+        cell = row.pop("fused") or {}
+        if cell.get("path"):  # without its query, which the manifest has
+            (pair,) = self._shards.manifest.read(position, position + 1)
+            cell = {"path": pair.fused_uri or cell["path"]}
+        return row, self._fused(row, cell)
 
     def _sources(self, ir_uri: str, vis_uri: str) -> list[EightBit | str]:
         bands, limit = self._record.bands, self._record.max_pixels

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.collections import FrozenManifest
 from cluster.runs.damage import Damage, DamagedShardError
 from cluster.runs.index import ShardIndex
 from cluster.runs.plan import shard_key
@@ -67,6 +68,7 @@ class ImageReader:
         self._out, self._record, self._columns = out, record, columns
         self._cache = None if cache is None else Store(f"{cache}/{record.fingerprint[:16]}")
         self._files = Reader(out.storage_options, max_pixels=record.max_pixels)
+        self._manifest: FrozenManifest | None = None
         self._lock = threading.Lock()
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._rows: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
@@ -124,11 +126,23 @@ class ImageReader:
                     self._places[index.shard, group] = places
             return cells
 
-        images = []
-        for cell in self._read(index, read):
-            data, path = (cell or {}).get("bytes"), (cell or {}).get("path")
-            images.append(data or (self._files.read(path) if path else b""))
-        return images
+        cells = self._read(index, read)
+        if not any((cell or {}).get("path") for cell in cells):
+            return [(cell or {}).get("bytes") or b"" for cell in cells]
+        first = self._record.plan.bounds(index.shard)[0] + sum(index.groups[:group])
+        uris = self._located(first, first + len(cells))
+        return [
+            self._files.read(uri) if (cell or {}).get("path") else b""
+            for cell, uri in zip(cells, uris, strict=True)
+        ]
+
+    def _located(self, first: int, end: int) -> list[str]:
+        """Return the locations of fused files from the manifest; those in rows have no query."""
+        with self._lock:
+            if self._manifest is None:
+                self._manifest = FrozenManifest(self._out)
+            manifest = self._manifest
+        return [pair.fused_uri for pair in manifest.read(first, end)]
 
     def _read(self, index: ShardIndex, action: Callable[[_Open], Any]) -> Any:  # noqa: ANN401
         opened = self._opened(index)

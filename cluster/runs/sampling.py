@@ -106,14 +106,16 @@ class Sample:
     seconds: float
     """Time from the start of all pairs until the end."""
     start_s: float
-    """Time until the worker was ready and had computed a first pair."""
+    """Time until the workers were ready and had computed a first pair each."""
     parts: list[MeasuredPart]
+    together: int
+    """Number of workers that computed at the same time."""
     workers: int
     """Number of workers that the run would have now."""
     resources: WorkerResources
     """What a worker requests of Ray."""
     ray: str
-    """Version of Ray on the node of the worker."""
+    """Version of Ray on the nodes."""
 
     @property
     def failures(self) -> dict[str, Failure]:
@@ -140,7 +142,7 @@ class Sample:
 
     @property
     def memory_bytes(self) -> int:
-        """Largest memory that the worker has taken."""
+        """Largest memory that a worker has taken."""
         return max(part.memory_bytes for part in self.parts)
 
     @property

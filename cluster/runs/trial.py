@@ -1,10 +1,9 @@
-"""A trial of a run on its cluster: one worker computes some pairs, and nothing is written."""
+"""A trial of a run on its cluster: workers compute some pairs, and nothing is written."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import ray
@@ -22,62 +21,80 @@ from fusion_core.errors import IrfuseError, RunFailedError
 _POLL_S = 0.5
 _PARTS = 2
 """A worker computes two shards at the same time."""
+_PAIRS_PER_WORKER = 2
+"""Each worker computes at least so many pairs."""
+_TOGETHER_S = 30.0
+"""Workers that are ready so long after the first one are left out."""
 
 
 def try_pairs(
     pairs: Sequence[PairRow],
     config: WorkerConfig,
     options: ClusterOptions,
+    most: int,
     notify: Callable[[str], None],
 ) -> Sample:
-    """Compute pairs by one worker on the connected cluster, and measure what that takes.
+    """Compute pairs on the connected cluster, and measure what that takes.
+
+    Workers that share the cores or the memory of a node are slower together than one alone.
+    Therefore as many workers compute at the same time as the run would have, but each of them at
+    least two pairs.
 
     Args:
         pairs: The pairs, at least one.
-        config: Settings of the worker.
+        config: Settings of the workers.
         options: The cluster and the resources to use.
-        notify: Called with what the worker is doing, until the pairs are computed.
+        most: Number of workers that the run has something to do for.
+        notify: Called with what the workers are doing, until the pairs are computed.
 
     Raises:
-        RunFailedError: The worker cannot be placed, does not start, dies or hangs.
-        RunConflictError: The node of the worker has other software.
+        RunFailedError: No worker can be placed, or a worker does not start, dies or hangs.
+        RunConflictError: The node of a worker has other software.
         IrfuseError: The method cannot be loaded there.
     """
     started = time.monotonic()
-    pool = WorkerPool(replace(options, workers=1))
+    pool = WorkerPool(options)
     pool.use(config)
     try:
-        worker = _first_worker(pool, notify)
+        most = max(1, min(most, len(pairs) // _PAIRS_PER_WORKER))
+        workers = _ready_workers(pool, most, notify)
         notify(f"Computing {len(pairs)} pairs")
-        _compute([pairs[:1]], pool, worker, options)  # compiles what is compiled at the first pair
+        first = [(worker, pairs[:1]) for worker in workers]
+        _compute(first, pool, options)  # compiles what is compiled at the first pair
         ready = time.monotonic()
-        split = [pairs[first::_PARTS] for first in range(_PARTS)]
-        parts = _compute([part for part in split if part], pool, worker, options)
+        count = _PARTS * len(workers)
+        split = [(workers[n % len(workers)], pairs[n::count]) for n in range(count)]
+        parts = _compute([each for each in split if each[1]], pool, options)
         ended = time.monotonic()
         return Sample(
             pairs=len(pairs),
             seconds=ended - ready,
             start_s=ready - started,
             parts=parts,
+            together=len(workers),
             workers=options.workers or pool.places,
             resources=pool.resources,
-            ray=pool.software[worker.info.node].ray if worker.info else "",
+            ray=next(iter(pool.software.values())).ray,
         )
     finally:
         pool.stop()
 
 
-def _first_worker(pool: WorkerPool, notify: Callable[[str], None]) -> PoolWorker:
-    """Wait until a worker is ready."""
+def _ready_workers(pool: WorkerPool, most: int, notify: Callable[[str], None]) -> list[PoolWorker]:
+    """Wait until workers are ready: as many as the run would have, but no more than `most`."""
+    first_at: float | None = None
     while True:
         check_connection()
-        pool.spawn(1)
+        pool.spawn(most)
         for worker in pool.workers[:]:
-            _advance(pool, worker)
+            if worker.info is None:
+                _advance(pool, worker)
         if not pool.workers:  # the last one has died, and the next one is started after a pause
             time.sleep(_POLL_S)
         if ready := pool.ready():
-            return ready[0]
+            first_at = first_at or time.monotonic()
+            if len(ready) == len(pool.workers) or time.monotonic() - first_at > _TOGETHER_S:
+                return ready
         if activity := pool.describe_starting():
             notify(activity)
 
@@ -112,14 +129,13 @@ def _result(pool: WorkerPool, worker: PoolWorker, ref: Any) -> Any:  # noqa: ANN
 
 
 def _compute(
-    parts: Sequence[Sequence[PairRow]],
+    parts: Sequence[tuple[PoolWorker, Sequence[PairRow]]],
     pool: WorkerPool,
-    worker: PoolWorker,
     options: ClusterOptions,
 ) -> list[MeasuredPart]:
-    pairs = sum(map(len, parts))
+    pairs = sum(len(part) for _, part in parts)
     limit = options.pair_timeout_s * (pairs + 1)
-    refs: list[Any] = [worker.handle.measure.remote(list(part)) for part in parts]
+    refs: list[Any] = [worker.handle.measure.remote(list(part)) for worker, part in parts]
     deadline = time.monotonic() + limit
     waiting = refs
     while waiting:
@@ -130,15 +146,17 @@ def _compute(
                 "--pair-timeout"
             )
         _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_POLL_S)
+    return [_measured(pool, worker, ref) for (worker, _), ref in zip(parts, refs, strict=True)]
+
+
+def _measured(pool: WorkerPool, worker: PoolWorker, ref: Any) -> MeasuredPart:  # noqa: ANN401
     try:
-        found: list[MeasuredPart] = ray.get(refs)
+        found: MeasuredPart = ray.get(ref)
     except RayTaskError as error:
         raise _explained(error) from error
     except RayError as error:
         death = explain_death(worker, error, pool.neighbours(worker))
-        raise RunFailedError(
-            f"The worker died on the pairs that it tried: {death.reason}"
-        ) from error
+        raise RunFailedError(f"A worker died on the pairs that it tried: {death.reason}") from error
     return found
 
 

@@ -51,7 +51,8 @@ def _lines(result: DryRun, options: JobOptions) -> Iterator[tuple[str, str]]:
         yield "Cluster", f"{count_of(result.workers, 'worker')} with {result.worker} ({software})"
     if result.sampled:
         times = ", ".join(f"{stage} {_ms(ms)}" for stage, ms in result.stages_ms.items())
-        yield "Measured", f"{count_of(result.sampled, 'pair')}: {times} ms a pair"
+        sampled = f"{count_of(result.sampled, 'pair')} by {count_of(result.sampled_by, 'worker')}"
+        yield "Measured", f"{sampled}: {times} ms per pair"
     if result.estimate is not None:
         yield from estimate_lines(result.estimate, options)
     elif result.rows_left == 0:
@@ -100,12 +101,12 @@ def estimate_lines(found: Estimate, options: DryRunOptions) -> Iterator[tuple[st
         "Estimate",
         f"{duration_of(found.seconds)} ({low} – {high}) on {count_of(found.workers, 'worker')}; "
         f"{found.core_hours:.2g} core-hours; {bytes_of(found.bytes_written)} out; "
-        f"{bytes_of(found.memory_per_worker)} a worker",
+        f"{bytes_of(found.memory_per_worker)} per worker",
     )
     requests = f"{_rounded(found.reads)} GET, {_rounded(found.writes)} PUT in object stores"
     price = ""
     if found.price is not None:
-        price = f"; about {found.price:.2f} at {options.price_per_hour:g}/h a worker"
+        price = f"; about {found.price:.2f} at {options.price_per_hour:g}/h per worker"
     yield "", requests + price
 
 

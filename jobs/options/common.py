@@ -160,7 +160,8 @@ class DryRunOptions(LocationOptions):
     cluster to estimate time, size and price, and write nothing. Ends with status 1 if a run would
     not start, or would stop because of failed pairs."""
     dry_run_pairs: Annotated[int, Parameter(group=DRY_RUN)] = Field(default=16, ge=2, le=1024)
-    """Number of pairs that --dry-run computes, from all parts of the collection."""
+    """Number of pairs that --dry-run computes, from all parts of the collection: at least two per
+    worker of a node whose workers share its cores."""
     price_per_hour: Annotated[float | None, Parameter(group=DRY_RUN)] = Field(default=None, ge=0)
     """Price of a worker per hour, from which --dry-run computes that of the run."""
     probe_write: Annotated[Flag, Parameter(group=DRY_RUN)] = False

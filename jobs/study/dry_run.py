@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from pydantic import BaseModel, ConfigDict
 
 from cluster.session import ray_session
 from fusion_core.errors import IrfuseError, RunFailedError
 from fusion_core.wording import count_of
-from jobs.dry_run import DryRun, dry_run
+from jobs.dry_run import DryRun, try_run
 from jobs.estimates import Estimate, add_estimates
 from jobs.options import DryRunOptions
 from jobs.progress import Progress, SilentProgress
@@ -75,11 +75,14 @@ def dry_run_study(options: StudyRunOptions, progress: Progress | None = None) ->
     progress = progress or SilentProgress()
     plan = plan_study(options)
     cells = plan.unfinished(retry_failed=options.retry_failed)
+    unreachable: IrfuseError | None = None
     with ExitStack() as session:
         if cells:
-            with suppress(IrfuseError):  # every cell names the problem
+            try:
                 session.enter_context(ray_session(options.cluster(), progress.message))
-        tried = [_try(plan, cell, options, progress) for cell in cells]
+            except IrfuseError as error:
+                unreachable = error
+        tried = [_try(plan, cell, options, progress, unreachable) for cell in cells]
     return StudyDryRun(
         out=plan.out.url,
         cells=describe_cells(plan.out, plan.record),
@@ -88,9 +91,15 @@ def dry_run_study(options: StudyRunOptions, progress: Progress | None = None) ->
     )
 
 
-def _try(plan: StudyPlan, cell: Cell, options: StudyRunOptions, progress: Progress) -> CellDryRun:
+def _try(
+    plan: StudyPlan,
+    cell: Cell,
+    options: StudyRunOptions,
+    progress: Progress,
+    unreachable: IrfuseError | None,
+) -> CellDryRun:
     progress.message(f"Trying {cell.label} on {cell.collection}")
     given = {name: getattr(options, name) for name in DryRunOptions.model_fields}
     requested = options_of(plan.record, cell, options).model_copy(update=given)
-    result = dry_run(requested, progress)
+    result = try_run(requested, progress, unreachable)
     return CellDryRun(collection=cell.collection, label=cell.label, run=result)

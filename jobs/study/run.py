@@ -104,19 +104,31 @@ def _compute(plan: StudyPlan, options: StudyRunOptions, progress: Progress) -> N
             workers = session.enter_context(kept_workers(options.cluster(), progress.message))
         for group in _groups(plan.record, plan.cells):
             planned: list[tuple[Cell, PlannedRun]] = []
-            for cell in group:
-                with noted(cell):
-                    planned.append((cell, _plan(plan.record, cell, options, progress)))
-            for together in _sharing(planned):
-                some = [cell for cell, _ in together]
-                progress.note(f"{', '.join(c.label for c in some)} on {some[0].collection}")
-                with noted(*some):
-                    compute([run for _, run in together], progress, workers)
-            for cell, run in planned:
-                if cell.key not in problems:
+            with _ended(planned):
+                for cell in group:
                     with noted(cell):
-                        run.finish(progress)
+                        planned.append((cell, _plan(plan.record, cell, options, progress)))
+                for together in _sharing(planned):
+                    some = [cell for cell, _ in together]
+                    progress.note(f"{', '.join(c.label for c in some)} on {some[0].collection}")
+                    with noted(*some):
+                        compute([run for _, run in together], progress, workers)
+                for cell, run in planned:
+                    if cell.key not in problems:
+                        with noted(cell):
+                            run.finish(progress)
     note_problems(plan.out, plan.cells, problems)
+
+
+@contextmanager
+def _ended(planned: Sequence[tuple[Cell, PlannedRun]]) -> Iterator[None]:
+    """Note the end of all runs if the block is interrupted."""
+    try:
+        yield
+    except BaseException as error:
+        for _, run in planned:
+            run.failed(error)
+        raise
 
 
 def _groups(record: StudyRecord, cells: Sequence[Cell]) -> Iterable[list[Cell]]:

@@ -44,6 +44,7 @@ def tried(small: FinishedRun, ray_address: str, tmp_path_factory: pytest.TempPat
 
 def test_a_dry_run_estimates_and_writes_nothing(tried: DryRun) -> None:
     assert (tried.problems, tried.rows, tried.rows_left, tried.sampled) == ([], SMALL, SMALL, 4)
+    assert tried.sampled_by == 2
     found = tried.estimate
     assert found is not None
     assert 0 < found.seconds_low < found.seconds < found.seconds_high
@@ -70,7 +71,7 @@ def test_what_is_printed_fits_the_terminal(tried: DryRun, width: int) -> None:
     assert max(map(len, lines)) <= width
     assert text.endswith("Nothing was written.\n")
     assert "64x48" in text
-    assert "at 2/h a worker" in " ".join(text.split())
+    assert "at 2/h per worker" in " ".join(text.split())
 
 
 def test_all_problems_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

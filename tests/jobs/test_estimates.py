@@ -22,9 +22,10 @@ PART = MeasuredPart(
 )
 SAMPLE = Sample(
     pairs=16,
-    seconds=1.6,
+    seconds=0.8,
     start_s=10.0,
     parts=[PART, PART],
+    together=2,
     workers=2,
     resources=WorkerResources(),
     ray="0",

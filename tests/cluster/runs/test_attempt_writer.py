@@ -1,6 +1,7 @@
 """Writing of the record of an attempt."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from support.computed_runs import compute_run
 
 from cluster.runs import attempt_writer
 from cluster.runs.attempt_writer import AttemptWriter
-from cluster.runs.attempts import ClusterResources, newest_attempt
+from cluster.runs.attempts import ClusterResources, WorkerCount, newest_attempt
 from cluster.runs.config import RunTarget
 from cluster.runs.deaths import Death
 from cluster.runs.metering import Usage, WorkDone
@@ -142,6 +143,19 @@ def test_workers_are_noted_when_their_number_changes(target: RunTarget) -> None:
     attempt.left()
     attempt.end(0, None)
     assert [count.ready for count in attempt.record.workers] == [0, 1, 2, 0]
+
+
+def test_the_oldest_numbers_of_workers_are_kept_as_a_sum(
+    target: RunTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_writer, "_MOST_COUNTS", 2)
+    attempt, begin = writer(target), datetime.now(UTC)
+    for second, ready in enumerate((1, 3, 2, 5, 0)):
+        at = begin + timedelta(seconds=10 * second)
+        attempt._count(WorkerCount(at=at, ready=ready, starting=0))
+    assert [count.ready for count in attempt.record.workers] == [5, 0]
+    assert attempt.record.earlier_worker_seconds == 10 + 30 + 20
+    assert attempt.record.core_seconds == 10 + 30 + 20 + 50
 
 
 def test_deaths_are_counted_by_reason_and_have_no_secrets(target: RunTarget) -> None:

@@ -33,6 +33,7 @@ def sample(*parts: MeasuredPart, pairs: int) -> Sample:
         seconds=1.0,
         start_s=1.0,
         parts=list(parts),
+        together=1,
         workers=1,
         resources=WorkerResources(),
         ray="0",

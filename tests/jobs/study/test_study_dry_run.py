@@ -1,6 +1,8 @@
 """Dry runs of studies: the problems and the estimates of all cells, and nothing that is written."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from support.collections import SMALL, write_pairs
 from support.environment import forbid_ray
 
 import irfuse
+import jobs.dry_run
+import jobs.study.dry_run
 from fusion_core.errors import InvalidValueError, RunFailedError
 from jobs.console.studies import print_study_dry_run
 from jobs.study.dry_run import StudyDryRun, dry_run_study
@@ -59,6 +63,26 @@ def test_cells_are_estimated_together_and_nothing_is_written(
     assert tried.estimate.seconds == mean.run.estimate.seconds + copy.run.estimate.seconds
     assert tried.estimate.price == pytest.approx(2.0 * tried.estimate.core_hours)
     assert not Path(options.out).exists()
+
+
+def test_a_cluster_that_does_not_answer_is_asked_once(
+    options: StudyRunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    @contextmanager
+    def unreachable(*_: object) -> Iterator[None]:
+        asked.append(1)
+        raise RunFailedError("No cluster answers")
+        yield
+
+    for module in (jobs.dry_run, jobs.study.dry_run):
+        monkeypatch.setattr(module, "ray_session", unreachable)
+    tried = dry_run_study(options)
+    assert len(asked) == 1
+    assert [cell.run.problems[-1] for cell in tried.tried if cell.label != "missing"] == [
+        "No cluster answers"
+    ] * 2
 
 
 def test_the_command_prints_every_cell_and_ends_with_the_problems(
