@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,12 +22,13 @@ from cluster.collections import (
 from cluster.runs import FilesOrigin, Ledger, RunRecord, Sample, WorkerConfig
 from cluster.session import ray_session
 from cluster.storage import Reader, Store, find_record, require_same_settings
-from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError, StorageError
+from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError
 from fusion_core.extensions import MetricChoice, choose_metrics
 from fusion_core.wording import bytes_of, count_of
 from jobs.estimates import Estimate, Work, estimate
 from jobs.fusing import plan_fusing
 from jobs.options import RunOptions, ScoreOptions
+from jobs.output_checks import check_space, check_writable
 from jobs.planning import Job, SourcePairs, find_pairs, identify_measures, request_record
 from jobs.progress import Progress, SilentProgress
 from jobs.remaining import Remaining, find_remaining
@@ -239,22 +237,8 @@ class _Trial:
         """Find out whether the output location can be written."""
         self._progress.message(f"Looking at {out.url}")
         with self._noted():
-            if self._options.probe_write:
-                place = Store(str(_nearest_folder(out))) if out.is_local else out
-                key = f".irfuse-probe-{secrets.token_hex(4)}"
-                self._facts["writable"] = False
-                place.write(key, b"")
-                self._facts["writable"] = True
-                place.delete(key)
-            elif out.is_local:
-                folder = _nearest_folder(out)
-                if not os.access(folder, os.W_OK | os.X_OK):
-                    self._facts["writable"] = False
-                    raise StorageError(
-                        f"{out.url} cannot be written: permission denied in {folder}; choose "
-                        "another --out, or ask for the right to write there"
-                    )
-                self._facts["writable"] = True
+            self._facts["writable"] = False
+            self._facts["writable"] = check_writable(out, probe=self._options.probe_write)
 
     def _find_pairs(
         self, job: Job | None, found: RunRecord | None, out: Store
@@ -363,13 +347,7 @@ class _Trial:
                 f"A worker has taken {bytes_of(found.memory_per_worker)}, more than the "
                 f"{bytes_of(requested)} that it requests; see --memory-per-worker"
             )
-        if out.is_local:
-            free = shutil.disk_usage(_nearest_folder(out)).free
-            if found.bytes_written > free:
-                raise StorageError(
-                    f"{out.url} has {bytes_of(free)} left on its disk, and the run writes about "
-                    f"{bytes_of(found.bytes_written)}; choose another --out"
-                )
+        check_space(out, found.bytes_written)
 
     def _rows(self, pairs: SourcePairs, count: int) -> list[PairRow]:
         """Return some pairs at equal distances."""
@@ -414,11 +392,3 @@ def _work(record: RunRecord, remaining: Remaining | None, check: CollectionCheck
         megapixels=check.megapixels / pairs if check is not None and pairs else None,
         bytes_per_pair=bytes_per_pair * sources / 2,
     )
-
-
-def _nearest_folder(out: Store) -> Path:
-    """Return the folder of a local output location, or the nearest one above it that exists."""
-    folder = Path(out.url)
-    while not folder.exists():
-        folder = folder.parent
-    return folder

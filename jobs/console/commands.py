@@ -78,6 +78,7 @@ class Command:
 
 
 _DRY_RUN = ("jobs.dry_run:dry_run", "dry_run:print_dry_run")
+_DRY_EXPORT = ("jobs.export.dry_run:dry_run_export", "exports:print_dry_run")
 
 GROUPS = {
     "deploy": "Make files that start a cluster with a run on it, and files that watch runs.",
@@ -114,16 +115,25 @@ COMMANDS: dict[str, Command] = {
     ),
     "show": Command(ShowOptions, "jobs.show:show", "pictures:print_sheet", "out pairs", False),
     "export folder": Command(
-        ExportFolderOptions, "jobs.export.folder:export_folder", "exports:print_folder", "run out"
+        ExportFolderOptions,
+        "jobs.export.folder:export_folder",
+        "exports:print_folder",
+        "run out",
+        dry_run=_DRY_EXPORT,
     ),
     "export webdataset": Command(
         ExportWebDatasetOptions,
         "jobs.export.webdataset:export_webdataset",
         "exports:print_webdataset",
         "run out",
+        dry_run=_DRY_EXPORT,
     ),
     "export hf": Command(
-        ExportHfOptions, "jobs.export.hf:export_hf", "exports:print_hf", "run out"
+        ExportHfOptions,
+        "jobs.export.hf:export_hf",
+        "exports:print_hf",
+        "run out",
+        dry_run=_DRY_EXPORT,
     ),
     "export check": Command(
         ExportCheckOptions, "jobs.export.check:check_export", "exports:print_check", "out"

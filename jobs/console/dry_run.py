@@ -86,12 +86,17 @@ def _method(result: DryRun) -> str:
 
 
 def _out(result: DryRun) -> str:
-    rights = {True: "writable", False: "not writable", None: "not tried to write (--probe-write)"}
     state = "new"
     if result.resumes:
         done = (result.rows or 0) - (result.rows_left or 0)
         state = f"continues a run with {done:,} of {result.rows:,} pairs"
-    return f"{result.out}: {rights[result.writable]}, {state}"
+    return f"{result.out}: {writable_text(result.writable)}, {state}"
+
+
+def writable_text(writable: bool | None) -> str:
+    """Return in words whether a location can be written."""
+    rights = {True: "writable", False: "not writable", None: "not tried to write (--probe-write)"}
+    return rights[writable]
 
 
 def estimate_lines(found: Estimate, options: DryRunOptions) -> Iterator[tuple[str, str]]:

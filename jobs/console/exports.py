@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from fusion_core.wording import bytes_of
+from fusion_core.wording import bytes_of, count_of, duration_of
+from jobs.console.dry_run import writable_text
+from jobs.console.layout import print_labelled
 from jobs.console.printing import print_lines
 from jobs.metric_text import value_text
 
 if TYPE_CHECKING:
     from jobs.export.check import ExportCheck
     from jobs.export.clashes import Clash
+    from jobs.export.dry_run import ExportDryRun
     from jobs.export.folder import FolderExport
     from jobs.export.hf import HfExport
     from jobs.export.loss import JpegLoss
@@ -22,10 +25,43 @@ if TYPE_CHECKING:
         ExportCheckOptions,
         ExportFolderOptions,
         ExportHfOptions,
+        ExportOptions,
         ExportWebDatasetOptions,
     )
 
 _MOST_KEYS = 5
+
+
+def print_dry_run(console: Console, result: ExportDryRun, options: ExportOptions) -> None:
+    """Print what an export would write, and its problems.
+
+    Raises:
+        RunFailedError: There are problems.
+    """
+    for label, text in _dry_lines(result):
+        print_labelled(console, label, text)
+    print_lines(console, "Nothing was written.")
+    result.require_ready()
+
+
+def _dry_lines(result: ExportDryRun) -> Iterator[tuple[str, str]]:
+    if result.run is not None:
+        written = result.pairs - result.pairs_left
+        done = f", of which {written:,} are written already" if written else ""
+        yield "Run", f"{result.run}: {result.rows:,} rows"
+        yield "Pairs", f"{result.pairs:,} to export{done}"
+    yield "OUT", f"{result.out}: {writable_text(result.writable)}"
+    if result.sampled:
+        yield "Sample", f"{result.sampled} pairs, {result.labels} with a label; {result.example}"
+        yield (
+            "Estimate",
+            f"{count_of(result.files, 'file')}, {bytes_of(result.size)}; "
+            f"{duration_of(result.seconds)} if OUT is as fast as the disk of temporary files",
+        )
+    elif result.run is not None and not result.pairs_left:
+        yield "Estimate", "all files are written already"
+    for problem in result.problems:
+        yield "Problem", problem
 
 
 def print_folder(console: Console, result: FolderExport, options: ExportFolderOptions) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cluster.collections import PairRow
 from cluster.runs import Ledger, row_schema
@@ -15,7 +14,6 @@ from jobs.export.names import UniqueNames, check_key
 from jobs.export.preparing import (
     ExportResult,
     Target,
-    begin,
     most_missing_labels,
     open_target,
     publish_lists,
@@ -34,7 +32,7 @@ from jobs.export.record import (
 )
 from jobs.export.shards import ShardExporter
 from jobs.export.splits import unknown_lines
-from jobs.export.writing import write_shards
+from jobs.export.writing import ExportPlan
 from jobs.export.yolo import DATA_KEY, describe_dataset
 from jobs.options import ExportFolderOptions
 from jobs.progress import Progress, SilentProgress
@@ -87,6 +85,15 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
         StorageError: The run cannot be read, or a file cannot be written.
     """
     progress = progress or SilentProgress()
+    plan = plan_folder(options, progress)
+    written = plan.carry_out(options, progress)
+    progress.message("Writing the lists of the export")
+    assert isinstance(plan.exporter, ShardExporter)
+    return _finish(plan.exporter, options, plan.target, written)
+
+
+def plan_folder(options: ExportFolderOptions, progress: Progress) -> ExportPlan:
+    """Return what `export_folder` has to write; it raises the same errors."""
     target = open_target(
         options,
         preset=options.preset,
@@ -98,23 +105,10 @@ def export_folder(options: ExportFolderOptions, progress: Progress | None = None
     )
     exporter = ShardExporter(target, target.labels(options))
     progress.message("Checking the names of the files")
-    plan = _plan(exporter, target, options)
-    begin(target)
-    written = write_shards(exporter, plan.shards, plan.rows, target, options, progress)
-    progress.message("Writing the lists of the export")
-    return _finish(exporter, options, target, written)
+    return _plan(exporter, target, options)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The shards that are to be written."""
-
-    shards: list[int]
-    rows: int
-    """Number of rows of these shards."""
-
-
-def _plan(exporter: ShardExporter, target: Target, options: ExportFolderOptions) -> _Plan:
+def _plan(exporter: ShardExporter, target: Target, options: ExportFolderOptions) -> ExportPlan:
     """Check the names of all files, and find the shards that are not written yet."""
     run, record = target.run, target.record
     ledger = Ledger(run, record)
@@ -146,16 +140,16 @@ def _plan(exporter: ShardExporter, target: Target, options: ExportFolderOptions)
             yield content.shard, content.facts.content, content.facts.rows, pairs
 
     done = written_contents(target.out)
-    unique, todo, rows, fit = UniqueNames(), list[int](), 0, 0
+    unique, todo, rows, fit = UniqueNames(), list[int](), 0, dict[int, int]()
     for shard, content, count, pairs in chosen():
         unique.add([key for _, key in names(iter(pairs))])
-        fit += len(pairs)
+        fit[shard] = len(pairs)
         if done.get(shard) != content:
             todo.append(shard)
             rows += count
     unique.check(lambda: (name for *_, pairs in chosen() for name in names(iter(pairs))), _REMEDY)
-    require_pairs(target, fit)
-    return _Plan(todo, rows)
+    require_pairs(target, sum(fit.values()))
+    return ExportPlan(target, exporter, todo, todo, rows, fit)
 
 
 def _finish(

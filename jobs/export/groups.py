@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from cluster.collections import PairRow
 from cluster.runs import Ledger, row_schema
 from fusion_core.errors import NotFoundError
 from jobs.export.coco import CocoAnnotations
 from jobs.export.labels import COCO, LabelFile, LabelFinder, rewrite_label
-from jobs.export.preparing import Target, begin, require_pairs
+from jobs.export.preparing import Target, require_pairs
 from jobs.export.reading import ReadPair, RowCondition, RunImages, row_pair
 from jobs.export.record import (
     SCRATCH,
@@ -24,9 +25,7 @@ from jobs.export.record import (
     describe_file,
     written_contents,
 )
-from jobs.export.writing import write_shards
-from jobs.options import ExportOptions
-from jobs.progress import Progress
+from jobs.export.writing import ExportPlan
 
 
 class MemoryFile(Protocol):
@@ -39,20 +38,30 @@ class MemoryFile(Protocol):
 F = TypeVar("F", bound=MemoryFile)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedRows:
+    """What is known of the rows of a finished run."""
+
+    contents: Mapping[int, str]
+    """Digest of the rows of each shard."""
+    fit: Mapping[int, int]
+    """Number of pairs to export of each shard."""
+
+
 class GroupExporter(ABC, Generic[F]):
     """Writes the files of groups of shards; several threads may use one.
 
     Args:
         target: The run and the folder, whose record has the groups.
         labels: What finds the labels.
-        contents: Digest of the rows of each shard.
+        rows: What is known of the rows of each shard.
 
     Raises:
         StorageError: A COCO file cannot be read.
     """
 
-    def __init__(self, target: Target, labels: LabelFinder, contents: dict[int, str]) -> None:
-        self._target, self._labels, self._contents = target, labels, contents
+    def __init__(self, target: Target, labels: LabelFinder, rows: CheckedRows) -> None:
+        self._target, self._labels, self._rows = target, labels, rows
         self._out, self._record, self._export = target.out, target.record, target.export
         self._images = RunImages(target.run, target.record, target.export, target.splits)
         self._coco = CocoAnnotations(labels.coco)
@@ -60,7 +69,7 @@ class GroupExporter(ABC, Generic[F]):
         self._groups = [range(first, end) for first, end in pairwise(edges)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._target, self._labels, self._contents)
+        return type(self), (self._target, self._labels, self._rows)
 
     @abstractmethod
     def _key(self, pair: PairRow, group: int) -> str:
@@ -79,19 +88,23 @@ class GroupExporter(ABC, Generic[F]):
             StorageError: A file cannot be read.
         """
 
-    def run(self, options: ExportOptions, progress: Progress) -> int:
-        """Write the groups that are not written, and return the number of their pairs.
+    def at(self, target: Target) -> Self:
+        """Return what writes the same files to another folder, perhaps in other groups."""
+        return type(self)(target, self._labels, self._rows)
 
-        Raises:
-            ManifestError: A label file cannot be read.
-            RunFailedError: Workers cannot be placed, or keep dying.
-            StorageError: A shard or a file cannot be read, or a file cannot be written.
-        """
+    def plan(self) -> ExportPlan:
+        """Return the groups that are not written."""
         done = written_contents(self._out)
         todo = [n for n in range(len(self._groups)) if done.get(n) != self._content(n)]
-        begin(self._target)
-        rows = sum(map(self._rows, todo))
-        return write_shards(self, todo, rows, self._target, options, progress, large_files=True)
+        return ExportPlan(
+            target=self._target,
+            exporter=self,
+            todo=todo,
+            shards=[shard for n in todo for shard in self._groups[n]],
+            rows=sum(map(self._count, todo)),
+            fit=self._rows.fit,
+            large_files=True,
+        )
 
     def export(self, group: int) -> ExportedShard:
         """Write the files of a group of shards, and then their marker.
@@ -148,34 +161,32 @@ class GroupExporter(ABC, Generic[F]):
             for _, pairs in self._images.groups(shard):
                 yield from pairs
 
-    def _rows(self, group: int) -> int:
+    def _count(self, group: int) -> int:
         bounds = [self._record.plan.bounds(shard) for shard in self._groups[group]]
         return bounds[-1][1] - bounds[0][0]
 
     def _content(self, group: int) -> str:
-        digests = "".join(self._contents[shard] for shard in self._groups[group])
+        digests = "".join(self._rows.contents[shard] for shard in self._groups[group])
         return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def check_rows(
     target: Target,
     on_rows: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None,
-) -> dict[int, str]:
+) -> CheckedRows:
     """Check that the run is finished, and that there are pairs to export.
 
     Args:
         target: The run and the folder.
         on_rows: Called with the rows of each shard, without their images.
 
-    Returns:
-        Digest of the rows of each shard.
-
     Raises:
         InvalidValueError: No pair fits, or the condition cannot be evaluated.
         NotFoundError: The run is not finished.
     """
     run, record = target.run, target.record
-    condition, contents, fit = RowCondition(target.export.where), dict[int, str](), 0
+    condition = RowCondition(target.export.where)
+    contents, fit = dict[int, str](), dict[int, int]()
     columns = [name for name in row_schema(record.metrics).names if name != "fused"]
     for content in Ledger(run, record).contents(columns):
         assert content.table is not None
@@ -183,12 +194,12 @@ def check_rows(
         fitting = condition.fitting(content.table)
         rows = content.to_rows()
         chosen = (r for r in rows if r["status"] == "ok" and r["pair_id"] in fitting)
-        fit += sum(target.splits.place(row_pair(row)) is not None for row in chosen)
+        fit[content.shard] = sum(target.splits.place(row_pair(r)) is not None for r in chosen)
         on_rows(rows)
     if len(contents) < record.plan.count:
         raise NotFoundError(
             f"The run at {run.url} is not finished: {len(contents)} of {record.plan.count} shards "
             "are committed; resume it"
         )
-    require_pairs(target, fit)
-    return contents
+    require_pairs(target, sum(fit.values()))
+    return CheckedRows(contents, fit)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from cluster.collections import FrozenManifest, PairRow
 from cluster.storage import split_query
 from jobs.export.card import IMAGE, Split, make_card
-from jobs.export.groups import GroupExporter, check_rows
+from jobs.export.groups import CheckedRows, GroupExporter, check_rows
 from jobs.export.labels import COCO, LabelFinder
 from jobs.export.objects import read_objects
 from jobs.export.preparing import (
@@ -28,6 +28,7 @@ from jobs.export.preparing import (
 from jobs.export.reading import ReadPair
 from jobs.export.record import SkippedPair, Written, read_markers
 from jobs.export.splits import unknown_lines
+from jobs.export.writing import ExportPlan
 from jobs.options import ExportHfOptions
 from jobs.progress import Progress, SilentProgress
 
@@ -81,6 +82,14 @@ def export_hf(options: ExportHfOptions, progress: Progress | None = None) -> HfE
         StorageError: The run cannot be read, or a file cannot be written.
     """
     progress = progress or SilentProgress()
+    plan = plan_hf(options, progress)
+    written = plan.carry_out(options, progress)
+    assert isinstance(plan.exporter, _ParquetExporter)
+    return _finish(options, plan.target, plan.exporter.schema, written)
+
+
+def plan_hf(options: ExportHfOptions, progress: Progress) -> ExportPlan:
+    """Return what `export_hf` has to write; it raises the same errors."""
     target = open_target(
         options,
         form="hf",
@@ -92,16 +101,14 @@ def export_hf(options: ExportHfOptions, progress: Progress | None = None) -> HfE
     )
     labels = target.labels(options)
     progress.message("Checking the rows")
-    exporter = _ParquetExporter(target, labels, check_rows(target))
-    written = exporter.run(options, progress)
-    return _finish(options, target, exporter.schema, written)
+    return _ParquetExporter(target, labels, check_rows(target)).plan()
 
 
 class _ParquetExporter(GroupExporter["_Rows"]):
     """Writes Parquet files, one for each split."""
 
-    def __init__(self, target: Target, labels: LabelFinder, contents: dict[int, str]) -> None:
-        super().__init__(target, labels, contents)
+    def __init__(self, target: Target, labels: LabelFinder, rows: CheckedRows) -> None:
+        super().__init__(target, labels, rows)
         self._kinds = self._label_kinds(FrozenManifest(target.run))
         self.schema = self._make_schema()
         """Columns of the Parquet files."""

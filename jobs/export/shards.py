@@ -39,6 +39,10 @@ class ShardExporter:
     def __reduce__(self) -> tuple[Any, ...]:
         return ShardExporter, (self._target, self.labels)
 
+    def at(self, target: Target) -> ShardExporter:
+        """Return what writes the same files to another folder."""
+        return ShardExporter(target, self.labels)
+
     def export(self, shard: int) -> ExportedShard:
         """Write the files of a shard, and then its marker.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from cluster.collections import PairRow
 from cluster.runs import Ledger
 from cluster.storage import split_query
-from jobs.export.groups import GroupExporter, check_rows
+from jobs.export.groups import CheckedRows, GroupExporter, check_rows
 from jobs.export.names import UniqueNames
 from jobs.export.preparing import (
     ExportResult,
@@ -23,6 +23,7 @@ from jobs.export.preparing import (
 )
 from jobs.export.reading import ReadPair
 from jobs.export.record import SkippedPair, Written, read_markers
+from jobs.export.writing import ExportPlan
 from jobs.options import ExportWebDatasetOptions
 from jobs.progress import Progress, SilentProgress
 
@@ -77,6 +78,12 @@ def export_webdataset(
         StorageError: The run cannot be read, or a file cannot be written.
     """
     progress = progress or SilentProgress()
+    plan = plan_webdataset(options, progress)
+    return _finish(options, plan.target, plan.carry_out(options, progress))
+
+
+def plan_webdataset(options: ExportWebDatasetOptions, progress: Progress) -> ExportPlan:
+    """Return what `export_webdataset` has to write; it raises the same errors."""
     target = open_target(
         options,
         form="webdataset",
@@ -85,15 +92,13 @@ def export_webdataset(
     )
     labels = target.labels(options)
     progress.message("Checking the names of the pairs")
-    exporter = _TarExporter(target, labels, _check_names(target))
-    written = exporter.run(options, progress)
-    return _finish(options, target, written)
+    return _TarExporter(target, labels, _check_names(target)).plan()
 
 
-def _check_names(target: Target) -> dict[int, str]:
-    """Check the names of all pairs in tar files, and return the digest of each shard."""
+def _check_names(target: Target) -> CheckedRows:
+    """Check the names of all pairs in tar files, and return what is known of the rows."""
     unique = UniqueNames()
-    contents = check_rows(
+    checked = check_rows(
         target, lambda rows: unique.add([sample_key(row["pair_id"]) for row in rows])
     )
 
@@ -103,7 +108,7 @@ def _check_names(target: Target) -> dict[int, str]:
                 yield row["pair_id"], sample_key(row["pair_id"])
 
     unique.check(names, "export these pairs to several folders with --where")
-    return contents
+    return checked
 
 
 class _TarExporter(GroupExporter["_Tar"]):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from cluster.session import ray_session
 from cluster.storage import Store
-from fusion_core.errors import StorageError
-from jobs.export.preparing import Target
+from fusion_core.errors import InvalidValueError, StorageError
+from jobs.export.preparing import Target, begin
 from jobs.export.record import ExportedShard, done_shards
 from jobs.options import ExportOptions
 from jobs.progress import Progress
@@ -28,6 +29,43 @@ class Exporter(Protocol):
 
     def export(self, shard: int) -> ExportedShard:
         """Write the files of a shard, or of a group of shards, and then their marker."""
+
+    def at(self, target: Target) -> Self:
+        """Return what writes the same files to another folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """What an export has to write."""
+
+    target: Target
+    exporter: Exporter
+    todo: Sequence[int]
+    """The shards that are not written yet, or the groups of shards."""
+    shards: Sequence[int]
+    """All shards of these groups."""
+    rows: int
+    """Number of their rows."""
+    fit: Mapping[int, int]
+    """Number of pairs to export of every shard of the run, also of those that are written."""
+    large_files: bool = False
+    """Whether files are made in memory, of which fewer are written at a time."""
+
+    def carry_out(self, options: ExportOptions, progress: Progress) -> int:
+        """Write what is not written yet, and return the number of its pairs.
+
+        Raises:
+            InvalidValueError: The options ask for a dry run.
+            RunConflictError: Another process has begun another export there.
+            RunFailedError: Workers cannot be placed, or keep dying.
+            StorageError: A shard cannot be read, or a file cannot be written.
+        """
+        if options.dry_run:
+            raise InvalidValueError(
+                "dry_run is for the command line; call irfuse.dry_run_export(options)"
+            )
+        begin(self.target)
+        return write_shards(self, options, progress)
 
 
 class Count(NamedTuple):
@@ -55,39 +93,27 @@ class _Tally:
         self._progress.steps(self._done, self._rows, f"{self._size / 1e6:.1f} MB")
 
 
-def write_shards(
-    exporter: Exporter,
-    shards: Sequence[int],
-    rows: int,
-    target: Target,
-    options: ExportOptions,
-    progress: Progress,
-    *,
-    large_files: bool = False,
-) -> int:
+def write_shards(plan: ExportPlan, options: ExportOptions, progress: Progress) -> int:
     """Write the files of shards, and return the number of pairs.
 
     Args:
-        exporter: What writes them.
-        shards: Their numbers, or those of groups of shards.
-        rows: Number of their rows.
-        target: The run and the folder.
+        plan: The shards, and what writes them.
         options: Options of the export: the threads, and the cluster if one is to be used.
         progress: Receives the progress.
-        large_files: Whether files are made in memory, of which fewer are written at a time.
 
     Raises:
         RunFailedError: Workers cannot be placed, or keep dying.
         StorageError: A shard cannot be read, or a file cannot be written.
     """
-    tally = _Tally(rows, progress)
-    threads = _threads_of(options, target.run, target.out, large_files=large_files)
+    tally = _Tally(plan.rows, progress)
+    stores = plan.target.run, plan.target.out
+    threads = _threads_of(options, *stores, large_files=plan.large_files)
     cluster = options.cluster()
     if cluster is None:
-        _write_here(exporter, shards, threads, tally)
-    elif shards:
-        _write_on_cluster(exporter, shards, threads, cluster, tally, progress)
-        _require_done(target.out, shards)
+        _write_here(plan.exporter, plan.todo, threads, tally)
+    elif plan.todo:
+        _write_on_cluster(plan.exporter, plan.todo, threads, cluster, tally, progress)
+        _require_done(plan.target.out, plan.todo)
     return tally.pairs
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field, model_validator
 
-from jobs.options.common import RAY, SELECTION, Flag, Json, LocationOptions, Names
+from jobs.options.common import DRY_RUN, RAY, SELECTION, Flag, Json, LocationOptions, Names
 
 if TYPE_CHECKING:
     from cluster.session import ClusterOptions
@@ -66,6 +66,13 @@ class ExportOptions(LocationOptions):
     workers: Annotated[int | None, Parameter(group=RAY)] = Field(default=None, ge=1)
     """Number of workers, with one CPU each; with --address, by default as many as the cluster has
     CPUs. They write the same bytes as this process."""
+    dry_run: Annotated[Flag, Parameter(group=DRY_RUN)] = False
+    """Check everything that the export needs, make some of the files in a temporary folder to
+    estimate number and size of all, and write nothing to OUT. Ends with status 1 if the export
+    would not start."""
+    probe_write: Annotated[Flag, Parameter(group=DRY_RUN)] = False
+    """Let --dry-run create an empty object in OUT and delete it, to find out whether OUT can be
+    written."""
 
     def cluster(self) -> ClusterOptions | None:
         """Return the cluster to use, or None if this process writes the files."""

@@ -19,6 +19,8 @@ from jobs.dry_run import dry_run as dry_run
 from jobs.execution import RunResult as RunResult
 from jobs.export.check import ExportCheck as ExportCheck
 from jobs.export.check import check_export as check_export
+from jobs.export.dry_run import ExportDryRun as ExportDryRun
+from jobs.export.dry_run import dry_run_export as dry_run_export
 from jobs.export.folder import FolderExport as FolderExport
 from jobs.export.folder import export_folder as export_folder
 from jobs.export.hf import HfExport as HfExport
