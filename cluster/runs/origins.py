@@ -8,7 +8,7 @@ what the manifest must contain.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,16 @@ from fusion_core.extensions import CodeOrigin
 from fusion_core.images import encode_png
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from cluster.runs.payload import Payload
 
 EightBit = NDArray[np.uint8]
 FusedCell = dict[str, bytes | str | None]
 """The row's `fused` column: PNG bytes, or the path of a file."""
-Fuser = Callable[
-    [Sequence[EightBit], Sequence[EightBit], Sequence[Sequence[EightBit]]], list[EightBit]
-]
-"""Function from infrared and visible images of one shape, and the further sources of each pair, to
-fused images."""
+Fuser: TypeAlias = "Callable[[Sequence[Sequence[Tensor]]], Tensor]"
+"""Function from infrared, visible and further images of pairs of one shape, as many of each, to
+fused images; all on the device of the method, see `fuse_on_device`."""
 
 
 class Origin(Protocol):
@@ -144,17 +144,15 @@ class MethodOrigin(BaseModel):
             IrfuseError: Parameters, weights or device cannot be used on this node.
         """
         from fusion_core.extensions import load_method
-        from fusion_core.methods import build_method, fuse_images, get_method
+        from fusion_core.methods import build_method, fuse_on_device, get_method
 
         own = payload.method
         spec = get_method(self.method) if own is None else load_method(own, sent=True)
         parameters = spec.parameters.parse(self.parameters)
         fuse_batch = build_method(spec, parameters, payload.weights, device)
 
-        def fuse(
-            ir: Sequence[EightBit], vis: Sequence[EightBit], further: Sequence[Sequence[EightBit]]
-        ) -> list[EightBit]:
-            return fuse_images(fuse_batch, ir, vis, parameters, device, spec.channels, further)
+        def fuse(groups: Sequence[Sequence[Tensor]]) -> Tensor:
+            return fuse_on_device(fuse_batch, groups, parameters, spec.channels)
 
         return fuse
 

@@ -67,11 +67,32 @@ def content_digest(tables: Iterable[pa.Table]) -> str:
     for table in tables:
         scalars = table.drop_columns([_IMAGES]).to_pylist()
         images = (cell.as_py() for cell in table.column(_IMAGES))  # one in memory
-        for row, image in zip(scalars, images, strict=True):
-            data = image.pop("bytes") if image else None
-            _update(digest, json.dumps([row, image, data is None]).encode())
-            _update(digest, data or b"")
+        _add_rows(digest, scalars, images)
     return digest.hexdigest()
+
+
+def _digest_of_records(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> str:
+    """Return the `content_digest` of rows that are about to be written, without copies of images.
+
+    The other values pass through a table, so that they are the ones that will be read.
+    """
+    fields = [field for field in schema if field.name != _IMAGES]
+    digest = hashlib.sha256()
+    scalars = pa.Table.from_pylist(list(records), schema=pa.schema(fields)).to_pylist()
+    _add_rows(digest, scalars, (record[_IMAGES] for record in records))
+    return digest.hexdigest()
+
+
+def _add_rows(
+    digest: hashlib._Hash,
+    scalars: Sequence[Mapping[str, Any]],
+    images: Iterable[Mapping[str, Any] | None],
+) -> None:
+    for row, image in zip(scalars, images, strict=True):
+        data = image["bytes"] if image else None
+        path = {"path": image["path"]} if image else None
+        _update(digest, json.dumps([row, path, data is None]).encode())
+        _update(digest, data or b"")
 
 
 def _update(digest: hashlib._Hash, data: bytes) -> None:
@@ -106,7 +127,7 @@ def encode_shard(
         rows=len(records),
         failed=sum(record["status"] == "failed" for record in records),
         pairs=pairs_digest(record["pair_id"] for record in records),
-        content=content_digest(_row_groups(records, schema)),
+        content=_digest_of_records(records, schema),
         started=started,
         committed=committed,
     )

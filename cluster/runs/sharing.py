@@ -87,7 +87,7 @@ class RunProcessors:
     def loaded(self, config: WorkerConfig) -> Fuser | None:
         """Return the loaded method, if it is that of other settings."""
         same = (self._origin, self._device) == (config.record.origin, config.device)
-        return self._runs[0].stages.fuser if same else None
+        return self._runs[0].stages.computer.fuser if same else None
 
     @property
     def progress(self) -> tuple[int, int]:

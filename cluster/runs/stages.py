@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cluster.collections import PairRow
+from cluster.runs.computer import Computer, DeviceComputer
 from cluster.runs.config import WorkerConfig
 from cluster.runs.loading import PairLoader
 from cluster.runs.measures import check_measures
@@ -21,12 +19,12 @@ from cluster.runs.stage_names import Stage
 from cluster.runs.steps import Failure, PairState, Steps
 from cluster.storage import redact
 from fusion_core.extensions import load_metric
+from fusion_core.images import prepare_images
 from fusion_core.metrics import (
     Scores,
     adopt_metric,
     prepare_metrics,
     score_fused_images,
-    score_images,
 )
 
 T = TypeVar("T")
@@ -53,9 +51,15 @@ class PairStages:
     Args:
         config: Settings of the worker.
         fuser: The loaded method, if it is the one of the run.
+        computer: What computes; by default the method and the metrics of the run.
     """
 
-    def __init__(self, config: WorkerConfig, fuser: Fuser | None = None) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        fuser: Fuser | None = None,
+        computer: Computer | None = None,
+    ) -> None:
         self._record = config.record
         self._origin: Origin = config.record.origin
         self._device = config.device
@@ -66,11 +70,17 @@ class PairStages:
         self._leaving = threading.Event()
         self._node = socket.gethostname()
         self.pairs_done = 0
-        self.fuser = fuser or self._origin.load(config.payload, config.device)
+        self.computer = computer or self._load(config, fuser)
+
+    def _load(self, config: WorkerConfig, fuser: Fuser | None) -> Computer:
+        """Load what computes: the method, unless it is loaded already, and the metrics."""
+        fuser = fuser or self._origin.load(config.payload, config.device)
         for extension in config.payload.metrics:
             adopt_metric(load_metric(extension, sent=True))
         check_measures(config.record)
+        prepare_images()
         prepare_metrics(config.record.metrics, config.device)
+        return DeviceComputer(config, fuser)
 
     def leave(self) -> None:
         """Let shards be handed back, as soon as the pairs in work are done."""
@@ -106,14 +116,19 @@ class PairStages:
         """
         records: Records = {}
         for states in self.loader.windows([PairState(o, row) for o, row in rows.items()]):
+            batches = list(self._batches(states))
+            for batch in batches:
+                self.computer.upload(batch)
             with self.computing:
-                for batch in self._batches(states):
+                for batch in batches:
                     if len(rows) > 1:
                         self.check_staying()
-                    if self.fuser is not None:
-                        self._fuse(batch, self.fuser)
+                    if self.computer.fuser is not None:
+                        self._fuse(batch)
                     self.score([state for state in batch if state.failure is None])
                     self.pairs_done += len(batch)
+                    for state in batch:
+                        state.on_device = None
             self.pairs_done += sum(1 for state in states if state.ir is None)
             finished = self.finish(states, attempts)
             on_window(states, finished)
@@ -135,36 +150,21 @@ class PairStages:
         groups: dict[tuple[int, ...], list[PairState]] = {}
         for state in states:
             if state.ir is not None and state.vis is not None:
-                groups.setdefault(state.vis.shape, []).append(state)
+                groups.setdefault((*state.vis.shape, len(state.further)), []).append(state)
         for shape, group in groups.items():
             budget = _GPU_BATCH_PIXELS if self._device == "cuda" else 1
             size = max(1, budget // max(shape[0] * shape[1], _LEAST_PIXELS))
             for first in range(0, len(group), size):
                 yield group[first : first + size]
 
-    def _fuse(self, batch: list[PairState], fuser: Fuser) -> None:
-        def fuse(states: list[PairState]) -> list[NDArray[np.uint8]]:
-            ir = [state.ir for state in states if state.ir is not None]
-            vis = [state.vis for state in states if state.vis is not None]
-            return fuser(ir, vis, [state.further for state in states])
-
-        for state, fused in self._batch_step(batch, "fuse", fuse):
+    def _fuse(self, batch: list[PairState]) -> None:
+        for state, fused in self._batch_step(batch, "fuse", self.computer.fuse):
             state.fused = fused
 
     def score(self, batch: list[PairState]) -> None:
         """Score loaded pairs of one shape that have a fused image."""
-
-        def score(states: list[PairState]) -> list[Scores]:
-            ir = [state.ir for state in states if state.ir is not None]
-            vis = [state.vis for state in states if state.vis is not None]
-            fused = [state.fused for state in states if state.fused is not None]
-            record, ideals = self._record, [state.reference for state in states]
-            return score_images(
-                ir, vis, fused, record.metrics, self._device, record.channels, ideals
-            )
-
         if batch and self._record.metrics:
-            for state, scores in self._batch_step(batch, "score", score):
+            for state, scores in self._batch_step(batch, "score", self.computer.score):
                 state.scores = scores
 
     def score_fused(self, ir: EightBit, vis: EightBit, fused: list[EightBit]) -> list[Scores]:
@@ -173,7 +173,10 @@ class PairStages:
         return score_fused_images(ir, vis, fused, record.metrics, self._device, record.channels)
 
     def _batch_step(
-        self, batch: list[PairState], stage: Stage, compute: Callable[[list[PairState]], list[T]]
+        self,
+        batch: list[PairState],
+        stage: Stage,
+        compute: Callable[[Sequence[PairState]], list[T]],
     ) -> Iterator[tuple[PairState, T]]:
         """Compute a batch; if that fails, compute its pairs singly to isolate the failing ones."""
         results = self.steps.run(batch, stage, lambda: compute(batch))
@@ -192,7 +195,7 @@ class PairStages:
                 return origin.to_cell(state.row, fused)
 
             state.cell = self.steps.run([state], "encode", to_cell) if origin.encodes else to_cell()
-        state.ir = state.vis = state.fused = state.reference = None
+        state.ir = state.vis = state.fused = state.reference = state.on_device = None
         state.further = []
 
     def _to_record(self, state: PairState, attempt: int) -> dict[str, Any]:

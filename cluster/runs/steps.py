@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from cluster.runs.stage_names import Stage
 from cluster.storage import redact_text
 from fusion_core.metrics import Scores
 from fusion_core.wording import encodable
+
+if TYPE_CHECKING:
+    from cluster.runs.computer import DeviceImages
 
 T = TypeVar("T")
 
@@ -57,6 +60,8 @@ class PairState:
     vis: NDArray[np.uint8] | None = None
     further: list[NDArray[np.uint8]] = field(default_factory=list)
     """Sources after the infrared and the visible image."""
+    on_device: DeviceImages | None = None
+    """The same images where they are computed."""
     fused: NDArray[np.uint8] | None = None
     reference: NDArray[np.uint8] | None = None
     cell: FusedCell | None = None

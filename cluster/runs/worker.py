@@ -14,6 +14,7 @@ from functools import cached_property
 
 from cluster.collections import PairRow
 from cluster.runs.commits import Committer
+from cluster.runs.computer import Computer
 from cluster.runs.config import WorkerConfig
 from cluster.runs.damage import DamagedShardError
 from cluster.runs.metering import RunMeter, WorkDone
@@ -67,6 +68,7 @@ class ShardProcessor:
         config: Settings of the worker.
         fuser: The loaded method, if it is the one of the run.
         telemetry: Where the values of metrics go; by default nowhere.
+        computer: What computes; by default the method and the metrics of the run.
     """
 
     def __init__(
@@ -74,13 +76,14 @@ class ShardProcessor:
         config: WorkerConfig,
         fuser: Fuser | None = None,
         telemetry: Telemetry | None = None,
+        computer: Computer | None = None,
     ) -> None:
         self._record = config.record
         self.meter = RunMeter(config.record, config.out, telemetry)
         self._out = config.out
         if not config.trial:
             _ = self._committer  # a manifest that is not that of the run is an error at once
-        self.stages = PairStages(config, fuser)
+        self.stages = PairStages(config, fuser, computer)
 
     @cached_property
     def _committer(self) -> Committer:

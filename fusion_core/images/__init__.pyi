@@ -1,9 +1,14 @@
+from .acceleration import prepare_images as prepare_images
 from .bands import split_bands as split_bands
 from .bit_depth import to_eight_bit as to_eight_bit
 from .colour import luma as luma
+from .colour import luma_on_device as luma_on_device
 from .decoding import count_pixels as count_pixels
 from .decoding import decode_four_channel as decode_four_channel
 from .decoding import decode_image as decode_image
+from .devices import Uploaded as Uploaded
+from .devices import download as download
+from .devices import upload as upload
 from .encoding import encode_png as encode_png
 from .encoding import encode_webp as encode_webp
 from .encoding import image_encoder as image_encoder

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion_core.images.acceleration import loaded_kernels
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 _LUMA = (0.299, 0.587, 0.114)
+_THOUSANDTHS = (299, 587, 114)
+"""The same as whole numbers, so that ties are rounded up whatever the device."""
 _CB_SCALE, _CR_SCALE = 1.772, 1.402
 
 
@@ -28,10 +32,37 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if image.ndim == 2:
         return image
-    red, green, blue = (image[..., c].astype(np.float64) for c in range(3))
-    gray = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    # Without the small term the sum for equal channels may be slightly less than n + 0.5.
-    return np.floor(gray + 0.5 + 1e-9).astype(np.uint8)
+    kernels = loaded_kernels()
+    if kernels is None:
+        red, green, blue = (image[..., c].astype(np.uint32) for c in range(3))
+        thousandths = _THOUSANDTHS[0] * red + _THOUSANDTHS[1] * green + _THOUSANDTHS[2] * blue
+        return ((thousandths + 500) // 1000).astype(np.uint8)
+    gray = np.empty(image.shape[:2], np.uint8)
+    kernels.weigh_channels(np.ascontiguousarray(image).reshape(-1, 3), gray.reshape(-1))
+    return gray
+
+
+def luma_on_device(images: Tensor) -> Tensor:
+    """Return the luma of images on the device where they are; equal to `luma` to the last bit.
+
+    Args:
+        images: `(..., H, W, 3)` RGB, uint8.
+
+    Returns:
+        `(..., H, W)` uint8.
+
+    >>> import torch
+    >>> luma_on_device(torch.tensor([[[[255, 0, 0]]]], dtype=torch.uint8))
+    tensor([[[76]]], dtype=torch.uint8)
+    """
+    import torch  # here, because luma is of arrays and must not wait for this import
+
+    if images.device.type == "cpu":
+        gray = luma(images.flatten(0, -3).numpy())
+        return torch.from_numpy(gray).reshape(images.shape[:-1])
+    red, green, blue = images.to(torch.int32).unbind(-1)
+    thousandths = _THOUSANDTHS[0] * red + _THOUSANDTHS[1] * green + _THOUSANDTHS[2] * blue
+    return ((thousandths + 500) // 1000).to(torch.uint8)
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ from .describing import network_name as network_name
 from .fusion import check_registered as check_registered
 from .fusion import check_source_count as check_source_count
 from .fusion import fuse_images as fuse_images
+from .fusion import fuse_on_device as fuse_on_device
 from .loading import build_method as build_method
 from .loading import find_weights as find_weights
 from .loading import require_weights as require_weights

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import InvalidValueError, PairMismatchError
-from fusion_core.images import Pixels, apply_output_range, colour
+from fusion_core.images import Pixels, apply_output_range, colour, download, upload
 from fusion_core.methods.base import FuseBatch, MethodSpec
 from fusion_core.parameters import MethodParameters
 
@@ -61,7 +61,6 @@ def check_source_count(name: str, method: MethodSpec, count: int) -> None:
         )
 
 
-@torch.inference_mode()
 def fuse_images(
     fuse_batch: FuseBatch,
     ir: Sequence[EightBit],
@@ -104,13 +103,42 @@ def fuse_images(
             f"{len(vis)} of sizes {sorted(sizes)}"
         )
     groups = [ir, vis, *more]
+    images = iter(upload([image for group in groups for image in group], device))
+    uploaded = [[next(images) for _ in group] for group in groups]
+    return download(fuse_on_device(fuse_batch, uploaded, parameters, channels))
+
+
+@torch.inference_mode()
+def fuse_on_device(
+    fuse_batch: FuseBatch,
+    groups: Sequence[Sequence[Tensor]],
+    parameters: MethodParameters,
+    channels: Literal[1, 3] = 1,
+) -> Tensor:
+    """Fuse pairs of the same size that are on the device of the method; see `fuse_images`.
+
+    Args:
+        fuse_batch: A built method.
+        groups: Infrared, visible and further images of the pairs, as many of each, `(H, W)` or
+            `(H, W, 3)` uint8.
+        parameters: The method's parameters.
+        channels: Channels of the images that the method fuses.
+
+    Returns:
+        Fused images on the device: `(B, H, W)`, or `(B, H, W, 3)` where colour is kept, uint8.
+
+    >>> image = torch.full((2, 3), 7, dtype=torch.uint8)
+    >>> fuse_on_device(lambda sources: sources[0], [[image], [image]], MethodParameters()).shape
+    torch.Size([1, 2, 3])
+    """
 
     def fuse_planes(planes: Sequence[Tensor]) -> Tensor:
         return apply_output_range(fuse_batch(torch.stack(list(planes))), parameters.output_range)
 
+    vis = groups[1]
     keep_colour = vis[0].ndim == 3 and parameters.colour != "gray"
     if channels == 3 or (keep_colour and parameters.colour == "per_channel"):
-        coloured = [_coloured(images, device) for images in groups]
+        coloured = [_coloured(images) for images in groups]
         if channels == 3:
             fused = fuse_planes(coloured)
             fused = fused if keep_colour else colour.rgb_to_ycbcr(fused)[0]
@@ -118,29 +146,31 @@ def fuse_images(
             fused = fuse_planes([image.flatten(0, 1).unsqueeze(1) for image in coloured])
             fused = fused.unflatten(0, (-1, 3)).squeeze(2)
     else:
-        grays = [_planes([colour.luma(image) for image in images], device) for images in groups]
+        wanted = [groups[0], *groups[2:]] if keep_colour else groups
+        grays = [_planes([_gray(image) for image in images]) for images in wanted]
         if keep_colour:
-            grays[1], cb, cr = colour.rgb_to_ycbcr(_planes(vis, device))
-            fused = colour.ycbcr_to_rgb(fuse_planes(grays), cb, cr)
+            y, cb, cr = colour.rgb_to_ycbcr(_planes(vis))
+            fused = colour.ycbcr_to_rgb(fuse_planes([grays[0], y, *grays[1:]]), cb, cr)
         else:
             fused = fuse_planes(grays)
-    rounded = (fused + 0.5).floor().clamp(0, 255).to(torch.uint8).cpu().numpy()
-    return [_to_image(planes) for planes in rounded]
+    rounded = (fused + 0.5).floor().clamp(0, 255).to(torch.uint8)
+    if rounded.shape[1] == 1:
+        return rounded[:, 0]
+    return rounded.permute(0, 2, 3, 1).contiguous()
 
 
-def _planes(images: Sequence[EightBit], device: torch.device | str) -> Tensor:
+def _gray(image: Tensor) -> Tensor:
+    return image if image.ndim == 2 else colour.luma_on_device(image)
+
+
+def _planes(images: Sequence[Tensor]) -> Tensor:
     """Stack images to `(B, C, H, W)` float32 in 0..255."""
-    stacked = np.stack([image if image.ndim == 3 else image[..., None] for image in images])
-    return torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2).float()
+    stacked = torch.stack([image if image.ndim == 3 else image[..., None] for image in images])
+    return stacked.permute(0, 3, 1, 2).float()
 
 
-def _coloured(images: Sequence[EightBit], device: torch.device | str) -> Tensor:
+def _coloured(images: Sequence[Tensor]) -> Tensor:
     """Stack images to `(B, 3, H, W)`; gray images have three equal channels."""
     if len({image.ndim for image in images}) == 1:
-        return _planes(images, device).expand(-1, 3, -1, -1)
-    return torch.cat([_coloured([image], device) for image in images])
-
-
-def _to_image(planes: EightBit) -> EightBit:
-    """Turn `(C, H, W)` into `(H, W)` or `(H, W, 3)`."""
-    return planes[0] if len(planes) == 1 else np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+        return _planes(images).expand(-1, 3, -1, -1)
+    return torch.cat([_coloured([image]) for image in images])

@@ -24,4 +24,5 @@ from .scoring import prepare_metrics as prepare_metrics
 from .scoring import score_batch as score_batch
 from .scoring import score_fused_images as score_fused_images
 from .scoring import score_images as score_images
+from .scoring import score_on_device as score_on_device
 from .structural.reconstruction import RECONSTRUCTION_METRICS as RECONSTRUCTION_METRICS

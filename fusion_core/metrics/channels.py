@@ -7,17 +7,15 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.choices import Channels
-from fusion_core.images import luma
+from fusion_core.images import luma_on_device
 from fusion_core.metrics.base import ScoredBatch, Sources
 
-Planes: TypeAlias = NDArray[np.uint8]
-Images: TypeAlias = tuple[Planes, ...]
+Images: TypeAlias = tuple[Tensor, ...]
 """An infrared, a visible and a fused image of one size, and the reference image if there is one:
-`(H, W)` or `(H, W, 3)` each."""
+`(H, W)` or `(H, W, 3)` uint8 each, on the device that computes."""
 ScoreBatch: TypeAlias = Callable[[ScoredBatch, Sequence[str]], Tensor]
 
 
@@ -26,7 +24,6 @@ def score_groups(
     metrics: Sequence[str],
     channels: Mapping[str, Channels],
     score: ScoreBatch,
-    device: torch.device | str,
 ) -> Tensor:
     """Compute metrics of images of one size.
 
@@ -35,7 +32,6 @@ def score_groups(
         metrics: Names of metrics.
         channels: What metrics of colour images are computed of; those left out, of the luma.
         score: Computes metrics of a batch: `(M, B)`.
-        device: Device to compute on.
 
     Returns:
         `(M, B)` float64 on the CPU, NaN where a metric is undefined.
@@ -43,7 +39,7 @@ def score_groups(
     values = torch.empty(len(metrics), len(groups), dtype=torch.float64)
     kinds = [channels.get(name, "luma") for name in metrics]
     for rows, members, kind in _parts(groups, kinds):
-        batch = _stack([groups[n] for n in members], kind, device)
+        batch = _stack([groups[n] for n in members], kind)
         found = score(batch, [metrics[n] for n in rows]).cpu()
         per_image = found.shape[1] // len(members)
         found = found.view(len(rows), len(members), per_image).mean(dim=2)
@@ -71,13 +67,12 @@ def _parts(
 
 
 def score_fused_of_pair(
-    ir: Planes,
-    vis: Planes,
-    fused: Sequence[Planes],
+    ir: Tensor,
+    vis: Tensor,
+    fused: Sequence[Tensor],
     metrics: Sequence[str],
     channels: Mapping[str, Channels],
     score: ScoreBatch,
-    device: torch.device | str,
 ) -> Tensor:
     """Compute metrics of several fused images of one pair, whose sources are analysed once.
 
@@ -88,7 +83,6 @@ def score_fused_of_pair(
         metrics: Names of metrics.
         channels: As for `score_groups`.
         score: Computes metrics of a batch: `(M, B)`.
-        device: Device to compute on.
 
     Returns:
         `(M, B)` float64 on the CPU, NaN where a metric is undefined.
@@ -99,43 +93,37 @@ def score_fused_of_pair(
         names = [metrics[n] for n in rows]
         if kind == "rgb":  # the channels are not measured one by one
             for n in members:
-                batch = _stack([(ir, vis, fused[n])], kind, device)
+                batch = _stack([(ir, vis, fused[n])], kind)
                 values[np.ix_(rows, [n])] = score(batch, names).cpu().mean(dim=1, keepdim=True)
             continue
-        planes = zip(_planes(ir, kind), _planes(vis, kind), strict=True)
-        sources = [Sources(*(_to_device(image, device) for image in pair)) for pair in planes]
+        planes = zip(_planes([ir], kind), _planes([vis], kind), strict=True)
+        sources = [Sources(*pair) for pair in planes]
         # A GPU is busier with all images at once, and a CPU needs less memory for one at a time.
-        size = 1 if torch.device(device).type == "cpu" else len(members)
+        size = 1 if ir.device.type == "cpu" else len(members)
         for first in range(0, len(members), size):
             some = members[first : first + size]
-            stack = np.stack([_planes(fused[n], kind) for n in some])
-            batches = (
-                ScoredBatch(kept, _to_device(stack[:, c : c + 1], device))
-                for c, kept in enumerate(sources)
-            )
+            stack = torch.stack([_planes([fused[n]], kind) for n in some])
+            batches = (ScoredBatch(kept, stack[:, c : c + 1]) for c, kept in enumerate(sources))
             found = [score(batch, names).cpu() for batch in batches]
             values[np.ix_(rows, some)] = torch.stack(found).mean(dim=0)
     return values
 
 
-def _stack(groups: Sequence[Images], kind: Channels, device: torch.device | str) -> ScoredBatch:
-    ir, vis, *others = (
-        _to_device(np.concatenate([_planes(image, kind) for image in images])[:, None], device)
-        for images in zip(*groups, strict=True)
-    )
+def _stack(groups: Sequence[Images], kind: Channels) -> ScoredBatch:
+    ir, vis, *others = (_planes(images, kind).unsqueeze(1) for images in zip(*groups, strict=True))
     return ScoredBatch(Sources(ir, vis), *others, channels=3 if kind == "rgb" else 1)
 
 
-def _to_device(stack: Planes, device: torch.device | str) -> Tensor:
-    writable = stack if stack.flags.writeable else stack.copy()
-    return torch.from_numpy(writable).to(device)
-
-
-def _planes(image: Planes, kind: Channels) -> Planes:
-    """Return the gray images of an image that make one value together: `(N, H, W)`."""
+def _planes(images: Sequence[Tensor], kind: Channels) -> Tensor:
+    """Return the gray images of images that make one value each together: `(N, H, W)`."""
+    if len({image.ndim for image in images}) > 1:
+        return torch.cat([_planes([image], kind) for image in images])
+    stack = torch.stack(list(images))
     if kind == "luma":
-        return luma(image)[np.newaxis]
-    channels = np.stack([image] * 3) if image.ndim == 2 else np.moveaxis(image, 2, 0)
+        return stack if stack.ndim == 3 else luma_on_device(stack)
+    if stack.ndim == 3:
+        stack = stack.unsqueeze(-1).expand(-1, -1, -1, 3)
+    channels = stack.movedim(-1, 1)  # (B, 3, H, W)
     if kind == "side_by_side":
-        return np.concatenate(channels, axis=1)[np.newaxis]
-    return channels
+        return torch.cat(channels.unbind(1), dim=-1)
+    return channels.flatten(0, 1)

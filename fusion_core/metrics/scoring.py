@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fusion_core.choices import Channels
 from fusion_core.errors import InvalidValueError
+from fusion_core.images import upload
 from fusion_core.metrics.base import ScoredBatch
 from fusion_core.metrics.channels import score_fused_of_pair, score_groups
 from fusion_core.metrics.libraries.measures import LIBRARY_METRICS
@@ -84,10 +85,32 @@ def score_images(
         )
     known = [None] * len(ir) if reference is None else reference
     groups = [
-        (*images, *(() if ideal is None else (ideal,)))
-        for *images, ideal in zip(ir, vis, fused, known, strict=True)
+        [image for image in images if image is not None]
+        for images in zip(ir, vis, fused, known, strict=True)
     ]
-    values = score_groups(groups, metrics, channels or {}, score_batch, device)
+    images = iter(upload([image for group in groups for image in group], device))
+    return score_on_device(
+        [tuple(next(images) for _ in group) for group in groups], metrics, channels
+    )
+
+
+def score_on_device(
+    groups: Sequence[tuple[Tensor, ...]],
+    metrics: Sequence[str],
+    channels: Mapping[str, Channels] | None = None,
+) -> list[Scores]:
+    """Score pairs of one size that are on the device that computes; see `score_images`.
+
+    Args:
+        groups: An infrared, a visible and a fused image of each pair, and what the fused image
+            should be if that is known: `(H, W)` or `(H, W, 3)` uint8.
+        metrics: Names of metrics that `find_metric` finds.
+        channels: As for `score_images`.
+
+    Returns:
+        One `Scores` per pair, in order.
+    """
+    values = score_groups(groups, metrics, channels or {}, score_batch)
     return [_to_scores(dict(zip(metrics, pair, strict=True))) for pair in values.T.tolist()]
 
 
@@ -120,7 +143,8 @@ def score_fused_images(
     sizes = {image.shape[:2] for image in (ir, vis, *fused)}
     if len(sizes) != 1:
         raise InvalidValueError(f"Expected images of one size, but got sizes {sorted(sizes)}")
-    values = score_fused_of_pair(ir, vis, fused, metrics, channels or {}, score_batch, device)
+    a, b, *images = upload([ir, vis, *fused], device)
+    values = score_fused_of_pair(a, b, images, metrics, channels or {}, score_batch)
     return [_to_scores(dict(zip(metrics, image, strict=True))) for image in values.T.tolist()]
 
 

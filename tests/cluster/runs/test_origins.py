@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from pydantic import BaseModel
 from support.collections import read_rows, write_pairs
 from support.records import method_origin, run_record
@@ -37,7 +38,7 @@ class InfraredOrigin(BaseModel):
     added_locations: tuple[None, ...] = ()
 
     def load(self, payload: Payload, device: str) -> Fuser:
-        return lambda ir, vis, further: list(ir)
+        return lambda groups: torch.stack(list(groups[0]))
 
     def to_cell(self, row: PairRow, fused: EightBit) -> FusedCell:
         return {"bytes": None, "path": f"sum {int(fused.sum())}"}

@@ -371,14 +371,14 @@ def test_a_worker_that_is_to_leave_finishes_the_pair_in_work(
     for name in "abc":
         put(tmp_path, f"{name}.png", encode_png(IR), encode_png(VIS))
     own = processor(tmp_path)
-    fuser = own.stages.fuser
+    fuser = own.stages.computer.fuser
     assert fuser is not None
 
-    def fuse_and_leave(*images: Any) -> list[Any]:
+    def fuse_and_leave(groups: Any) -> Any:
         own.stages.leave()
-        return fuser(*images)
+        return fuser(groups)
 
-    monkeypatch.setattr(own.stages, "fuser", fuse_and_leave)
+    monkeypatch.setattr(own.stages.computer, "fuser", fuse_and_leave)
     with pytest.raises(HandedBack):
         own.process(ShardTask(0))
     assert own.stages.pairs_done == 1

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusion_core.errors import InvalidValueError
-from fusion_core.images.colour import luma, rgb_to_ycbcr, ycbcr_to_rgb
+from fusion_core.images import acceleration, prepare_images
+from fusion_core.images.colour import luma, luma_on_device, rgb_to_ycbcr, ycbcr_to_rgb
 from fusion_core.methods.fusion import fuse_images
 from fusion_core.parameters import MethodParameters
 
@@ -52,8 +53,14 @@ def test_luma_of_equal_channels_is_that_level_for_all_levels() -> None:
     assert np.array_equal(luma(np.repeat(levels[..., None], 3, axis=2)), levels)
 
 
+@pytest.mark.parametrize("kernels", [False, True])
 @pytest.mark.parametrize("blue", [0, 3, 64, 127, 128, 250, 255])
-def test_luma_is_exact_and_rounds_half_up_for_every_red_and_green(blue: int) -> None:
+def test_luma_is_exact_and_rounds_half_up_for_every_red_and_green(
+    blue: int, kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_images()
+    if not kernels:
+        monkeypatch.setattr(acceleration, "_KERNELS", "not loaded")
     image = np.full((256, 256, 3), blue, dtype=np.uint8)
     image[..., 0], image[..., 1] = np.indices((256, 256))
     assert np.array_equal(luma(image), exact_luma(image))
@@ -217,3 +224,17 @@ def test_pairs_that_are_not_of_one_shape_are_refused(case: str) -> None:
     ir, vis = ([np.zeros(shape, dtype=np.uint8) for shape in shapes] for shapes in UNEQUAL[case])
     with pytest.raises(InvalidValueError, match="Expected"):
         fuse_images(take_mean, ir, vis, parameters())
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (2, 5, 7, 3), (2, 3, 1, 1, 3)])
+def test_luma_of_tensors_is_that_of_arrays(shape: tuple[int, ...]) -> None:
+    images = noise(3, *shape)
+    found = luma_on_device(torch.from_numpy(images))
+    assert np.array_equal(found.numpy(), exact_luma(images))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_luma_on_a_gpu_is_that_of_arrays() -> None:
+    cube = colour_cube(15)
+    found = luma_on_device(torch.from_numpy(cube).cuda())
+    assert np.array_equal(found.cpu().numpy(), exact_luma(cube))
