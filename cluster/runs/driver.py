@@ -2,21 +2,26 @@
 
 The driver holds shard numbers, never images. Ray never restarts workers: the loop replaces a dead
 worker, requeues its shards, and isolates a shard that crashed its worker.
+
+A step touches the workers that have answered, and those whose turn it is to be watched. What looks
+at all of them, such as the snapshot for the progress, is done a few times per second.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
-import ray
 from ray import ObjectRef
 from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
+from cluster.runs.answers import Answer, Answers
 from cluster.runs.config import WorkerConfig
 from cluster.runs.deaths import Cause, Death, explain_death
 from cluster.runs.isolation import IsolatedShard
@@ -30,7 +35,9 @@ from fusion_core.errors import IrfuseError, RunFailedError
 
 _SHARDS_PER_WORKER = 2
 _POLL_S = 0.5
+_SNAPSHOT_EVERY_S = 0.2
 _PROBE_EVERY_S = 2.0
+_MOST_PROBES_PER_S = 100
 _DRAINING_EVERY_S = 2.0
 
 
@@ -62,13 +69,16 @@ def run_shards(
     """
     pool.use(config)
     loop = _ShardLoop(tasks, pool, options.pair_timeout_s, on_commit, observers)
+    seen_at = -_SNAPSHOT_EVERY_S
     try:
         while loop.unfinished:
             loop.step()
-            snapshot = loop.snapshot()
-            on_progress(snapshot)
-            for observer in observers:
-                observer.progressed(snapshot)
+            now = time.monotonic()
+            if now - seen_at >= _SNAPSHOT_EVERY_S or not loop.unfinished:
+                seen_at, snapshot = now, loop.snapshot()
+                on_progress(snapshot)
+                for observer in observers:
+                    observer.progressed(snapshot)
     except BaseException:
         pool.stop()
         raise
@@ -126,48 +136,69 @@ class _ShardLoop:
         self._draining_at = 0.0
         self._deaths: Counter[tuple[Cause, int]] = Counter()
         """Number of deaths of workers by cause and shard."""
+        self._busy: set[PoolWorker] = set()
+        """The workers that have something to do."""
+        self._free: dict[PoolWorker, None] = {}
+        """The workers that are ready and could have more to do."""
+        self._answers: Answers[PoolWorker] = Answers()
+        self._watched: list[tuple[float, int, PoolWorker]] = []
+        """When each worker is looked at next, as a heap."""
+        self._numbers = count()
+        for worker in pool.workers:
+            self._welcome(worker)
 
     @property
     def unfinished(self) -> bool:
         """Whether any shard is not yet committed."""
-        return bool(self._pending or self._isolated or any(w.jobs for w in self.pool.workers))
+        return bool(self._pending or self._isolated or self._busy)
 
     def step(self) -> None:
         """Spawn workers, assign shards, wait for results briefly, and process them."""
         check_connection()
         self._leave()
         self._assign()
-        busy = sum(1 for worker in self.pool.workers if worker.jobs)
-        self.pool.spawn(len(self._pending) + len(self._isolated) + busy)
-        self._collect()
+        jobs = len(self._pending) + len(self._isolated) + len(self._busy)
+        for worker in self.pool.spawn(jobs):
+            self._welcome(worker)
+        for answer in self._answers.wait(_POLL_S):
+            self._take(answer)
         self._watch()
 
     def snapshot(self) -> Snapshot:
         """Return the counts for the progress line."""
-        workers, ready = self.pool.workers, len(self.pool.ready())
+        ready, waiting = self.pool.counts
+        workers = self.pool.ready()
         uncommitted = sum(max(0, worker.pairs - worker.committed) for worker in workers)
         return Snapshot(
             rows=self._rows + uncommitted,
             failed=self._failed,
             workers=ready,
-            waiting=len(workers) - ready,
+            waiting=waiting,
             deaths=self.pool.deaths,
             activity=self.pool.describe_starting(),
             withheld=self.pool.withheld,
-            nodes=Counter(worker.info.node for worker in self.pool.ready() if worker.info),
+            nodes=Counter(worker.info.node for worker in workers if worker.info),
         )
+
+    def _welcome(self, worker: PoolWorker) -> None:
+        """Wait for a worker that is starting, and watch it from now on."""
+        if worker.starting is not None:
+            self._answers.expect(worker, worker.starting)
+        heapq.heappush(self._watched, (0.0, next(self._numbers), worker))
 
     def _leave(self) -> None:
         """Leave the nodes that are to be taken away, such as spot instances."""
         now = time.monotonic()
-        if self.pool.ready() and now - self._draining_at > _DRAINING_EVERY_S:
+        if now - self._draining_at > _DRAINING_EVERY_S and self.pool.ready():
             self._draining_at = now
             self.pool.leave_draining(draining_nodes())
 
     def _assign(self) -> None:
         self.pool.retire_surplus()
+        if not (self._pending or self._isolated):
+            return
         reserved = self.pool.reserve_node() if any(job.alone for job in self._isolated) else ""
-        workers = self.pool.assignable()
+        workers = self.pool.assignable(self._free)
         for worker in workers:
             if not worker.jobs:
                 self._assign_isolated(worker, alone=worker.node_id == reserved)
@@ -176,6 +207,9 @@ class _ShardLoop:
                 free = len(worker.jobs) == depth and not worker.isolating
                 if self._pending and free and worker.node_id != reserved:
                     self._begin(worker, self._pending.popleft())
+        for worker in list(self._free):
+            if worker.retired or worker.leaving or not _has_room(worker):
+                del self._free[worker]
 
     def _assign_isolated(self, worker: PoolWorker, *, alone: bool) -> None:
         """Give an idle worker an isolated shard: one that requires that it is alone, or another."""
@@ -185,30 +219,19 @@ class _ShardLoop:
             self._begin(worker, job)
 
     def _begin(self, worker: PoolWorker, job: ShardJob) -> None:
-        worker.shares_node = bool(self.pool.neighbours(worker))
-        worker.begin(job)
+        worker.shares_node = self.pool.has_neighbours(worker)
+        self._answers.expect(worker, worker.begin(job))
+        self._busy.add(worker)
 
     # Results
 
-    def _collect(self) -> None:
-        awaited: dict[ObjectRef[Any], PoolWorker] = {}
-        for worker in self.pool.workers:
-            refs = [*worker.jobs, worker.starting, worker.probe]
-            awaited.update({ref: worker for ref in refs if ref is not None})
-        if not awaited:
-            time.sleep(_POLL_S)
+    def _take(self, answer: Answer[PoolWorker]) -> None:
+        worker, ref = answer.asked, answer.ref
+        asked = ref in worker.jobs or ref == worker.starting or ref == worker.probe
+        if worker.retired or not asked:
             return
-        first, _ = ray.wait(list(awaited), num_returns=1, timeout=_POLL_S, fetch_local=False)
-        if not first:
-            return
-        ready, _ = ray.wait(list(awaited), num_returns=len(awaited), timeout=0, fetch_local=False)
-        for ref in ready:
-            if awaited[ref] in self.pool.workers:
-                self._take(awaited[ref], ref)
-
-    def _take(self, worker: PoolWorker, ref: ObjectRef[Any]) -> None:
         try:
-            result = ray.get(ref)
+            result = answer.future.result()
         except RayTaskError as error:
             self._task_failed(worker, ref, error)
         except RayError as error:
@@ -216,12 +239,21 @@ class _ShardLoop:
         else:
             if ref == worker.starting:
                 self.pool.started(worker, result)
+                self._free[worker] = None
                 for observer in self._observers:
                     observer.worker_ready(worker)
             elif ref == worker.probe:
                 worker.note_progress(result)
             else:
-                self._finished(worker, worker.jobs.pop(ref), result)
+                self._finished(worker, self._end(worker, ref), result)
+
+    def _end(self, worker: PoolWorker, ref: ObjectRef[Any]) -> ShardJob:
+        """Note that a worker does not compute a shard any more, and return it."""
+        job = worker.jobs.pop(ref)
+        if not worker.jobs:
+            self._busy.discard(worker)
+        self._free[worker] = None
+        return job
 
     def _finished(self, worker: PoolWorker, job: ShardJob, result: Any) -> None:  # noqa: ANN401
         worker.last_progress_at = time.monotonic()
@@ -248,7 +280,7 @@ class _ShardLoop:
         cause = error.cause
         job = worker.jobs.get(ref)
         if isinstance(job, IsolatedShard) and isinstance(cause, ObjectLostError):
-            worker.jobs.pop(ref)
+            self._end(worker, ref)
             job.restart()
             self._isolated.append(job)
             return
@@ -260,15 +292,25 @@ class _ShardLoop:
     # Deaths and hangs
 
     def _watch(self) -> None:
+        """Ask the workers whose turn it is how far they are, and end those that hang."""
         now = time.monotonic()
-        for worker in self.pool.workers[:]:
-            if not worker.jobs and not worker.starting:
+        workers = sum(self.pool.counts)
+        pause = max(_PROBE_EVERY_S, min(workers / _MOST_PROBES_PER_S, self._pair_timeout_s / 4))
+        while self._watched and self._watched[0][0] <= now:
+            _, _, worker = heapq.heappop(self._watched)
+            if worker.retired:
                 continue
-            if worker.jobs and now - worker.last_progress_at > self._pair_timeout_s:
-                self._died(worker, f"no progress for {self._pair_timeout_s:.0f} s")
-            elif worker.probe is None and now - worker.probed_at > _PROBE_EVERY_S:
+            due = now + pause
+            if worker.jobs:
+                hung_at = worker.last_progress_at + self._pair_timeout_s
+                if now > hung_at:
+                    self._died(worker, f"no progress for {self._pair_timeout_s:.0f} s")
+                    continue
+                due = min(due, max(hung_at, now + _POLL_S))
+            if (worker.jobs or worker.starting) and worker.probe is None:
                 worker.probe = worker.handle.progress.remote()
-                worker.probed_at = now
+                self._answers.expect(worker, worker.probe)
+            heapq.heappush(self._watched, (due, next(self._numbers), worker))
 
     def _died(self, worker: PoolWorker, error: RayError | str) -> None:
         """Remove a dead, hung or unreachable worker and requeue its shards.
@@ -281,6 +323,8 @@ class _ShardLoop:
         shards = sorted({_task_of(job).shard for job in worker.jobs.values()})
         for observer in self._observers:
             observer.worker_died(worker, death, shards)
+        self._busy.discard(worker)
+        self._free.pop(worker, None)
         self.pool.remove(worker, death.reason, shared_memory=death.cause == "shared memory")
         for job in map(worker.with_counts, worker.jobs.values()):
             shard = _task_of(job).shard
@@ -310,6 +354,11 @@ class _ShardLoop:
                 f"({death.reason})"
             )
         self._isolated.append(job)
+
+
+def _has_room(worker: PoolWorker) -> bool:
+    """Whether a worker may be given a further shard."""
+    return len(worker.jobs) < _SHARDS_PER_WORKER and not worker.isolating
 
 
 def _task_of(job: ShardJob) -> ShardTask:

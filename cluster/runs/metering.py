@@ -53,12 +53,15 @@ class Usage:
     """Number of repeated requests by operation and code, as in `read 503`."""
 
     def __add__(self, other: Usage) -> Usage:
+        retries = dict(self.retries)
+        for name, count in other.retries.items():
+            retries[name] = retries.get(name, 0) + count
         return Usage(
             self.bytes_read + other.bytes_read,
             self.bytes_written + other.bytes_written,
             self.megapixels + other.megapixels,
             self.compute_seconds + other.compute_seconds,
-            dict(Counter(self.retries) + Counter(other.retries)),
+            retries,
         )
 
 

@@ -30,6 +30,11 @@ class NodeLimits:
         self._limits: dict[str, _Limit] = {}
 
     @property
+    def nodes(self) -> Iterable[str]:
+        """The nodes that are limited."""
+        return self._limits.keys()
+
+    @property
     def withheld(self) -> int:
         """Number of workers that the nodes had before, but may not have now."""
         return sum(limit.most - limit.workers for limit in self._limits.values())

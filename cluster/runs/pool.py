@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,7 +55,6 @@ class PoolWorker:
     info: WorkerInfo | None = None
     jobs: dict[ObjectRef[Any], ShardJob] = field(default_factory=dict)
     probe: ObjectRef[Any] | None = None
-    probed_at: float = 0.0
     steps: int = 0
     pairs: int = 0
     committed: int = 0
@@ -65,6 +64,8 @@ class PoolWorker:
     """Whether other workers were on the node when the worker was last given something to do."""
     leaving: bool = False
     """Whether its node is about to be taken away, so that it gets nothing more to do."""
+    retired: bool = False
+    """Whether the pool has stopped it."""
 
     @property
     def node_id(self) -> str:
@@ -81,14 +82,16 @@ class PoolWorker:
         """Whether the worker computes an isolated shard, and therefore accepts no other."""
         return any(isinstance(job, IsolatedShard) for job in self.jobs.values())
 
-    def begin(self, job: ShardJob) -> None:
-        """Start a shard, or the next step of an isolated shard."""
+    def begin(self, job: ShardJob) -> ObjectRef[Any]:
+        """Start a shard, or the next step of an isolated shard, and return where it is answered."""
         if not self.jobs:
             self.last_progress_at = time.monotonic()
         if isinstance(job, IsolatedShard):
-            self.jobs[job.start_step(self.handle)] = job
+            ref = job.start_step(self.handle)
         else:
-            self.jobs[self.handle.process.remote(job)] = job
+            ref = self.handle.process.remote(job)
+        self.jobs[ref] = job
+        return ref
 
     def with_counts(self, job: ShardJob) -> ShardJob:
         """Return a shard of the worker with the number of its pairs that it has counted."""
@@ -122,14 +125,18 @@ class PoolWorker:
 class WorkerPool:
     """The workers of a run: the requested number, or as many as the cluster has room for.
 
-    Nodes whose memory has run out get fewer workers for a while (see `NodeLimits`).
+    Nodes whose memory has run out get fewer workers for a while (see `NodeLimits`). What the driver
+    asks in each step takes the same time however many workers there are, unless nodes are limited.
 
     Args:
         options: The cluster and the resources to use.
     """
 
     def __init__(self, options: ClusterOptions) -> None:
-        self.workers: list[PoolWorker] = []
+        self._starting: dict[PoolWorker, None] = {}
+        self._ready: dict[PoolWorker, None] = {}
+        self._per_node: Counter[str] = Counter()
+        """Number of workers that are ready, of each node that has any."""
         self.deaths = 0
         self.limits = NodeLimits()
         self.software: dict[str, Software] = {}
@@ -162,11 +169,23 @@ class WorkerPool:
         self._start_deaths = self.deaths = 0
         self._target_at = -_RESOURCES_EVERY_S
         self._none_ready_since = self._spawn_after = time.monotonic()
-        for worker in self.workers[:]:
+        for worker in self.workers:
             if worker.info is None or worker.jobs or worker.leaving:
                 self._retire(worker)
             else:
+                self._forget(worker)
                 worker.restart(worker.handle.start.remote(self._config, self._payload))
+                self._starting[worker] = None
+
+    @property
+    def workers(self) -> list[PoolWorker]:
+        """All workers: those that are ready, and those that are not."""
+        return [*self._ready, *self._starting]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Number of workers that are ready, and of those that are not."""
+        return len(self._ready), len(self._starting)
 
     @property
     def withheld(self) -> int:
@@ -180,14 +199,18 @@ class WorkerPool:
 
     def ready(self) -> list[PoolWorker]:
         """Return the workers that have loaded the method."""
-        return [worker for worker in self.workers if worker.info]
+        return list(self._ready)
 
     def describe_starting(self) -> str:
         """Return what workers that are not ready are doing; empty if all are ready."""
-        starting = [w for w in self.workers if not w.info]
         return self._activities.describe(
-            [Starting(w.last_progress_at, w.activity) for w in starting]
+            [Starting(w.last_progress_at, w.activity) for w in self._starting]
         )
+
+    def has_neighbours(self, worker: PoolWorker) -> bool:
+        """Whether `neighbours` returns any, for a worker that is ready."""
+        node = worker.node_id
+        return self._per_node[node] > 1 or any(node not in w.avoids for w in self._starting)
 
     def neighbours(self, worker: PoolWorker) -> list[PoolWorker]:
         """Return the other workers on the worker's node, and those that may be starting there."""
@@ -197,10 +220,9 @@ class WorkerPool:
 
     def retire_surplus(self) -> None:
         """Stop idle workers of nodes that have more workers than they may have now."""
-        counts = self._per_node()
-        for worker in self.ready():
-            if not worker.jobs and self.limits.surplus(worker.node_id, counts[worker.node_id]):
-                counts[worker.node_id] -= 1
+        for worker in self.ready() if self._overfull() else ():
+            node = worker.node_id
+            if not worker.jobs and self.limits.surplus(node, self._per_node[node]):
                 self._retire(worker)
 
     def leave_draining(self, nodes: Collection[str]) -> None:
@@ -211,29 +233,32 @@ class WorkerPool:
             if worker.leaving and not worker.jobs:
                 self._retire(worker)
 
-    def assignable(self) -> list[PoolWorker]:
-        """Return the workers that may be given shards: none that leaves, or whose node is full."""
-        counts = self._per_node()
-        full = {node for node, count in counts.items() if self.limits.surplus(node, count)}
-        return [w for w in self.ready() if w.node_id not in full and not w.leaving]
+    def assignable(self, workers: Iterable[PoolWorker]) -> list[PoolWorker]:
+        """Return those that may be given shards: none that leaves, or whose node is full."""
+        full = self._overfull()
+        return [w for w in workers if w.node_id not in full and not (w.leaving or w.retired)]
+
+    def _overfull(self) -> list[str]:
+        """Return the nodes that have more workers than they may have now."""
+        return [n for n in self.limits.nodes if self.limits.surplus(n, self._per_node[n])]
 
     def reserve_node(self) -> str:
         """Limit the node with the fewest workers to one worker, and return it.
 
         No further worker will start there. Returns an empty string if there are no workers.
         """
-        counts = self._per_node()
+        counts = self._per_node
         if not counts:
             return ""
         node = min(counts, key=lambda node: (counts[node], node))
         self.limits.set(node, counts[node], 1)
-        for worker in self.workers[:]:
-            if worker.starting and node not in worker.avoids:
+        for worker in list(self._starting):
+            if node not in worker.avoids:
                 self._retire(worker)
         return node
 
-    def spawn(self, jobs: int) -> None:
-        """Spawn workers, but no more than there are jobs.
+    def spawn(self, jobs: int) -> list[PoolWorker]:
+        """Spawn workers, but no more than there are jobs, and return them.
 
         Raises:
             RunFailedError: No worker could be placed within the time limit.
@@ -242,20 +267,22 @@ class WorkerPool:
         if now - self._target_at >= _RESOURCES_EVERY_S:
             self._plan(node_resources())
             self._target_at = now
-        full = frozenset(self.limits.full(self._per_node()))
-        for worker in self.workers[:]:
-            if worker.starting and not worker.avoids <= full:  # it may wait for a place elsewhere
+        full = frozenset(self.limits.full(self._per_node))
+        for worker in list(self._starting):
+            if not worker.avoids <= full:  # it may wait for a place elsewhere
                 self._retire(worker)
         wanted = min(max(1, self._target - self.withheld), jobs)
-        while len(self.workers) < wanted and now >= self._spawn_after:
-            self._spawn_one(full)
-        if self.ready():
+        spawned = []
+        while sum(self.counts) < wanted and now >= self._spawn_after:
+            spawned.append(self._spawn_one(full))
+        if self._ready:
             self._none_ready_since = now
         elif now - self._none_ready_since > self._options.start_timeout_s:
             raise RunFailedError(
                 f"No worker could be placed within {self._options.start_timeout_s:.0f} s; a worker "
                 f"requires {self._resources}, and the cluster has {describe_resources()}"
             )
+        return spawned
 
     def _plan(self, nodes: Mapping[str, Mapping[str, float]]) -> None:
         """Decide what a worker requests and how many there are, given the nodes that are alive."""
@@ -268,7 +295,7 @@ class WorkerPool:
         self._target = self._options.workers or places
         self._without_place = max(0, self._target - places) if started_here() else 0
 
-    def _spawn_one(self, avoids: frozenset[str]) -> None:
+    def _spawn_one(self, avoids: frozenset[str]) -> PoolWorker:
         resources = self._resources.options()
         if avoids:
             resources["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoids))})"}
@@ -278,7 +305,9 @@ class WorkerPool:
             **resources,
         ).remote()
         starting = handle.start.remote(self._config, self._payload)
-        self.workers.append(PoolWorker(handle, starting, time.monotonic(), avoids=avoids))
+        worker = PoolWorker(handle, starting, time.monotonic(), avoids=avoids)
+        self._starting[worker] = None
+        return worker
 
     def _runtime_env(self) -> dict[str, Any]:
         """Return the environment of a worker, which is empty if that of its node will do."""
@@ -293,7 +322,10 @@ class WorkerPool:
         """
         self._own_software.check_node(info.node, info.software)
         self.software[info.node] = info.software
+        self._forget(worker)
         worker.info, worker.starting = info, None
+        self._ready[worker] = None
+        self._per_node[info.node_id] += 1
         worker.last_progress_at = time.monotonic()
         self._start_deaths = 0
 
@@ -309,25 +341,32 @@ class WorkerPool:
             RunFailedError: Workers keep dying before they are ready.
         """
         if shared_memory:
-            self.limits.halve(worker.node_id, self._per_node()[worker.node_id])
+            self.limits.halve(worker.node_id, self._per_node[worker.node_id])
         self._retire(worker)
         self.deaths += 1
         if worker.info is None:
             self._start_deaths += 1
             pause = min(_LONGEST_PAUSE_S, 2.0**self._start_deaths)
             self._spawn_after = time.monotonic() + pause
-        if self._start_deaths >= _START_DEATHS and not self.ready():
+        if self._start_deaths >= _START_DEATHS and not self._ready:
             raise RunFailedError(f"Workers die before they are ready: {reason}")
 
     def stop(self) -> None:
         """Stop all workers."""
-        for worker in self.workers[:]:
+        for worker in self.workers:
             self._retire(worker)
 
     def _retire(self, worker: PoolWorker) -> None:
-        self.workers.remove(worker)
+        self._forget(worker)
+        worker.retired = True
         ray.kill(worker.handle, no_restart=True)
 
-    def _per_node(self) -> Counter[str]:
-        """Return the number of workers of each node that has any."""
-        return Counter(worker.node_id for worker in self.ready())
+    def _forget(self, worker: PoolWorker) -> None:
+        """Remove a worker from those that are ready, or from those that are not."""
+        if worker in self._starting:
+            del self._starting[worker]
+            return
+        del self._ready[worker]
+        self._per_node[worker.node_id] -= 1
+        if not self._per_node[worker.node_id]:
+            del self._per_node[worker.node_id]

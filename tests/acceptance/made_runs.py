@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
 
 import pyarrow as pa
 
-from cluster.collections import MANIFEST_KEY, freeze
+from cluster.collections import MANIFEST_KEY, FrozenInfo, freeze
 from cluster.runs import SHARDS_PREFIX, ResultRow, RunRecord, encode_shard, shard_key
 from cluster.runs.origins import MethodOrigin
 from fusion_core.images import encode_png
@@ -33,27 +34,12 @@ def write_run(folder: Path, pairs: int, height: int, width: int, shard_size: int
         encode_png(to_levels(noisy_pair(height, width, seed)[0]))
         for seed in range(min(pairs, _DISTINCT_IMAGES))
     ]
-    rows = [_row(number, images, height, width) for number in range(pairs)]
-    columns = ("pair_id", "ir_uri", "vis_uri", "subset")
-    table = pa.Table.from_pylist([{name: getattr(row, name) for name in columns} for row in rows])
+    rows, table = make_rows(pairs, images, height, width)
     info, manifest = freeze(table.to_batches())
     (folder / SHARDS_PREFIX).mkdir(parents=True)
     (folder / MANIFEST_KEY).write_bytes(manifest)
     now = datetime.now(UTC)
-    record = RunRecord(
-        name="made",
-        collection="made",
-        source="/made",
-        origin=MethodOrigin(method="average", parameters={"sixteen_bit": "percentile"}),
-        metrics=_METRICS,
-        max_pixels=height * width,
-        shard_size=shard_size,
-        rows=info.rows,
-        manifest_digest=info.digest,
-        irfuse_version="0",
-        torch_version="0",
-        created=now.isoformat(),
-    )
+    record = make_record(info, shard_size)
     (folder / record.key).write_text(record.model_dump_json())
     following = iter(rows)
     for shard in range(record.plan.count):
@@ -68,7 +54,47 @@ def write_run(folder: Path, pairs: int, height: int, width: int, shard_size: int
         (folder / shard_key(shard)).write_bytes(data)
 
 
-def _row(number: int, images: list[bytes], height: int, width: int) -> ResultRow:
+def make_record(info: FrozenInfo, shard_size: int = 64) -> RunRecord:
+    """Return the record of a run that was begun now.
+
+    Args:
+        info: Its pairs.
+        shard_size: Number of pairs of each shard.
+    """
+    return RunRecord(
+        name="made",
+        collection="made",
+        source="/made",
+        origin=MethodOrigin(method="average", parameters={"sixteen_bit": "percentile"}),
+        metrics=_METRICS,
+        max_pixels=1 << 24,
+        shard_size=shard_size,
+        rows=info.rows,
+        manifest_digest=info.digest,
+        irfuse_version="0",
+        torch_version="0",
+        created=datetime.now(UTC).isoformat(),
+    )
+
+
+def make_rows(
+    pairs: int, images: Sequence[bytes] = (b"",), height: int = 1, width: int = 1
+) -> tuple[list[ResultRow], pa.Table]:
+    """Return the rows of a run, and its manifest.
+
+    Args:
+        pairs: Number of pairs.
+        images: Fused images, which repeat.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+    """
+    rows = [_row(number, images, height, width) for number in range(pairs)]
+    columns = ("pair_id", "ir_uri", "vis_uri", "subset")
+    listed = [{name: getattr(row, name) for name in columns} for row in rows]
+    return rows, pa.Table.from_pylist(listed)
+
+
+def _row(number: int, images: Sequence[bytes], height: int, width: int) -> ResultRow:
     subset, name = f"part{number // _PAIRS_PER_SUBSET}", f"{number:06d}"
     return ResultRow(
         pair_id=f"{subset}/{name}",
