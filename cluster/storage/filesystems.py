@@ -31,6 +31,8 @@ def filesystem_at(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa:
     """
     protocol = protocol_of(url) or "file"
     options = dict(storage_options)
+    if not isinstance(options.setdefault("obstore", True), bool):
+        raise StorageError("Storage option obstore must be true or false")
     if protocol in LOCAL_PROTOCOLS:
         return LocalFiles()
     if protocol in WEB_PROTOCOLS:
@@ -48,7 +50,7 @@ def filesystem_at(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa:
         options = {"use_listings_cache": False, "skip_instance_cache": True, **options}
         options["config_kwargs"] = {**config, **given}
     try:
-        filesystem = fsspec.filesystem(protocol, **options)
+        filesystem = _make(protocol, options)
     except (ImportError, ValueError) as error:
         if protocol not in known_implementations:
             message = unknown_name("protocol", protocol, (*REMOTE_PROTOCOLS, "file", "memory"))
@@ -59,6 +61,15 @@ def filesystem_at(url: str, storage_options: Mapping[str, Any]) -> Any:  # noqa:
     if protocol in ("s3", "s3a"):
         filesystem.retries = 1  # with_retries is the only place that retries
     return filesystem
+
+
+def _make(protocol: str, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    if protocol in ("s3", "s3a"):
+        from cluster.storage.s3 import S3Files
+
+        return S3Files(**options)
+    options.pop("obstore", None)
+    return fsspec.filesystem(protocol, **options)
 
 
 def _web_timeout() -> Any:  # noqa: ANN401

@@ -239,13 +239,7 @@ class Store:
             opened: BinaryIO = self._call("read", key, lambda: self._fs.open(path, "rb"))
             return opened, version_of(os.fstat(opened.fileno()))
         if self._is_s3:
-            # Without a cache each read of this file is one request for the version that it opened.
-            file = self._call("read", key, lambda: self._fs.open(path, "rb", cache_type="none"))
-            size, version = file.size, version_in(file.details)
-
-            def fetch(start: int, end: int) -> bytes:
-                file.seek(start)
-                return bytes(file.read(end - start))
+            size, version, fetch = self._call("read", key, lambda: self._fs.open_version(path))
         else:
             info = self._call("read", key, lambda: self._fs.info(path))
             size, version = info["size"], version_in(info)

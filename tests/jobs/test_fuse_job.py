@@ -166,7 +166,7 @@ def test_the_command_prints_json(pair: dict[str, Any]) -> None:
 
 def test_fusing_one_pair_imports_nothing_that_it_does_not_need(pair: dict[str, Any]) -> None:
     options = {**pair, "method": "densefuse", "params": {"convolution": "direct"}}
-    heavy = ("ray", "pyarrow", "s3fs", "numba", "sympy", "torchvision", "scipy")
+    heavy = ("ray", "pyarrow", "s3fs", "obstore", "numba", "sympy", "torchvision", "scipy")
     code = (
         "import sys; from irfuse import FuseOptions, fuse_pair\n"
         f"fuse_pair(FuseOptions(**{options!r}))\n"

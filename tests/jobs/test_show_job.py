@@ -170,7 +170,7 @@ def test_drawing_imports_neither_torch_nor_ray(finished: tuple[Store, RunRecord]
     code = (
         "import sys; from irfuse import ShowOptions, show\n"
         f"show(ShowOptions(out={finished[0].url!r}))\n"
-        "print([m for m in ('torch', 'ray', 's3fs', 'numba') if m in sys.modules])"
+        "print([m for m in ('torch', 'ray', 's3fs', 'obstore', 'numba') if m in sys.modules])"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True

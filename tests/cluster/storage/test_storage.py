@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import s3fs
@@ -28,14 +29,24 @@ from fusion_core.errors import AccessDeniedError, NotFoundError, StorageError
 ODD_NAMES = ["a b.png", 'it\'s "quoted".png', "größe-红外.png", "a#b::c?d=1%20.png", "x/~/y.png"]
 
 
-@pytest.fixture(params=["local", "memory", "moto", "seaweed"])
+S3_STORES = ["moto", "seaweed", "moto-s3fs", "seaweed-s3fs"]
+
+
+def s3_server(request: pytest.FixtureRequest, name: str) -> tuple[S3Server, dict[str, Any]]:
+    """Return a server, and the options of a store on it, with or without obstore."""
+    kind, _, alone = name.partition("-")
+    server: S3Server = request.getfixturevalue(f"s3_{kind}")
+    return server, {**server.storage_options, "obstore": not alone}
+
+
+@pytest.fixture(params=["local", "memory", *S3_STORES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return Store(str(tmp_path / "root"))
     if request.param == "memory":
         return Store(f"memory://{tmp_path.name}/root")
-    server: S3Server = request.getfixturevalue(f"s3_{request.param}")
-    return Store(f"s3://{server.new_bucket()}/root", server.storage_options)
+    server, options = s3_server(request, request.param)
+    return Store(f"s3://{server.new_bucket()}/root", options)
 
 
 def test_what_is_written_is_read_back(store: Store) -> None:
@@ -121,14 +132,14 @@ def test_a_repeated_replacement_counts_as_done(store: Store) -> None:
     assert store.replace("a.bin", b"newer", version)
 
 
-@pytest.mark.parametrize("server", ["", "moto", "seaweed"])
+@pytest.mark.parametrize("server", ["", *S3_STORES])
 def test_a_published_object_has_the_version_that_is_listed(
     server: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     store = Store(str(tmp_path))
     if server:
-        s3: S3Server = request.getfixturevalue(f"s3_{server}")
-        store = Store(f"s3://{s3.new_bucket()}", s3.storage_options)
+        s3, options = s3_server(request, server)
+        store = Store(f"s3://{s3.new_bucket()}", options)
     steps: list[Callable[[], Entry | None]] = [
         lambda: store.create("a.bin", b"first"),
         lambda: store.create("a.bin", b"first"),
@@ -142,12 +153,12 @@ def test_a_published_object_has_the_version_that_is_listed(
         assert (published, published.version) == (listed, listed.version)
 
 
-@pytest.mark.parametrize("server", ["moto", "seaweed"])
+@pytest.mark.parametrize("server", S3_STORES)
 def test_s3_itself_refuses_to_replace_another_version(
     server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s3: S3Server = request.getfixturevalue(f"s3_{server}")
-    store = Store(f"s3://{s3.new_bucket()}", s3.storage_options)
+    s3, options = s3_server(request, server)
+    store = Store(f"s3://{s3.new_bucket()}", options)
     store.write("a.bin", b"old")
     version = store.open_version("a.bin")[1]
     real = store._put
@@ -162,12 +173,12 @@ def test_s3_itself_refuses_to_replace_another_version(
     assert store.read("a.bin") == b"newer"
 
 
-@pytest.mark.parametrize("server", ["moto", "seaweed"])
+@pytest.mark.parametrize("server", S3_STORES)
 def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(
     server: str, request: pytest.FixtureRequest
 ) -> None:
-    s3: S3Server = request.getfixturevalue(f"s3_{server}")
-    store = Store(f"s3://{s3.new_bucket()}", s3.storage_options)
+    s3, options = s3_server(request, server)
+    store = Store(f"s3://{s3.new_bucket()}", options)
     store.write("a.bin", b"old" * 100)
     with store.open("a.bin") as file:
         assert file.read(3) == b"old"
@@ -219,13 +230,10 @@ def test_odd_names_survive(store: Store, name: str) -> None:
     assert store.read(name) == b"content"
 
 
-def test_a_full_url_is_read_by_the_reader(store: Store, request: pytest.FixtureRequest) -> None:
+def test_a_full_url_is_read_by_the_reader(store: Store) -> None:
     name = ODD_NAMES[3]
     store.write(name, b"content")
-    server = "seaweed" in request.node.callspec.id or "moto" in request.node.callspec.id
-    kind = request.node.callspec.params["store"]
-    options = request.getfixturevalue(f"s3_{kind}").storage_options if server else {}
-    assert Reader(options).read(store.uri(name)) == b"content"
+    assert Reader(store.storage_options).read(store.uri(name)) == b"content"
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
@@ -326,7 +334,8 @@ def test_an_absent_bucket_is_not_found(s3: S3Server) -> None:
 def test_transient_faults_are_retried_in_random_reads(
     s3_moto: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(f"s3://{s3_moto.new_bucket()}", s3_moto.storage_options)
+    options = {**s3_moto.storage_options, "obstore": False}
+    store = Store(f"s3://{s3_moto.new_bucket()}", options)
     store.write("a.bin", bytes(range(100)))
     with store.open("a.bin") as file:
         real, faults = s3fs.core._fetch_range, [ConnectionResetError("reset"), TimeoutError("slow")]

@@ -1,6 +1,7 @@
 """The storage type on real S3 servers behind a proxy that brings faults about."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import stamina
@@ -38,6 +39,12 @@ def retries_without_pauses() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=[True, False], ids=["obstore", "s3fs"])
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Storage options with which obstore or s3fs reads and writes."""
+    return {"obstore": request.param}
+
+
 @pytest.fixture
 def proxy(s3: S3Server) -> Iterator[S3Proxy]:
     with s3_proxy(s3) as proxy:
@@ -51,16 +58,25 @@ def direct(s3: S3Server) -> Store:
 
 
 @pytest.fixture
-def store(proxy: S3Proxy, direct: Store) -> Store:
+def store(proxy: S3Proxy, direct: Store, options: dict[str, Any]) -> Iterator[Store]:
     """The same place, through the proxy."""
-    return Store(direct.url, proxy.s3.storage_options)
+    store = Store(direct.url, proxy.s3.storage_options | options)
+    yield store
+    assert not given_up(store)
 
 
 @pytest.fixture
-def impatient(proxy: S3Proxy, direct: Store) -> Store:
+def impatient(proxy: S3Proxy, direct: Store, options: dict[str, Any]) -> Iterator[Store]:
     """The same place, through the proxy, with a time limit of its own."""
     limit = {"config_kwargs": {"read_timeout": READ_TIMEOUT_S}}
-    return Store(direct.url, proxy.s3.storage_options | limit)
+    store = Store(direct.url, proxy.s3.storage_options | options | limit)
+    yield store
+    assert not given_up(store)
+
+
+def given_up(store: Store) -> bool:
+    """Whether s3fs does what obstore is meant to do."""
+    return None in store._fs._buckets.values()
 
 
 def add_all(proxy: S3Proxy, strikes: Sequence[Strike], method: str, pattern: str) -> list[Fault]:

@@ -14,7 +14,7 @@ from support.environment import child_environment
 
 from fusion_core.metrics import METRICS
 
-HEAVY = ("torch", "ray", "pyarrow", "numpy", "s3fs", "numba", "scipy")
+HEAVY = ("torch", "ray", "pyarrow", "numpy", "s3fs", "obstore", "numba", "scipy")
 
 
 def test_help_imports_nothing_heavy() -> None:
