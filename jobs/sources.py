@@ -12,7 +12,7 @@ import pyarrow as pa
 from cluster.collections import (
     Discovery,
     FusedImages,
-    Labels,
+    LabelRows,
     Pairing,
     Repetition,
     Selection,
@@ -39,7 +39,7 @@ class Source:
     """Pairs per layout, images without a partner, and ignored files; None for a manifest."""
     repetitions: list[Repetition] = field(default_factory=list)
     """Subsets of a folder most of whose pairs are in other subsets, too."""
-    labels: Labels = field(default_factory=Labels)
+    labels: LabelRows = field(default_factory=LabelRows)
     """Label files of the pairs of a folder."""
 
 

@@ -14,6 +14,7 @@ from .fused_names import common_folder as common_folder
 from .fused_names import mirrored_name as mirrored_name
 from .fused_names import own_name as own_name
 from .labels import LabelledPair as LabelledPair
+from .labels import LabelRows as LabelRows
 from .labels import Labels as Labels
 from .labels import find_labels as find_labels
 from .labels import label_folder as label_folder

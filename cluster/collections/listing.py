@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cluster.collections.names import why_ignore_folder
 from cluster.storage import Listing, Store
 
@@ -16,3 +18,30 @@ def list_files(store: Store) -> Listing:
         StorageError: The folder, or a folder in it, cannot be listed.
     """
     return store.listing(dispensable=lambda folder: why_ignore_folder(f"{folder}/") is not None)
+
+
+class FileStream:
+    """The files of a folder of images, in any order, which are listed while they are read.
+
+    Args:
+        store: The folder.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.count = 0
+        """Number of files so far."""
+        self.skipped: dict[str, str] = {}
+        """What was left out so far, with the reason."""
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """Yield the path and the size of each file.
+
+        Raises:
+            StorageError: The folder, or a folder in it, cannot be listed.
+        """
+        listing = list_files(self._store)
+        self.skipped.update(listing.skipped)
+        for entry in listing.entries:
+            self.count += 1
+            yield entry.key, entry.size

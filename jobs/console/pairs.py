@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -106,7 +106,7 @@ def _rest(discovery: Discovery) -> Iterator[str]:
         yield f"Ignored, {reason} ({count}), such as {example}"
 
 
-def _first(names: list[str]) -> str:
+def _first(names: Sequence[str]) -> str:
     more = f", and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(names[:_MOST_NAMES]) + more
 

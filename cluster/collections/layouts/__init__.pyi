@@ -1,5 +1,10 @@
-from .finding import Discovery as Discovery
+from .division import DividedFiles as DividedFiles
+from .division import File as File
+from .finding import find_in_parts as find_in_parts
 from .finding import find_pairs as find_pairs
+from .gathering import Discovery as Discovery
+from .gathering import Watch as Watch
+from .patterns import Patterns as Patterns
 from .patterns import find_by_patterns as find_by_patterns
 from .registry import LAYOUTS as LAYOUTS
 from .registry import Layout as Layout

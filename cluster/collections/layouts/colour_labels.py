@@ -11,14 +11,17 @@ from cluster.collections.names import fold, folder_parts
 _COLOUR_FOLDERS = frozenset({"color", "colour"})
 
 
+def is_coloured(folder: str) -> bool:
+    """Whether a folder is named `color`, or lies below one that is."""
+    return not _COLOUR_FOLDERS.isdisjoint(fold(folder).split("/"))
+
+
 def colour_label_folders(folders: list[str]) -> set[str]:
     """Return the `color` folders with infrared and visible sister folders, and those below them.
 
     FMB stores its coloured label maps in such folders.
     """
-    candidates = [
-        folder for folder in folders if not _COLOUR_FOLDERS.isdisjoint(fold(folder).split("/"))
-    ]
+    candidates = [folder for folder in folders if is_coloured(folder)]
     coloured = defaultdict[str, list[str]](list)
     for folder in candidates:
         for above, part in _steps(folder):

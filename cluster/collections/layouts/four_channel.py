@@ -25,6 +25,22 @@ def match(images: Unmatched) -> None:
                 images.take_whole(folder, stem, extension)
 
 
+def find_first_pngs(images: Unmatched, first: dict[str, str]) -> None:
+    """Note the first PNG file of each folder, unless an earlier one is known."""
+    for folder, stems in images.folders.items():
+        pngs = {stem: png for stem, formats in stems.items() if (png := _png(formats))}
+        if pngs:
+            stem = min(pngs, key=natural_order)
+            key = f"{folder}{stem}.{pngs[stem]}"
+            known = first.get(folder)
+            if known is None or _stem_order(key) < _stem_order(known):
+                first[folder] = key
+
+
+def _stem_order(key: str) -> tuple[str, str]:
+    return natural_order(key.rpartition("/")[2].rpartition(".")[0])
+
+
 def _is_four_channel(images: Unmatched, folder: str, pngs: dict[str, str]) -> bool:
     """Whether the first PNG of a folder has four channels."""
     first = min(pngs, key=natural_order)

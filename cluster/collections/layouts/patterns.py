@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from cluster.collections import names as naming
-from cluster.collections.layouts.finding import Discovery
+from cluster.collections.layouts.division import File
+from cluster.collections.layouts.gathering import Discovery, Found, Watch, gather
 from cluster.collections.layouts.globs import Glob
+from cluster.collections.layouts.ignored import OTHER_FORMATS, Ignored
 from cluster.collections.layouts.unmatched import Pair
+from cluster.collections.spool import RECORDS_AT_ONCE, Parts, bucket_of
 from fusion_core.errors import ManifestError
 
 PATTERNS = "patterns"
@@ -23,7 +26,9 @@ _Side = dict[str, list[str]]
 """Keys of one modality by the text in place of the wildcards."""
 
 
-def find_by_patterns(keys: Iterable[str], ir: str, vis: str) -> Discovery:
+def find_by_patterns(
+    keys: Iterable[str], ir: str, vis: str, *, at_once: int = RECORDS_AT_ONCE
+) -> Discovery:
     """Find the pairs in whose names the wildcards stand for the same text, letter case aside.
 
     With two equal patterns, each file is a pair by itself, with infrared as its fourth channel.
@@ -32,52 +37,121 @@ def find_by_patterns(keys: Iterable[str], ir: str, vis: str) -> Discovery:
         keys: Paths relative to the collection, with `/` between folders, in any order.
         ir: Pattern of the infrared images.
         vis: Pattern of the visible images.
+        at_once: Number of files that are in memory together.
 
     Raises:
         ManifestError: A pattern matches no image, or both patterns match an image.
     """
-    ignored: defaultdict[str, list[str]] = defaultdict(list)
-    sides = _sort_in(keys, (Glob(ir), Glob(vis)), ignored)
-    pairs, single = [], list[str]()
-    used = set[str](), set[str]()
-    for names in _partners(*sides):
-        pairs.append(_pair(*sides, *names))
-        for own, name in zip(used, names, strict=True):
-            own.add(name)
-    chosen = {key for pair in pairs for key in (pair.ir_key, pair.vis_key)}
-    for side, own in zip(sides, used, strict=True):
-        for name, found in side.items():
-            rest = [key for key in found if key not in chosen]
-            (ignored[naming.OTHER_FORMAT] if name in own else single).extend(rest)
-    return Discovery(
-        sorted(pairs, key=lambda pair: naming.natural_order(pair.pair_id)),
-        {PATTERNS: len(pairs)} if pairs else {},
-        sorted(single, key=naming.natural_order),
-        {reason: len(found) for reason, found in ignored.items() if found},
-        ignored_examples={reason: found[0] for reason, found in ignored.items() if found},
-    )
+    patterns = Patterns(ir, vis)
+    return patterns.find(patterns.divide(((key, 0) for key in keys), at_once))
 
 
-def _sort_in(
-    keys: Iterable[str], globs: tuple[Glob, Glob], ignored: defaultdict[str, list[str]]
-) -> tuple[_Side, _Side]:
-    """Return the infrared and the visible images, and add all others to `ignored`."""
-    sides = _Side(), _Side()
-    for key in sorted(set(keys)):
-        names = [glob.name_of(key) for glob in globs]
-        reason = _why_ignore(key, matched=any(name is not None for name in names))
-        if reason is not None:
-            ignored[reason].append(key)
-            continue
-        if None not in names and globs[0].text != globs[1].text:
-            raise ManifestError(
-                f"--ir {globs[0].text!r} and --vis {globs[1].text!r} both match {key}"
-            )
-        for side, name in zip(sides, names, strict=True):
-            if name is not None:
-                side.setdefault(name, []).append(key)
-    _check(globs, sides, ignored[OUTSIDE])
-    return sides
+class Patterns:
+    """A pattern for the infrared and one for the visible images.
+
+    Args:
+        ir: Pattern of the infrared images.
+        vis: Pattern of the visible images.
+    """
+
+    def __init__(self, ir: str, vis: str) -> None:
+        self._globs = Glob(ir), Glob(vis)
+
+    def divide(self, files: Iterable[File], at_once: int = RECORDS_AT_ONCE) -> Parts[File]:
+        """Return the files of a collection, in parts if there are many."""
+        divided = Parts[File](self._bucket, at_once)
+        for file in files:
+            divided.add(file)
+        return divided
+
+    def _bucket(self, file: File) -> int:
+        names = (glob.name_of(file[0]) for glob in self._globs)
+        return bucket_of(naming.fold(next((name for name in names if name is not None), file[0])))
+
+    def find(self, files: Parts[File], watch: Watch | None = None) -> Discovery:
+        """Find the pairs among files that may be divided, as `find_by_patterns` does.
+
+        Args:
+            files: The result of `divide`.
+            watch: Told of each part and its pairs.
+
+        Raises:
+            ManifestError: A pattern matches no image, or both patterns match an image.
+        """
+        matches = _Matches(self._globs)
+        found = gather(files, matches.match, watch)
+        matches.check(found.ignored_examples.get(OUTSIDE))
+        return found
+
+
+class _Matches:
+    """Finds the pairs of each part, and keeps the first image of either pattern."""
+
+    def __init__(self, globs: tuple[Glob, Glob]) -> None:
+        self._globs = globs
+        self._first: list[str | None] = [None, None]
+
+    def match(self, part: Sequence[File]) -> Found:
+        """Find the pairs of a part.
+
+        Raises:
+            ManifestError: Both patterns match an image.
+        """
+        ignored = Ignored()
+        sides = self._sort_in(sorted({key for key, _ in part}), ignored)
+        pairs, single = [], list[str]()
+        used = set[str](), set[str]()
+        for names in _partners(*sides):
+            pairs.append(_pair(*sides, *names))
+            for own, name in zip(used, names, strict=True):
+                own.add(name)
+        chosen = {key for pair in pairs for key in (pair.ir_key, pair.vis_key)}
+        for side, own in zip(sides, used, strict=True):
+            for name, found in side.items():
+                for key in found:
+                    if key in chosen:
+                        continue
+                    if name in own:
+                        ignored.add(naming.OTHER_FORMAT, key, stage=OTHER_FORMATS)
+                    else:
+                        single.append(key)
+        return Found(pairs, single, {PATTERNS: len(pairs)}, ignored)
+
+    def _sort_in(self, keys: Iterable[str], ignored: Ignored) -> tuple[_Side, _Side]:
+        """Return the infrared and the visible images, and add all others to `ignored`."""
+        sides = _Side(), _Side()
+        for key in keys:
+            names = [glob.name_of(key) for glob in self._globs]
+            reason = _why_ignore(key, matched=any(name is not None for name in names))
+            if reason is not None:
+                ignored.add(reason, key)
+                continue
+            if None not in names and self._globs[0].text != self._globs[1].text:
+                ir, vis = (repr(glob.text) for glob in self._globs)
+                raise ManifestError(f"--ir {ir} and --vis {vis} both match {key}")
+            for number, name in enumerate(names):
+                if name is not None:
+                    sides[number].setdefault(name, []).append(key)
+                    self._first[number] = min(key, self._first[number] or key)
+        return sides
+
+    def check(self, outside: str | None) -> None:
+        """Require that each pattern matches an image.
+
+        Args:
+            outside: An image that no pattern matches.
+
+        Raises:
+            ManifestError: A pattern matches none; the message names an image that there is.
+        """
+        for option, glob, first in zip(("--ir", "--vis"), self._globs, self._first, strict=True):
+            if first is None:
+                seen = outside or next((key for key in self._first if key), None)
+                example = f", which contains images such as {seen}" if seen else ""
+                raise ManifestError(
+                    f"No image matches {option} {glob.text!r}, which is relative to the "
+                    f"source{example}"
+                )
 
 
 def _why_ignore(key: str, *, matched: bool) -> str | None:
@@ -85,21 +159,6 @@ def _why_ignore(key: str, *, matched: bool) -> str | None:
     reasons = [naming.why_ignore_folder(key[:cut]), naming.why_ignore_file(key[cut:])]
     hold = [reason for reason in reasons if reason and not (matched and reason in _CHOSEN)]
     return hold[0] if hold else None if matched else OUTSIDE
-
-
-def _check(globs: tuple[Glob, Glob], sides: tuple[_Side, _Side], others: list[str]) -> None:
-    """Require that each pattern matches an image.
-
-    Raises:
-        ManifestError: A pattern matches none; the message names an image that there is.
-    """
-    for option, glob, side in zip(("--ir", "--vis"), globs, sides, strict=True):
-        if not side:
-            seen = others or [key for other in sides for keys in other.values() for key in keys]
-            example = f", which contains images such as {seen[0]}" if seen else ""
-            raise ManifestError(
-                f"No image matches {option} {glob.text!r}, which is relative to the source{example}"
-            )
 
 
 def _partners(irs: _Side, vis: _Side) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from cluster.collections.layouts.words import (
     IR_WORDS,
     SEPARATORS,
     VIS_WORDS,
+    Modality,
     Reading,
     modality_of,
     pattern,
@@ -32,9 +33,16 @@ def match(images: Unmatched) -> None:
         if len({one.modality for stem, one in readings if stem in stems}) < 2:
             continue
         trimmed = [(stem, _without_letter(one)) for stem, one in readings]
-        whole_folder = [(stem, one._replace(key="")) for stem, one in trimmed]
-        for looser in (trimmed, whole_folder):
-            pair_readings(images, folder, _only_ones(looser))
+        pair_readings(images, folder, _only_ones(trimmed))
+        if images.surroundings is None or images.surroundings.has_two_prefixed(folder):
+            whole_folder = [(stem, one._replace(key="")) for stem, one in trimmed]
+            pair_readings(images, folder, _only_ones(whole_folder))
+
+
+def modality_by_prefix(stem: str) -> Modality | None:
+    """Return the modality that a stem has by its prefix, if any."""
+    word = _PREFIX.match(stem)
+    return None if word is None else modality_of(word)
 
 
 def _read(stem: str) -> Reading | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from itertools import product
 from typing import NamedTuple
 
 from cluster.collections import names as naming
 from cluster.collections.layouts.colour_labels import colour_label_folders
+from cluster.collections.layouts.ignored import COLOUR_LABELS, OTHER_FORMATS, Ignored
 from cluster.collections.layouts.words import Modality
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """The infrared and the visible image of one scene."""
 
     pair_id: str
@@ -36,6 +35,15 @@ class Candidate(NamedTuple):
     subset: str
 
 
+class Surroundings(NamedTuple):
+    """What the keys of a part of a collection do not tell about the whole of it."""
+
+    coloured: Set[str]
+    """Folders of coloured label maps."""
+    has_two_prefixed: Callable[[str], bool]
+    """Whether a folder has one infrared and one visible image that are named by a prefix."""
+
+
 Side = defaultdict[str, list[Candidate]]
 """Candidates of one modality by the key that both images of a pair share."""
 
@@ -52,6 +60,7 @@ class Unmatched:
         keys: Paths relative to the collection.
         read_head: Returns the first bytes of a file, if files may be read.
         by_name: Whether the user selected a layout by its name.
+        surroundings: What the keys do not tell if they are a part of a collection.
     """
 
     def __init__(
@@ -60,19 +69,23 @@ class Unmatched:
         *,
         read_head: Callable[[str], bytes] | None = None,
         by_name: bool = False,
+        surroundings: Surroundings | None = None,
     ) -> None:
-        self.read_head, self.by_name = read_head, by_name
+        self.read_head, self.by_name, self.surroundings = read_head, by_name, surroundings
         self.folders: dict[str, dict[str, tuple[str, ...]]] = {}
         """Folder ("" or ending in `/`) -> stem -> extensions as spelt."""
         self.pairs: list[Pair] = []
-        self.ignored: Counter[str] = Counter()
-        self.ignored_examples: dict[str, str] = {}
-        """The first ignored file per reason."""
+        self.ignored = Ignored()
         # Sorted, so that the result does not depend on the order of a listing.
         self._sort_in(sorted(set(keys)))
-        for folder in sorted(colour_label_folders(list(self.folders))):
+        coloured = (
+            colour_label_folders(list(self.folders))
+            if surroundings is None
+            else surroundings.coloured & self.folders.keys()
+        )
+        for folder in sorted(coloured):
             for stem, formats in self.folders.pop(folder).items():
-                self._ignore(naming.LABELS, folder, stem, formats)
+                self._ignore(naming.LABELS, folder, stem, formats, COLOUR_LABELS)
 
     def _sort_in(self, keys: list[str]) -> None:
         reasons: dict[str, str | None] = {}
@@ -84,8 +97,7 @@ class Unmatched:
                 reasons[folder] = naming.why_ignore_folder(folder)
             reason = reasons[folder] or naming.why_ignore_file(name)
             if reason:
-                self.ignored[reason] += 1
-                self.ignored_examples.setdefault(reason, key)
+                self.ignored.add(reason, key)
                 continue
             stem, _, extension = name.rpartition(".")
             stems = self.folders.setdefault(folder, {})
@@ -123,32 +135,18 @@ class Unmatched:
     def _ignore_others(self, folder: str, stem: str, formats: tuple[str, ...], chosen: str) -> None:
         if len(formats) > 1:
             others = tuple(extension for extension in formats if extension != chosen)
-            self._ignore(naming.OTHER_FORMAT, folder, stem, others)
+            self._ignore(naming.OTHER_FORMAT, folder, stem, others, OTHER_FORMATS)
 
-    def _ignore(self, reason: str, folder: str, stem: str, formats: tuple[str, ...]) -> None:
-        self.ignored[reason] += len(formats)
-        self.ignored_examples.setdefault(reason, f"{folder}{stem}.{formats[0]}")
+    def _ignore(
+        self, reason: str, folder: str, stem: str, formats: tuple[str, ...], stage: int
+    ) -> None:
+        self.ignored.add(reason, f"{folder}{stem}.{formats[0]}", len(formats), stage)
 
     def keys(self) -> Iterator[str]:
         """Yield the paths of the images that are in no pair."""
         for folder, stems in self.folders.items():
             for stem, formats in stems.items():
                 yield from (f"{folder}{stem}.{extension}" for extension in formats)
-
-    def identified(self) -> Iterator[Pair]:
-        """Yield the pairs in the order in which they were taken; repeated ids get `~2`, `~3`, …."""
-        taken = {pair.pair_id for pair in self.pairs}
-        seen: set[str] = set()
-        for pair in self.pairs:
-            pair_id, number = pair.pair_id, 1
-            if pair_id in seen:
-                while pair_id in taken:
-                    number += 1
-                    pair_id = f"{pair.pair_id}~{number}"
-                taken.add(pair_id)
-                pair = replace(pair, pair_id=pair_id)
-            seen.add(pair_id)
-            yield pair
 
 
 def _partners(irs: list[Candidate], vis: list[Candidate]) -> Iterator[tuple[Candidate, Candidate]]:

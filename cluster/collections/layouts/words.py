@@ -12,7 +12,7 @@ SEPARATORS = "_- "
 HOLE = "\0"
 """Stands in a key for the word that was removed, so that its place matters."""
 
-_FOLDERS: dict[str, Modality] = {
+FOLDER_WORDS: dict[str, Modality] = {
     "ir": "ir", "infrared": "ir", "thermal": "ir", "lwir": "ir", "swir": "ir", "nir": "ir",
     "fir": "ir", "tir": "ir", "inf": "ir", "t": "ir", "cropinfrared": "ir", "thermal_8_bit": "ir",
     "vi": "vis", "vis": "vis", "visible": "vis", "rgb": "vis", "crop_lr_visible": "vis",
@@ -43,6 +43,11 @@ def modality_of(word: re.Match[str]) -> Modality:
     return "ir" if word[1] else "vis"
 
 
+NUMBERED_WORDS = re.compile(
+    "|".join(word for word in FOLDER_WORDS if any(map(str.isdigit, word))), re.IGNORECASE
+)
+"""The words for folders that contain digits."""
+
 _FOLDER_END = pattern(rf"[_-](?:({IR_WORDS})|({VIS_WORDS}))\Z")
 _SPLIT_IMAGES = re.compile(r"(train|val|test)img(r?)", re.IGNORECASE)
 """Folders of DroneVehicle: `trainimgr` holds the infrared images, `trainimg` the visible ones."""
@@ -50,7 +55,7 @@ _SPLIT_IMAGES = re.compile(r"(train|val|test)img(r?)", re.IGNORECASE)
 
 def folder_meaning(name: str) -> tuple[Modality | None, str]:
     """Return the modality that a folder denotes and its other text (`Train_ir`: `Train`)."""
-    modality = _FOLDERS.get(name.casefold())
+    modality = FOLDER_WORDS.get(name.casefold())
     if modality:
         return modality, ""
     if split := _SPLIT_IMAGES.fullmatch(name):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,35 @@ def test_the_manifest_names_labels_and_the_rest_stays_ignored(tmp_path: Path) ->
     assert found.discovery.ignored_examples == {
         "labels, masks and annotations": "labels/classes.txt"
     }
+
+
+def test_labels_and_repetitions_are_the_same_if_files_are_divided(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for split, count in (("train", 6), ("test", 6), ("all", 3)):
+        for number in range(count):
+            for folder in ("ir", "vis"):
+                store.write(f"{split}/{folder}/{number}.png", b"x" * (number + 1))
+            store.write(f"{split}/labels/{number}.txt", b"x")
+            store.write(f"Annotations/{split}/{number}.xml", b"x")
+    store.write("train/labels/classes.txt", b"x")
+    whole, divided = discover(store), discover(store, at_once=4)
+    assert list(divided.batches()) == list(whole.batches())
+    assert divided.labels == whole.labels
+    assert len(whole.labels.rows) == 15
+    assert divided.repetitions == whole.repetitions
+    assert [one.subset for one in whole.repetitions] == ["all", "test", "train"]
+    assert divided.discovery == whole.discovery
+
+
+def test_labels_in_many_places_take_time_that_grows_with_their_number() -> None:
+    def seconds(scenes: int) -> float:
+        pairs = [LabelledPair(f"{n}/1", f"{n}/ir/1.png", f"{n}/vis/1.png") for n in range(scenes)]
+        labels = [f"labels/{n}/1.txt" for n in range(scenes)]
+        start = time.process_time()
+        assert len(find_labels(labels, pairs).keys) == scenes
+        return time.process_time() - start
+
+    assert min(seconds(4000) for _ in range(3)) < 10 * min(seconds(1000) for _ in range(3))
 
 
 def test_a_manifest_may_name_labels_by_relative_locations(tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.discoveries import ids, png_head
+from support.discoveries import OTHER_FORMAT, ids, png_head
 
-from cluster.collections.layouts import Layout, find_pairs
+from cluster.collections.layouts import Discovery, Layout, find_pairs
+from cluster.collections.layouts.division import numbers_in
+from cluster.collections.layouts.words import FOLDER_WORDS, IR_WORDS, VIS_WORDS
 
 FOLDERS = st.sampled_from([
     "ir", "IR", "vis", "RGB", "thermal", "t", "a_ir", "a_vi", "A_vi", "train", "a", "images",
@@ -40,7 +43,7 @@ def test_every_key_is_in_a_pair_or_single_or_ignored_and_in_one_of_them_only(
 ) -> None:
     found = find_pairs(keys, layout=layout, read_head=read_head)
     paired = [key for pair in found.pairs for key in {pair.ir_key, pair.vis_key}]
-    named = paired + found.single
+    named = [*paired, *found.single]
     assert len(set(named)) == len(named)
     assert set(named) <= set(keys)
     assert len(named) + sum(found.ignored.values()) == len(set(keys))
@@ -61,6 +64,43 @@ def test_order_of_the_keys_does_not_matter(
     shuffled = list(keys)
     shuffler.shuffle(shuffled)
     assert find_pairs(keys, read_head=read_head) == find_pairs(shuffled, read_head=read_head)
+
+
+def without_other_formats(found: Discovery) -> Discovery:
+    """Return what was found without the example of another format, which is any of them."""
+    examples = {k: v for k, v in found.ignored_examples.items() if k != OTHER_FORMAT}
+    return replace(found, ignored_examples=examples)
+
+
+PLAIN_FOLDERS = st.sampled_from(["train", "a", "images", "1", "thermal_8", "labels"])
+"""Folders of no modality."""
+FLAT_KEYS = st.builds(
+    lambda folders, stem, extension: "/".join([*folders, f"{stem}.{extension}"]),
+    st.lists(PLAIN_FOLDERS, max_size=2),
+    STEMS | st.sampled_from(["VIS_2", "IR_3_a", "VIS_4_b", "i5", "1_ir_2", "1_rgb_2"]),
+    EXTENSIONS,
+)
+SISTER_KEYS = st.builds(
+    lambda folders, stem, extension: "/".join([*folders, f"{stem}.{extension}"]),
+    st.lists(FOLDERS | st.sampled_from(["thermal_8_bit", "a1", "a1_ir", "a1_vi"]), max_size=4),
+    st.sampled_from(["1", "2", "é", "01_ir", "01_vi", "i03", "v03", "1~2", "a_mask", "._1"]),
+    EXTENSIONS,
+)
+
+
+@given(st.lists(FLAT_KEYS, max_size=60) | st.lists(SISTER_KEYS, max_size=60), LAYOUTS, READERS)
+def test_pairs_are_the_same_if_files_are_divided(
+    keys: list[str], layout: Layout, read_head: Reader
+) -> None:
+    whole = find_pairs(keys, layout=layout, read_head=read_head)
+    divided = find_pairs(keys, layout=layout, read_head=read_head, at_once=2)
+    assert without_other_formats(divided) == without_other_formats(whole)
+
+
+def test_words_for_modalities_contain_no_digits_but_those_that_the_division_knows() -> None:
+    assert numbers_in("a1/Thermal_8_bit/2.png") == numbers_in("a1/RGB/2.jpg") == "1 2"
+    words = [*FOLDER_WORDS, IR_WORDS, VIS_WORDS]
+    assert [word for word in words if numbers_in(f"{word}.png")] == []
 
 
 def seconds(name: str, pairs: int) -> float:
