@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from fusion_core.compiled import dispatch
 from fusion_core.filters.box import box_mean
 
 
@@ -31,6 +36,8 @@ def guided_filter(guide: Tensor, images: Tensor, radius: int, epsilon: float) ->
         [[0.0, 0.0, 0.0, 9.0, 9.0, 9.0]]
     """
     size = box_mean(guide.new_ones(guide.shape[-2:]), radius, border="zero")
+    if _fits_kernel(guide, images) and radius:
+        return _filter_compiled(guide, images, size, radius, epsilon)
 
     def mean(values: Tensor) -> Tensor:
         return box_mean(values, radius, border="zero") / size
@@ -41,3 +48,34 @@ def guided_filter(guide: Tensor, images: Tensor, radius: int, epsilon: float) ->
     covariance = variance if same else mean(guide * images) - guide_mean * image_mean
     slope = covariance / (variance + epsilon)
     return mean(slope) * guide + mean(image_mean - slope * guide_mean)
+
+
+def _fits_kernel(guide: Tensor, images: Tensor) -> bool:
+    """Whether the compiled filter, whose results are the same, can take these images."""
+    plain = not (guide.requires_grad or images.requires_grad) and guide.numel() > 0
+    same_type = guide.dtype == images.dtype and guide.dtype in (torch.float32, torch.float64)
+    return dispatch.use_kernels(guide) and plain and same_type and guide.shape == images.shape
+
+
+def _filter_compiled(
+    guide: Tensor, images: Tensor, size: Tensor, radius: int, epsilon: float
+) -> Tensor:
+    from fusion_core.filters.guided_kernels import filter_guided
+
+    result = torch.empty_like(images, memory_format=torch.contiguous_format)
+    number: Any = torch.empty(0, dtype=images.dtype).numpy().dtype.type
+    filter_guided(
+        _planes(guide),
+        _planes(images),
+        images is guide,
+        size.numpy(),
+        radius,
+        number((2 * radius + 1) ** 2),
+        number(epsilon),
+        _planes(result),
+    )
+    return result
+
+
+def _planes(maps: Tensor) -> NDArray[Any]:
+    return maps.detach().contiguous().view(-1, *maps.shape[-2:]).numpy()

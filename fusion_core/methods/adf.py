@@ -14,11 +14,8 @@ from fusion_core.methods.specs.adf import AdfParameters
 
 _RATE = 0.15
 _CONTRAST = 30.0
-_NEIGHBOURS = (
-    (0, 1, 1.0), (2, 1, 1.0), (1, 0, 1.0), (1, 2, 1.0),
-    (0, 0, 0.5), (0, 2, 0.5), (2, 0, 0.5), (2, 2, 0.5),
-)  # fmt: skip
-"""Row and column in the padded image, and weight, of the eight neighbours."""
+_NEIGHBOURS = ((0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.5), (1, -1, 0.5))
+"""Rows down and columns to the right of four neighbours, and weights; four are opposite to them."""
 
 
 def adf(sources: Tensor, *, steps: int = 10) -> Tensor:
@@ -66,9 +63,17 @@ def anisotropic_diffusion(images: Tensor, *, steps: int) -> Tensor:
     for _ in range(steps):
         padded = pad(images, (1, 1, 1, 1), "zero")
         change = torch.zeros_like(images)
-        for row, column, weight in _NEIGHBOURS:
-            gradient = padded[..., row : row + height, column : column + width] - images
-            change += weight * torch.exp(-((gradient / _CONTRAST) ** 2)) * gradient
+        for down, right, weight in _NEIGHBOURS:
+            # What flows from a pixel to its neighbour; of the opposite neighbour, to the pixel.
+            left = 1 - max(right, 0)
+            columns = width + abs(right)
+            here = padded[..., 1 - down : 1 + height, left : left + columns]
+            there = padded[..., 1 : 1 + height + down, left + right : left + right + columns]
+            flow = there - here
+            flow = (flow / _CONTRAST).square_().neg_().exp_().mul_(flow)
+            forward = flow[..., down:, max(right, 0) : max(right, 0) + width]
+            backward = flow[..., :height, max(-right, 0) : max(-right, 0) + width]
+            change.add_(forward, alpha=weight).sub_(backward, alpha=weight)
         images = images + _RATE * change
     return images
 

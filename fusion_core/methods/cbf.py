@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -79,16 +80,16 @@ def cross_bilateral_filters(
         left = slice(radius - max(column, 0), radius + width - min(column, 0))
         here = padded[..., upper, left]
         there = _shifted(padded, upper, left, row, column)
-        weights = here - there
-        weights = weights.flip(0).square_().mul_(-0.5 / sigma_range**2)
-        weights = weights.sub_(0.5 * distance / sigma_space**2).exp_()
+        weights = (here - there).square_().mul_(-0.5 / sigma_range**2).exp_()
+        near = math.exp(-0.5 * distance / sigma_space**2)
         away, back = max(column, 0), max(-column, 0)
-        forward = weights[..., row:, away : away + width]
-        backward = weights[..., :height, back : back + width]
-        sums += forward * there[..., row:, away : away + width]
-        sums += backward * here[..., :height, back : back + width]
-        total += forward
-        total += backward
+        # Each image is weighted by the differences of the other.
+        for own, other in ((0, 1), (1, 0)):
+            forward = weights[other, ..., row:, away : away + width]
+            backward = weights[other, ..., :height, back : back + width]
+            sums[own].addcmul_(forward, there[own, ..., row:, away : away + width], value=near)
+            sums[own].addcmul_(backward, here[own, ..., :height, back : back + width], value=near)
+            total[own].add_(forward, alpha=near).add_(backward, alpha=near)
     filtered = (sums / total).double()
     return filtered[0], filtered[1]
 

@@ -61,9 +61,20 @@ def _second_derivative(images: Tensor, dim: int) -> Tensor:
     """Differentiate twice: by central differences, and by one-sided ones at the border."""
     if images.shape[dim] == 1:
         return torch.zeros_like(images)
-    for _ in range(2):
-        (images,) = torch.gradient(images, dim=dim)
-    return images
+    return _derivative(_derivative(images, dim), dim)
+
+
+def _derivative(images: Tensor, dim: int) -> Tensor:
+    """Differentiate once; `torch.gradient` takes three times as long."""
+    last = images.shape[dim] - 1
+    result = torch.empty_like(images)
+    inner = result.narrow(dim, 1, last - 1)
+    torch.sub(images.narrow(dim, 2, last - 1), images.narrow(dim, 0, last - 1), out=inner)
+    inner.mul_(0.5)
+    for place, first in ((0, 0), (last, last - 1)):
+        ahead, behind = images.select(dim, first + 1), images.select(dim, first)
+        torch.sub(ahead, behind, out=result.select(dim, place))
+    return result
 
 
 def build_fpde(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from fusion_core.compiled import dispatch
 from fusion_core.filters.guided import guided_filter
 
 Image = NDArray[np.float64]
@@ -47,3 +48,23 @@ def test_an_image_can_be_its_own_guide() -> None:
     image = torch.rand(9, 7, dtype=torch.float64)
     expected = guided_filter(image, image.clone(), 2, 0.1)
     assert torch.allclose(guided_filter(image, image, 2, 0.1), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (13, 8), (33, 41)])
+def test_the_kernel_does_what_the_tensor_operations_do(
+    size: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide, images = torch.rand(2, 2, 3, *size, dtype=dtype)
+    tasks = [(guide, images, 1), (guide, images, 4), (guide, images, 50), (guide, guide, 5)]
+    found = [guided_filter(*task, 1e-3) for task in tasks]
+    monkeypatch.setattr(dispatch, "use_kernels", lambda maps: False)
+    expected = [guided_filter(*task, 1e-3) for task in tasks]
+    assert all(map(torch.equal, found, expected))
+
+
+def test_gradients_pass_the_filter() -> None:
+    images = torch.rand(6, 5, dtype=torch.float64, requires_grad=True)
+    guided_filter(images.detach(), images, 2, 0.1).sum().backward()
+    assert images.grad is not None
+    assert float(images.grad.abs().sum()) > 0
