@@ -4,6 +4,7 @@ from .attempts import Attempt as Attempt
 from .attempts import ClusterResources as ClusterResources
 from .attempts import newest_attempt as newest_attempt
 from .attempts import read_attempts as read_attempts
+from .computer import Computer as Computer
 from .config import RunTarget as RunTarget
 from .config import WorkerConfig as WorkerConfig
 from .damage import Damage as Damage
@@ -53,6 +54,7 @@ from .sharing import share_sources as share_sources
 from .snapshot import Snapshot as Snapshot
 from .stage_names import Stage as Stage
 from .stages import PairStages as PairStages
+from .steps import PairState as PairState
 from .telemetry import METRICS as METRICS
 from .telemetry import RayTelemetry as RayTelemetry
 from .telemetry import run_label as run_label

@@ -19,8 +19,9 @@ from fusion_core.metrics import Scores, score_on_device
 class Computer(Protocol):
     """Computes batches of pairs of one shape."""
 
-    fuser: Fuser | None
-    """The loaded method; None if fused images exist already."""
+    @property
+    def fuses(self) -> bool:
+        """Whether images are fused; otherwise, they exist already."""
 
     def upload(self, states: Sequence[PairState]) -> None:
         """Let the images of pairs go to the device, while it computes others."""
@@ -72,6 +73,11 @@ class DeviceComputer:
         self._device = config.device
         self._metrics, self._channels = config.record.metrics, config.record.channels
         self._copies = torch.cuda.Stream() if config.device == "cuda" else None
+
+    @property
+    def fuses(self) -> bool:
+        """Whether images are fused; otherwise, they exist already."""
+        return self.fuser is not None
 
     def upload(self, states: Sequence[PairState]) -> None:
         """Let the images of pairs go to the device, while it computes others.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import EightBit, Origin
+from cluster.runs.read_ahead import read_ahead
 from cluster.runs.steps import PairState, Steps
 from cluster.storage import Reader
 from fusion_core.choices import FURTHER_SOURCES
@@ -26,9 +28,16 @@ _MOST_PAIRS = 16
 """Pairs of a window."""
 _FIRST_PAIRS = 2
 """Pairs that a worker reads at first, when it does not know how large they are."""
-_WINDOW_PIXELS = {"cpu": 16 * 1024 * 1024, "cuda": 64 * 1024 * 1024}
+_WINDOW_PIXELS = {"cpu": 16 * 1024 * 1024, "cuda": 32 * 1024 * 1024}
 """Pixels of a window, unless a single pair has more. A GPU computes so fast that several images
 must be decoded at the same time."""
+WINDOWS_AHEAD = {"cpu": 0, "cuda": 1}
+"""Windows that are decoded, and others that are encoded, while one is computed. A CPU is busy with
+that one."""
+_FETCHED_AHEAD = 1
+"""Times that files are read while others are decoded."""
+_READ_THREADS = {"cpu": 8, "cuda": 32}
+"""Pairs that are read at the same time, most of which wait for the answers of a store."""
 _BYTES_PER_PIXEL = 4
 """Bytes of files per pixel of a window that are read ahead, unless a single pair has more."""
 
@@ -39,7 +48,7 @@ class PairLoader:
     Args:
         config: Settings of the worker.
         steps: Runs and counts the steps.
-        io: Threads that read and decode.
+        io: Threads that decode.
     """
 
     def __init__(self, config: WorkerConfig, steps: Steps, io: ThreadPoolExecutor) -> None:
@@ -49,32 +58,48 @@ class PairLoader:
         self._reader = Reader(config.out.storage_options, max_pixels=self._max_pixels)
         self._steps = steps
         self._io = io
+        self._reads = ThreadPoolExecutor(
+            _READ_THREADS[config.device], thread_name_prefix="irfuse-read"
+        )
+        self._windows_ahead = WINDOWS_AHEAD[config.device]
         self._window_pixels = _WINDOW_PIXELS[config.device]
         self._pairs_ahead = _FIRST_PAIRS
 
-    def windows(self, states: Sequence[PairState], fused: int = 1) -> Iterator[list[PairState]]:
+    def windows(self, states: Sequence[PairState], fused: int = 1) -> Generator[list[PairState]]:
         """Load pairs, as many at once as the memory for a window holds.
 
         A pair that cannot be loaded has a failure and no images. The images of a window must be
-        released before the next one is requested.
+        released before the next one is requested; with a GPU, that is decoded already.
 
         Args:
             states: The pairs.
             fused: Number of fused images of each pair that are held besides its sources.
         """
-        waiting = list(states)
         limit = self._window_pixels * 3 // (2 + fused)
+        fetched = read_ahead(self._fetched(states, limit), _FETCHED_AHEAD)
+        yield from read_ahead(self._decoded(fetched, limit), self._windows_ahead)
+
+    def _fetched(self, states: Sequence[PairState], limit: int) -> Generator[list[PairState]]:
+        """Read the files of pairs, of several at the same time."""
+        waiting = list(states)
         while waiting:
             ahead, waiting = waiting[: self._pairs_ahead], waiting[self._pairs_ahead :]
-            list(self._io.map(self._fetch, ahead))
+            list(self._reads.map(self._fetch, ahead))
             self._adapt(ahead, limit)
-            for window in self._split(ahead, limit):
-                list(self._io.map(self._prepare, window))
-                yield window
+            yield ahead
+
+    def _decoded(
+        self, fetched: Generator[list[PairState]], limit: int
+    ) -> Generator[list[PairState]]:
+        with closing(fetched):
+            for states in fetched:
+                for window in self._split(states, limit):
+                    list(self._io.map(self._prepare, window))
+                    yield window
 
     def load(self, states: Sequence[PairState]) -> None:
         """Load a window of pairs whose sources another run has loaded."""
-        list(self._io.map(self._fetch, states))
+        list(self._reads.map(self._fetch, states))
         list(self._io.map(self._prepare, states))
 
     def _adapt(self, states: Sequence[PairState], limit: int) -> None:

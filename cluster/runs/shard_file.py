@@ -9,12 +9,12 @@ reader that verifies them compares with the pages that it reads.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,6 +26,8 @@ ROW_GROUP_BYTES = 8 * 1024 * 1024
 _REPEATING = [
     "run", "collection", "subset", "method", "status", "error_stage", "error_type", "node",
 ]  # fmt: skip
+_LARGEST_ARRAY = 2**31 - 1
+"""Bytes of all values of a binary array."""
 _PREFIX = "irfuse."
 _IMAGES = "fused"
 
@@ -134,7 +136,8 @@ def encode_shard(
     own = {f"{_PREFIX}{name}": str(value) for name, value in facts.model_dump(mode="json").items()}
     schema = schema.with_metadata({**(schema.metadata or {}), **own})
     scalars = [name for name in schema.names if name != _IMAGES]
-    buffer = io.BytesIO()
+    # Unlike an object of Python, it is written without the interpreter lock.
+    buffer = pa.BufferOutputStream()
     with pq.ParquetWriter(
         buffer,
         schema,
@@ -146,13 +149,37 @@ def encode_shard(
     ) as writer:
         for group in _row_groups(records, schema):
             writer.write_table(group)
-    return buffer.getvalue()
+    data: bytes = buffer.getvalue().to_pybytes()
+    return data
 
 
 def _row_groups(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
     """Make the row groups one by one, because all together are as large as the shard."""
+    scalars = schema.remove(schema.get_field_index(_IMAGES))
     for part in _split(records):
-        yield pa.Table.from_pylist(part, schema=schema)
+        table = pa.Table.from_pylist(part, schema=scalars)
+        images = _to_column([record[_IMAGES] for record in part])
+        columns = dict(zip(scalars.names, table.columns, strict=True)) | {_IMAGES: images}
+        yield pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _to_column(cells: Sequence[Mapping[str, Any] | None]) -> pa.StructArray:
+    """Return images as an array, for which Python joins their bytes without its lock."""
+    images = [cell["bytes"] if cell else None for cell in cells]
+    paths = [cell["path"] if cell else None for cell in cells]
+    sizes = [len(image or b"") for image in images]
+    present = [image for image in images if image is not None]
+    if len(present) < len(images) or sum(sizes) > _LARGEST_ARRAY:
+        data = pa.array(images, pa.binary())
+    else:
+        offsets = np.cumsum([0, *sizes], dtype=np.int32)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(present))]
+        data = pa.Array.from_buffers(pa.binary(), len(images), buffers)
+    fields = [pa.field("bytes", pa.binary()), pa.field("path", pa.string())]
+    missing = pa.array([cell is None for cell in cells])
+    return pa.StructArray.from_arrays(
+        [data, pa.array(paths, pa.string())], fields=fields, mask=missing
+    )
 
 
 def _split(records: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

@@ -7,6 +7,7 @@ that it would have alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import zip_longest
 
@@ -87,7 +88,7 @@ class RunProcessors:
     def loaded(self, config: WorkerConfig) -> Fuser | None:
         """Return the loaded method, if it is that of other settings."""
         same = (self._origin, self._device) == (config.record.origin, config.device)
-        return self._runs[0].stages.computer.fuser if same else None
+        return self._runs[0].stages.fuser if same else None
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -168,25 +169,28 @@ def _compute_together(
     records: list[Records] = [{} for _ in stages]
     attempts = dict.fromkeys(rows[0], attempt)
     states = [PairState(o, row) for o, row in rows[0].items()]
-    for window in first.loader.windows(states, fused=len(stages)):
-        columns = [window]
-        for stage, own in zip(others, rows[1:], strict=True):
-            followers = [
-                PairState(state.offset, own[state.offset], state if state.ir is not None else None)
-                for state in window
-            ]
-            stage.loader.load(followers)
-            columns.append(followers)
-        with first.computing:
-            for pair in zip(*columns, strict=True):
-                first.check_staying()
-                _score_together(stages, pair)
-                for stage in stages:
-                    stage.pairs_done += 1
-        for stage, column, found, count in zip(stages, columns, records, counters, strict=True):
-            finished = stage.finish(column, attempts)
-            count(column, finished)
-            found.update(finished)
+    with closing(first.loader.windows(states, fused=len(stages))) as windows:
+        for window in windows:
+            columns = [window]
+            for stage, own in zip(others, rows[1:], strict=True):
+                followers = [
+                    PairState(
+                        state.offset, own[state.offset], state if state.ir is not None else None
+                    )
+                    for state in window
+                ]
+                stage.loader.load(followers)
+                columns.append(followers)
+            with first.computing:
+                for pair in zip(*columns, strict=True):
+                    first.check_staying()
+                    _score_together(stages, pair)
+                    for stage in stages:
+                        stage.pairs_done += 1
+            for stage, column, found, count in zip(stages, columns, records, counters, strict=True):
+                finished = stage.finish(column, attempts)
+                count(column, finished)
+                found.update(finished)
     return records
 
 

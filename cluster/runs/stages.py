@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, TypeAlias, TypeVar
 
 from cluster.collections import PairRow
 from cluster.runs.computer import Computer, DeviceComputer
 from cluster.runs.config import WorkerConfig
-from cluster.runs.loading import PairLoader
+from cluster.runs.loading import WINDOWS_AHEAD, PairLoader
 from cluster.runs.measures import check_measures
 from cluster.runs.origins import EightBit, FusedCell, Fuser, Origin
 from cluster.runs.rows import TIMED_STAGES, ResultRow
@@ -32,10 +34,12 @@ T = TypeVar("T")
 _GPU_BATCH_PIXELS = 8 * 1024 * 1024
 _LEAST_PIXELS = 256 * 256
 """Minimum size that a pair counts as, because of the memory of its joint histogram."""
-_IO_THREADS = 8
-
+_CODEC_THREADS = {"cpu": 8, "cuda": 16}
+"""Images that are decoded or encoded at the same time."""
 
 Records = dict[int, dict[str, Any]]
+_Encoding: TypeAlias = "tuple[Sequence[PairState], list[Future[None]]]"
+"""A window of pairs, and the encoding of its images."""
 
 
 class HandedBack(Exception):
@@ -64,23 +68,24 @@ class PairStages:
         self._origin: Origin = config.record.origin
         self._device = config.device
         self.steps = Steps()
-        self._io = ThreadPoolExecutor(_IO_THREADS, thread_name_prefix="irfuse-io")
+        self._io = ThreadPoolExecutor(_CODEC_THREADS[config.device], thread_name_prefix="irfuse-io")
         self.loader = PairLoader(config, self.steps, self._io)
         self.computing = threading.Lock()
         self._leaving = threading.Event()
         self._node = socket.gethostname()
         self.pairs_done = 0
-        self.computer = computer or self._load(config, fuser)
+        self.fuser = fuser
+        self.computer = computer or self._load(config)
 
-    def _load(self, config: WorkerConfig, fuser: Fuser | None) -> Computer:
+    def _load(self, config: WorkerConfig) -> Computer:
         """Load what computes: the method, unless it is loaded already, and the metrics."""
-        fuser = fuser or self._origin.load(config.payload, config.device)
+        self.fuser = self.fuser or self._origin.load(config.payload, config.device)
         for extension in config.payload.metrics:
             adopt_metric(load_metric(extension, sent=True))
         check_measures(config.record)
         prepare_images()
         prepare_metrics(config.record.metrics, config.device)
-        return DeviceComputer(config, fuser)
+        return DeviceComputer(config, self.fuser)
 
     def leave(self) -> None:
         """Let shards be handed back, as soon as the pairs in work are done."""
@@ -115,29 +120,57 @@ class PairStages:
             HandedBack: The worker is about to be taken away, and this is more than one pair.
         """
         records: Records = {}
-        for states in self.loader.windows([PairState(o, row) for o, row in rows.items()]):
-            batches = list(self._batches(states))
-            for batch in batches:
-                self.computer.upload(batch)
-            with self.computing:
-                for batch in batches:
-                    if len(rows) > 1:
-                        self.check_staying()
-                    if self.computer.fuser is not None:
-                        self._fuse(batch)
-                    self.score([state for state in batch if state.failure is None])
-                    self.pairs_done += len(batch)
-                    for state in batch:
-                        state.on_device = None
-            self.pairs_done += sum(1 for state in states if state.ir is None)
-            finished = self.finish(states, attempts)
+        encoding: deque[_Encoding] = deque()
+
+        def settle() -> None:
+            states, results = encoding.popleft()
+            finished = self._to_records(states, results, attempts)
             on_window(states, finished)
             records.update(finished)
+
+        with closing(self.loader.windows([PairState(o, r) for o, r in rows.items()])) as windows:
+            for states in windows:
+                self._compute_window(states, may_leave=len(rows) > 1)
+                encoding.append((states, self._start_encoding(states)))
+                if len(encoding) > WINDOWS_AHEAD[self._device]:
+                    settle()
+        while encoding:
+            settle()
         return records
+
+    def _compute_window(self, states: Sequence[PairState], *, may_leave: bool) -> None:
+        """Fuse and score loaded pairs."""
+        batches = list(self._batches(states))
+        for batch in batches:
+            self.computer.upload(batch)
+        with self.computing:
+            for batch in batches:
+                if may_leave:
+                    self.check_staying()
+                if self.computer.fuses:
+                    self._fuse(batch)
+                self.score([state for state in batch if state.failure is None])
+                self.pairs_done += len(batch)
+                for state in batch:
+                    state.on_device = None
+        self.pairs_done += sum(1 for state in states if state.ir is None)
 
     def finish(self, states: Sequence[PairState], attempts: Mapping[int, int]) -> Records:
         """Encode the fused images of pairs, release all images, and return the rows."""
-        list(self._io.map(self._encode, states))
+        return self._to_records(states, self._start_encoding(states), attempts)
+
+    def _start_encoding(self, states: Sequence[PairState]) -> list[Future[None]]:
+        return [self._io.submit(self._encode, state) for state in states]
+
+    def _to_records(
+        self,
+        states: Sequence[PairState],
+        encoding: Sequence[Future[None]],
+        attempts: Mapping[int, int],
+    ) -> Records:
+        """Return the rows of pairs, once their images are encoded."""
+        for encoded in encoding:
+            encoded.result()
         self.steps.note_traced(states)
         return {state.offset: self._to_record(state, attempts[state.offset]) for state in states}
 

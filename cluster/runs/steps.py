@@ -5,8 +5,10 @@ If a step raises an exception, the pair becomes a failed row with the reason, an
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -80,6 +82,9 @@ class Steps:
         """Number of completed steps; a worker is considered hung if it does not increase."""
         self.traced: set[tuple[str, str]] = set()
         """Stages and classes of failures whose traceback is known already."""
+        self.cpu_s: defaultdict[str, float] = defaultdict(float)
+        """CPU time in seconds of each stage."""
+        self._lock = threading.Lock()
 
     def count(self) -> None:
         """Count a step that cannot fail a pair."""
@@ -92,7 +97,7 @@ class Steps:
 
     def run(self, states: Sequence[PairState], stage: Stage, action: Callable[[], T]) -> T | None:
         """Run one stage for a pair or batch; this is where an exception becomes a failed row."""
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.thread_time()
         try:
             return action()
         except torch.AcceleratorError:
@@ -106,6 +111,8 @@ class Steps:
             spent = (time.perf_counter() - started) * 1e3 / len(states)
             for state in states:
                 state.spent_ms[stage] = state.spent_ms.get(stage, 0.0) + spent
+            with self._lock:
+                self.cpu_s[stage] += time.thread_time() - cpu
             self.count()
 
     def _to_failure(self, stage: Stage, error: Exception) -> Failure:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 AnyReport = TypeVar("AnyReport", bound=BaseModel)
 
 bench = App(
-    name="bench", help="Measure the speed of metrics, methods and training on this machine."
+    name="bench",
+    help="Measure the speed of metrics, methods, training and feeding on this machine.",
 )
 
 
@@ -153,6 +154,57 @@ def bench_train(
             progress=progress,
         )
     _show(report, print_training_report, as_json=json_output)
+
+
+@bench.command(name="feeding")
+def bench_feeding(
+    *,
+    source: str | None = None,
+    images: str | None = None,
+    size: str = "640x480",
+    pairs: int = 512,
+    step_ms: float = 2.0,
+    location: str | None = None,
+    storage_options: Annotated[
+        list[str] | None, Parameter(name="--storage-options", negative=())
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Measure how busy one worker keeps a GPU, which is replaced by a pause for each pair.
+
+    Reading, decoding, encoding and committing are those of `irfuse run`. No GPU is needed.
+
+    Args:
+        source: Folder or manifest of pairs to read instead of generated ones.
+        images: Generated images, of gray-png, colour-png, gray-jpeg and colour-jpeg, separated by
+            commas; by default all of them.
+        size: Width and height of generated images, such as 640x480.
+        pairs: Number of pairs of each kind.
+        step_ms: Time in milliseconds that the GPU would compute for a pair.
+        location: Folder or URL below which the pairs and the shards are written, and deleted at the
+            end; by default a temporary folder.
+        storage_options: Option for fsspec as NAME=VALUE, repeated for each, as for `irfuse run`.
+        json_output: Print JSON instead of the table.
+    """
+    from jobs.bench import feeding as measuring
+    from jobs.bench.tables import print_feeding_report
+    from jobs.console.progress import terminal_progress
+
+    width, height = _parse_size(size)
+    kinds = measuring.ALL_IMAGES if images is None else images.split(",")
+    with terminal_progress() as progress:
+        report = measuring.bench_feeding(
+            source=source,
+            images=kinds,
+            width=width,
+            height=height,
+            pairs=pairs,
+            step_ms=step_ms,
+            location=location,
+            storage_options=parse_key_values(storage_options or {}),
+            progress=progress,
+        )
+    _show(report, print_feeding_report, as_json=json_output)
 
 
 def _show(

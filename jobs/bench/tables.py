@@ -14,6 +14,7 @@ from jobs.console.printing import print_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from jobs.bench.feeding import FeedingReport
     from jobs.bench.methods_report import MethodsReport, MethodTiming
     from jobs.bench.metrics import MetricsReport
     from jobs.bench.training import TrainingReport
@@ -144,3 +145,32 @@ def print_training_report(console: Console, report: TrainingReport) -> None:
             f"{timing.share_outside_passes:.1%}",
         )
     console.print(table)
+
+
+def print_feeding_report(console: Console, report: FeedingReport) -> None:
+    """Print how busy the device was, and the CPU time of each stage."""
+    print_lines(
+        console,
+        f"{report.machine}, {report.cores} cores",
+        f"{report.timings[0].step_ms:g} ms per pair on the device; files in {report.location}",
+    )
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
+    table.add_column("images", no_wrap=True)
+    stages = list(report.timings[0].stage_cpu_ms)
+    for column in ("pairs/s", "busy", "cores", "CPU ms", *stages):
+        table.add_column(column, justify="right", no_wrap=True)
+    for timing in report.timings:
+        table.add_row(
+            timing.images,
+            f"{timing.pairs_per_second:.0f}",
+            f"{timing.busy:.0%}",
+            f"{timing.cores_for_one_device:.1f}",
+            f"{timing.cpu_ms:.2f}",
+            *(f"{timing.stage_cpu_ms[stage]:.2f}" for stage in stages),
+        )
+    console.print(table)
+    print_lines(
+        console,
+        "busy: share of the time in which the device computes; cores: what feeding a",
+        "device that never waits takes; CPU ms: CPU time of a pair, and of its stages.",
+    )

@@ -151,7 +151,7 @@ def _rounds(run: PlannedRun, folder: Path, repeats: int, progress: Progress) -> 
     config = WorkerConfig(run.record, run.target.out, run.payload)
     plain = ShardProcessor(config)
     telemetry = RayTelemetry()
-    watched = ShardProcessor(config, plain.stages.computer.fuser, telemetry)
+    watched = ShardProcessor(config, plain.stages.fuser, telemetry)
     attempt = AttemptWriter(run.target, run.record.rows, ["irfuse"], progress.note)
     log = RunLog(run_label(run.record, run.target.out))
     gauges = RunGauges(run.target, run.record.rows, telemetry)

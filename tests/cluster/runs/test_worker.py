@@ -371,7 +371,7 @@ def test_a_worker_that_is_to_leave_finishes_the_pair_in_work(
     for name in "abc":
         put(tmp_path, f"{name}.png", encode_png(IR), encode_png(VIS))
     own = processor(tmp_path)
-    fuser = own.stages.computer.fuser
+    fuser = own.stages.fuser
     assert fuser is not None
 
     def fuse_and_leave(groups: Any) -> Any:
