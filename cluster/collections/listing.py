@@ -17,7 +17,11 @@ def list_files(store: Store) -> Listing:
     Raises:
         StorageError: The folder, or a folder in it, cannot be listed.
     """
-    return store.listing(dispensable=lambda folder: why_ignore_folder(f"{folder}/") is not None)
+    return store.listing(dispensable=_is_dispensable)
+
+
+def _is_dispensable(folder: str) -> bool:
+    return why_ignore_folder(f"{folder}/") is not None
 
 
 class FileStream:
@@ -40,8 +44,8 @@ class FileStream:
         Raises:
             StorageError: The folder, or a folder in it, cannot be listed.
         """
-        listing = list_files(self._store)
-        self.skipped.update(listing.skipped)
-        for entry in listing.entries:
-            self.count += 1
-            yield entry.key, entry.size
+        for part in self._store.stream(dispensable=_is_dispensable):
+            self.skipped.update(part.skipped)
+            self.count += len(part.entries)
+            yield from ((entry.key, entry.size) for entry in part.entries)
+        self.skipped = dict(sorted(self.skipped.items()))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
 
 from fsspec.asyn import AsyncFileSystem
@@ -11,12 +12,18 @@ from fsspec.spec import AbstractFileSystem
 
 from cluster.storage.locations import is_unicode
 from cluster.storage.publishing import TEMPORARY_MARK, modified_in, version_in
+from cluster.storage.walking import walk
 from fusion_core.errors import StorageError
 
 SPECIAL_FILES = "FIFOs, sockets and devices"
 LOOPS = "links to a folder that contains them"
 NOT_UNICODE = "names that are not valid Unicode"
 DISPENSABLE = "folders that cannot be read and would be ignored"
+
+MEMBERS_AT_ONCE = 4096
+"""Number of members of a folder that are read at once."""
+_FOLDERS_AT_ONCE = 32
+_THREADS = 8
 
 Identity = tuple[int, int]
 """Device and number of a folder."""
@@ -55,10 +62,14 @@ class Listing:
         else:
             self.skipped[entry.key] = NOT_UNICODE
 
-    def sorted(self) -> Listing:
-        """Return the listing in an order that does not depend on the store."""
-        entries = sorted(self.entries, key=lambda entry: entry.key)
-        return Listing(entries, dict(sorted(self.skipped.items())))
+    @classmethod
+    def joined(cls, parts: Iterable[Listing]) -> Listing:
+        """Return a whole listing, in an order that does not depend on the store."""
+        entries, skipped = dict[str, Entry](), dict[str, str]()
+        for part in parts:
+            entries.update((entry.key, entry) for entry in part.entries)
+            skipped.update(part.skipped)
+        return cls([entry for _, entry in sorted(entries.items())], dict(sorted(skipped.items())))
 
 
 class Member(NamedTuple):
@@ -68,78 +79,124 @@ class Member(NamedTuple):
     kind: Literal["file", "folder", "special"]
     size: int = 0
     version: str = ""
-    identity: Identity | None = None
-    """Identity of a folder; None where a folder cannot contain itself."""
     modified: float | None = None
 
 
-class _Folder(NamedTuple):
+@dataclass(slots=True)
+class _Folder:
+    """A folder that is read, in one part or several."""
+
     key: str
-    path: tuple[Identity | None, ...]
-    """Identities of the folder and of those that contain it."""
+    above: tuple[Identity | None, ...] = ()
+    """Identities of the folders that contain it."""
+    path: tuple[Identity | None, ...] = ()
+    """These and its own, once it is being read."""
+    rest: Iterator[Member] | None = None
+    """The members that were not read yet."""
 
 
-def list_tree(
-    scan: Callable[[str], list[Member]],
-    prefix: str,
-    dispensable: Callable[[str], bool],
-    identity: Identity | None,
-) -> Listing:
-    """List everything below a folder, and follow links to folders.
+@dataclass(frozen=True, slots=True)
+class TreeReader:
+    """How the folders of a file system are read."""
+
+    scan: Callable[[str], Iterator[Member]]
+    """Yields the members of a folder, by its key."""
+    call: Callable[[str, Callable[[], list[Member]]], list[Member]]
+    """Calls a function that reads the folder of a key, with retries; a `StorageError` means that
+    it cannot be read."""
+    identify: Callable[[str], Identity | None]
+    """Returns the identity of a folder; None where a folder cannot contain itself."""
+
+    def read(self, folder: _Folder) -> list[Member]:
+        """Return further members of a folder, some of them again after a fault that passed."""
+
+        def read_on() -> list[Member]:
+            rest = self.scan(folder.key) if folder.rest is None else folder.rest
+            folder.rest = None  # read from the beginning again if this fails
+            members = list(islice(rest, MEMBERS_AT_ONCE))
+            folder.rest = rest
+            return members
+
+        return self.call(folder.key, read_on)
+
+
+def walk_tree(
+    reader: TreeReader, prefix: str, dispensable: Callable[[str], bool]
+) -> Iterator[Listing]:
+    """List everything below a folder in parts, and follow links to folders.
 
     Args:
-        scan: Returns the members of a folder by its key; a `StorageError` means that it cannot.
+        reader: How folders are read.
         prefix: Key of the folder.
         dispensable: Whether a folder may be left out if it cannot be read.
-        identity: Identity of the folder at `prefix`.
 
     Raises:
         StorageError: A folder that is not dispensable cannot be read.
     """
-    listing = Listing()
-    waiting = [_Folder(prefix, (identity,))]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            members = scan(folder.key)
-        except StorageError:
-            if not dispensable(folder.key):
-                raise
-            listing.skipped[folder.key] = DISPENSABLE
-        else:
-            waiting += _sort_in(members, folder, listing)
-    return listing.sorted()
+
+    def visit(folders: list[_Folder]) -> tuple[Listing, Iterator[list[_Folder]]]:
+        listing, further = Listing(), list[list[_Folder]]()
+        found: list[tuple[_Folder, list[str]]] = []
+        for number, folder in enumerate(folders):
+            if len(listing.entries) >= MEMBERS_AT_ONCE:
+                further.append(folders[number:])
+                break
+            own = reader.identify(folder.key)
+            if own is not None and own in folder.above:
+                listing.skipped[folder.key] = LOOPS
+                continue
+            folder.path = (*folder.above, own)
+            try:
+                members = reader.read(folder)
+            except StorageError:
+                if not dispensable(folder.key):
+                    raise
+                listing.skipped[folder.key] = DISPENSABLE
+                continue
+            found.append((folder, _sort_in(members, folder.key, listing)))
+            if len(members) == MEMBERS_AT_ONCE:
+                further.append([folder])
+        return listing, chain(further, *(_inside(*each) for each in found))
+
+    yield from walk([_Folder(prefix)], visit, _THREADS)
 
 
-def _sort_in(members: list[Member], folder: _Folder, listing: Listing) -> Iterator[_Folder]:
-    """Add the members of a folder to the listing, and yield the folders among them."""
+def _inside(folder: _Folder, names: Sequence[str]) -> Iterator[list[_Folder]]:
+    """Yield the folders in a folder, some at a time; their names alone take little memory."""
+    start = f"{folder.key}/" if folder.key else ""
+    for first in range(0, len(names), _FOLDERS_AT_ONCE):
+        part = names[first : first + _FOLDERS_AT_ONCE]
+        yield [_Folder(f"{start}{name}", folder.path) for name in part]
+
+
+def _sort_in(members: Iterable[Member], folder: str, listing: Listing) -> list[str]:
+    """Add the members of a folder to the listing, and return the names of folders among them."""
+    folders = []
+    start = f"{folder}/" if folder else ""
     for member in members:
-        key = f"{folder.key}/{member.name}" if folder.key else member.name
+        key = f"{start}{member.name}"
         if member.kind == "file":
             listing.add(Entry(key, member.size, member.version, member.modified))
         elif member.kind == "special":
             listing.skipped[key] = SPECIAL_FILES
-        elif member.identity is not None and member.identity in folder.path:
-            listing.skipped[key] = LOOPS
         else:
-            yield _Folder(key, (*folder.path, member.identity))
+            folders.append(member.name)
+    return folders
 
 
-def scan_remote(filesystem: Any, path: str) -> list[Member]:  # noqa: ANN401
-    """Return the members of a folder of an fsspec file system.
+def scan_remote(filesystem: Any, path: str) -> Iterator[Member]:  # noqa: ANN401
+    """Yield the members of a folder of an fsspec file system.
 
     Raises:
         OSError: The folder cannot be read.
     """
-    members = []
     for info in filesystem.ls(path, detail=True):
         name = info["name"].rstrip("/")
         if name != path.rstrip("/"):  # some stores list the folder itself
             kind: Literal["file", "folder"] = "folder" if info["type"] == "directory" else "file"
             size, version = int(info.get("size") or 0), version_in(info)
             last = name.rpartition("/")[2]
-            members.append(Member(last, kind, size, version, modified=modified_in(info)))
-    return members
+            yield Member(last, kind, size, version, modified_in(info))
 
 
 def lists_at_once(filesystem: Any) -> bool:  # noqa: ANN401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -35,15 +36,15 @@ def identify_folder(path: str) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def scan_local(path: str) -> list[Member]:
-    """Return the members of a folder.
+def scan_local(path: str) -> Iterator[Member]:
+    """Yield the members of a folder.
 
     Raises:
         OSError: The folder cannot be read.
     """
     try:
         with os.scandir(path) as found:
-            return [member for entry in found if (member := _examine(entry)) is not None]
+            yield from (member for entry in found if (member := _examine(entry)) is not None)
     except NotADirectoryError:
         raise NotADirectoryError(errno.ENOTDIR, "it is not a folder") from None
 
@@ -60,7 +61,7 @@ def _examine(entry: os.DirEntry[str]) -> Member | None:
         # Reading the link as a file gives the reason.
         return Member(entry.name, "file") if entry.is_symlink() else None
     if stat.S_ISDIR(found.st_mode):
-        return Member(entry.name, "folder", identity=(found.st_dev, found.st_ino))
+        return Member(entry.name, "folder")
     if not stat.S_ISREG(found.st_mode):
         return Member(entry.name, "special")
-    return Member(entry.name, "file", found.st_size, version_of(found), modified=found.st_mtime)
+    return Member(entry.name, "file", found.st_size, version_of(found), found.st_mtime)

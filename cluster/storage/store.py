@@ -13,14 +13,22 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from cluster.storage.explanations import explain
 from cluster.storage.filesystems import filesystem_at
 from cluster.storage.heads import read_head
-from cluster.storage.listing import Entry, Listing, Member, list_tree, lists_at_once, scan_remote
+from cluster.storage.listing import (
+    Entry,
+    Listing,
+    Member,
+    TreeReader,
+    lists_at_once,
+    scan_remote,
+    walk_tree,
+)
 from cluster.storage.local import identify_folder, scan_local
 from cluster.storage.locations import (
     LOCAL_PROTOCOLS,
@@ -128,15 +136,40 @@ class Store:
             StorageError: The location, or a folder in it that is not dispensable, cannot be
                 listed.
         """
+        return Listing.joined(self.stream(prefix, dispensable=dispensable))
+
+    def stream(
+        self, prefix: str = "", *, dispensable: Callable[[str], bool] = lambda folder: False
+    ) -> Iterator[Listing]:
+        """Yield the parts of a listing while it is made, in any order.
+
+        Several folders are listed at the same time. After a fault that passed, an object may be in
+        two parts.
+
+        Args:
+            prefix: Key of the folder, as for `listing`.
+            dispensable: Whether a folder may be left out if it cannot be read.
+
+        Raises:
+            StorageError: As for `listing`.
+        """
+        if self._is_s3 and not self._fs.version_aware:
+            empty = True
+            for part in self._list_pages(prefix):
+                empty = empty and not part.entries
+                yield part
+            if empty:  # it may be an object, or its bucket may be missing
+                yield self._list_at_once(prefix)
+            return
         if not self.is_local and lists_at_once(self._fs):
-            return self._list_at_once(prefix)
-
-        def scan(folder: str) -> list[Member]:
-            missing_ok = folder == prefix
-            return self._call("list", folder, lambda: self._scan(folder, missing_ok=missing_ok))
-
-        identity = identify_folder(self.path(prefix)) if self.is_local else None
-        return list_tree(scan, prefix, dispensable, identity)
+            yield self._list_at_once(prefix)
+            return
+        reader = TreeReader(
+            lambda folder: self._scan(folder, missing_ok=folder == prefix),
+            lambda folder, read: self._call("list", folder, read),
+            lambda folder: identify_folder(self.path(folder)) if self.is_local else None,
+        )
+        yield from walk_tree(reader, prefix, dispensable)
 
     def folders(self) -> tuple[list[str], list[Entry]]:
         """Return the keys of the folders at the location, and the objects beside them.
@@ -147,7 +180,7 @@ class Store:
         Raises:
             StorageError: The location cannot be listed.
         """
-        members = self._call("list", "", lambda: self._scan("", missing_ok=True))
+        members = self._call("list", "", lambda: list(self._scan("", missing_ok=True)))
         if not members:
             self._call("list", "", self._require_container)
         listing = Listing()
@@ -156,14 +189,21 @@ class Store:
                 listing.add(Entry(member.name, member.size, member.version, member.modified))
         return [member.name for member in members if member.kind == "folder"], listing.entries
 
-    def _scan(self, folder: str, *, missing_ok: bool) -> list[Member]:
+    def _scan(self, folder: str, *, missing_ok: bool) -> Iterator[Member]:
         path = self.path(folder)
         try:
-            return scan_local(path) if self.is_local else scan_remote(self._fs, path)
+            yield from scan_local(path) if self.is_local else scan_remote(self._fs, path)
         except FileNotFoundError:
-            if missing_ok:
-                return []
-            raise
+            if not missing_ok:
+                raise
+
+    def _list_pages(self, prefix: str) -> Iterator[Listing]:
+        from cluster.storage.s3_pages import list_pages
+
+        path = self.path(prefix)
+        return list_pages(
+            self._fs, path, self._root, lambda request: self._call("list", prefix, request)
+        )
 
     def _list_at_once(self, prefix: str) -> Listing:
         found = self._call("list", prefix, lambda: self._find(prefix))
@@ -173,7 +213,7 @@ class Store:
             if info.get("type") != "directory":
                 size, version = int(info.get("size") or 0), version_in(info)
                 listing.add(Entry(path[start:], size, version, modified_in(info)))
-        return listing.sorted()
+        return listing
 
     def _find(self, prefix: str) -> dict[str, dict[str, Any]]:
         try:

@@ -14,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from cluster.storage import listing as reasons
+from cluster.storage import local
 from cluster.storage.listing import Entry
 from cluster.storage.store import Store
 from fusion_core.errors import AccessDeniedError, StorageError
@@ -224,3 +225,32 @@ def test_a_file_is_not_listed_as_a_folder(tmp_path: Path) -> None:
     fill(tmp_path, "a.png")
     with pytest.raises(StorageError, match=r"a\.png: it is not a folder; check the path"):
         Store(str(tmp_path / "a.png")).entries()
+
+
+def test_a_large_folder_is_listed_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasons, "MEMBERS_AT_ONCE", 10)
+    store = fill(tmp_path, *(f"ir/{n}.png" for n in range(35)), "vis/1.png", "ir/deep/1.png")
+    parts = list(store.stream())
+    assert max(len(part.entries) for part in parts) < 20
+    found = sorted(entry.key for part in parts for entry in part.entries)
+    assert found == keys(store)
+    assert len(found) == 37
+
+
+def test_an_object_is_listed_once_after_a_fault_in_the_middle_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reasons, "MEMBERS_AT_ONCE", 10)
+    store = fill(tmp_path, *(f"{n}.png" for n in range(35)))
+    scan, faults = local.scan_local, [errno.ESTALE]
+
+    def failing_once(path: str) -> Iterator[reasons.Member]:
+        for number, member in enumerate(scan(path)):
+            if number == 15 and faults:
+                raise OSError(faults.pop(), "stale")
+            yield member
+
+    monkeypatch.setattr("cluster.storage.store.scan_local", failing_once)
+    with stamina.set_testing(True, attempts=2):
+        assert len(keys(store)) == 35
+    assert not faults
