@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from cluster.runs import (
+    SCORES_PREFIX,
     SHARDS_PREFIX,
     DamagedRunError,
     Ledger,
     RunRecord,
     RunTarget,
+    ScorePartWriter,
     ShardReport,
     ShardTask,
     WorkerConfig,
@@ -124,7 +126,7 @@ class PlannedRun:
             progress.message(f"{damages}: computing the rows again")
         if self.options.retry_failed:
             self._job.before_retry(self._out, progress)
-        for folder in ("", SHARDS_PREFIX):
+        for folder in ("", SHARDS_PREFIX, SCORES_PREFIX):
             self._out.remove_stale_temporaries(folder)
         delete_summary(self._out)  # it would be out of date, and the picture, too
         self._out.delete(PREVIEW_KEY)
@@ -258,7 +260,8 @@ def _summarize(out: Store, record: RunRecord, ledger: Ledger, progress: Progress
     summary = find_summary(out, record, ledger.listing())
     if summary is None:
         progress.message("Computing the summary")
-        summary = update_summary(out, record)
+        with closing(ScorePartWriter(RunTarget(record, out), progress.note)) as scores:
+            summary = update_summary(out, record, scores)
     return summary
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from cluster.runs import (
@@ -230,22 +231,25 @@ class StatusReader:
 def _summarized(content: ShardContent, version: str, failures: int) -> _ShardStatus:
     facts = content.facts
     found = _ShardStatus(version, facts.rows, facts.failed, facts.started, facts.committed)
-    for row in content.to_rows():
-        found.nodes[row["node"] or "?"] += 1
-        for stage, column in zip(TIMED_STAGES, _TIMES, strict=True):
-            found.spent_ms[stage] = found.spent_ms.get(stage, 0.0) + (row[column] or 0.0)
-        if row["status"] == "failed":
-            found.stages[row["error_stage"]] += 1
-            if len(found.failures) < failures:
-                found.failures.append(
-                    FailedPair(
-                        pair_id=row["pair_id"],
-                        stage=row["error_stage"],
-                        type=row["error_type"],
-                        message=row["error_message"],
-                        node=row["node"],
-                    )
+    table = content.table
+    assert table is not None
+    found.nodes = Counter(node or "?" for node in table["node"].to_pylist())
+    for stage, column in zip(TIMED_STAGES, _TIMES, strict=True):
+        found.spent_ms[stage] = pc.sum(table[column]).as_py() or 0.0
+    if not facts.failed:
+        return found
+    for row in table.filter(pc.equal(table["status"], "failed")).to_pylist():
+        found.stages[row["error_stage"]] += 1
+        if len(found.failures) < failures:
+            found.failures.append(
+                FailedPair(
+                    pair_id=row["pair_id"],
+                    stage=row["error_stage"],
+                    type=row["error_type"],
+                    message=row["error_message"],
+                    node=row["node"],
                 )
+            )
     return found
 
 

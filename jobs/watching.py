@@ -15,6 +15,7 @@ from cluster.runs import (
     RunLog,
     RunObserver,
     RunTarget,
+    ScorePartWriter,
     log_retries,
     run_label,
 )
@@ -37,13 +38,13 @@ _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
 
 class RunWatch:
-    """The record of the attempt, the log, and the estimated time of one run.
+    """The record of the attempt, the log, the estimated time and the scores of one run.
 
     Args:
         target: The run.
         options: Options of the job.
         todo: Number of rows that remain to be computed.
-        progress: Receives a note if the record of the attempt cannot be written.
+        progress: Receives a note if the record of the attempt, or scores, cannot be written.
         number: The run among those that are computed together.
     """
 
@@ -63,6 +64,7 @@ class RunWatch:
         )
         self.log = RunLog(self.run, number)
         self.end_estimate = EndEstimate(self.run, todo, number)
+        self.scores = ScorePartWriter(target, progress.note, number)
         event: Event
         if todo < target.record.rows:
             event = Event("run.resumed", self.run, rows=todo)
@@ -122,12 +124,13 @@ def watched(
                 watch.target, watch.todo, telemetry, number=watch.number, total_todo=total
             )
             shown.enter_context(gauges.shown(device))
-            observers += [gauges, watch.attempt, watch.log, watch.end_estimate]
+            observers += [gauges, watch.attempt, watch.log, watch.end_estimate, watch.scores]
         try:
             yield observers
         finally:
             for watch in watches:
                 watch.attempt.left()
+                watch.scores.close()
 
 
 def _cluster_resources() -> ClusterResources:

@@ -42,6 +42,8 @@ from .run_log import RunLog as RunLog
 from .run_log import log_retries as log_retries
 from .sampling import MeasuredPart as MeasuredPart
 from .sampling import Sample as Sample
+from .score_part_writer import ScorePartWriter as ScorePartWriter
+from .score_parts import SCORES_PREFIX as SCORES_PREFIX
 from .search import RunListing as RunListing
 from .search import find_runs as find_runs
 from .shard_file import ShardFacts as ShardFacts

@@ -9,19 +9,41 @@ any order, end with a row for each pair that is as good as the best of them.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import pyarrow as pa
 
 from cluster.runs.damage import DamagedShardError
 from cluster.runs.plan import shard_key
 from cluster.runs.record import RunRecord
-from cluster.runs.shard_file import encode_shard
+from cluster.runs.score_parts import ShardScores, score_schema
+from cluster.runs.shard_file import ShardFacts, encode_shard, open_shard, read_facts
 from cluster.runs.shards import Row, ShardContent, Shards
-from cluster.storage import Entry, Store
+from cluster.storage import Store
 from fusion_core.errors import NotFoundError, RunFailedError
 
 _MOST_CONFLICTS = 20
 """Number of times that a commit gives way to other writers until it fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A committed shard."""
+
+    rows: Sequence[Row]
+    facts: ShardFacts
+    version: str
+    """Version of the object that holds these rows; empty if the store does not tell it."""
+
+    def scores(self, metrics: Sequence[str]) -> ShardScores | None:
+        """Return the rows without their images; None if the version is unknown."""
+        if not self.version:
+            return None
+        table = pa.Table.from_pylist(list(self.rows), schema=score_schema(metrics))
+        return ShardScores.of(self.version, self.facts, table)
 
 
 class Committer:
@@ -49,7 +71,7 @@ class Committer:
         computed: Mapping[int, Row],
         found: ShardContent | None,
         started: datetime,
-    ) -> list[Row]:
+    ) -> Commit:
         """Publish the rows of a shard.
 
         Args:
@@ -66,9 +88,9 @@ class Committer:
             StorageError: The shard cannot be written.
             RunFailedError: Other processes keep replacing the shard.
         """
-        present: list[Row] | None = list(found.to_rows()) if found else None
+        present = Commit(found.to_rows(), found.facts, found.version) if found else None
         version = found.version if found else None
-        own = {**dict(enumerate(present or [])), **computed}
+        own = {**dict(enumerate(present.rows if present else [])), **computed}
         first, end = self._record.plan.bounds(shard)
         if len(own) != end - first:
             raise RunFailedError(
@@ -78,11 +100,11 @@ class Committer:
         for _ in range(_MOST_CONFLICTS):
             rows = [own[offset] for offset in range(len(own))]
             if present is not None:
-                rows = [_better(*both) for both in zip(present, rows, strict=True)]
-                if all(row is old for row, old in zip(rows, present, strict=True)):
+                rows = [_better(*both) for both in zip(present.rows, rows, strict=True)]
+                if all(row is old for row, old in zip(rows, present.rows, strict=True)):
                     return present
-            if self._publish(shard, rows, version, started):
-                return rows
+            if published := self._publish(shard, rows, version, started):
+                return published
             present, version = self._present(shard)
         raise RunFailedError(
             f"{self._out.uri(shard_key(shard))} cannot be committed because other processes keep "
@@ -91,8 +113,8 @@ class Committer:
 
     def _publish(
         self, shard: int, rows: Sequence[Row], version: str | None, started: datetime
-    ) -> Entry | None:
-        """Publish a shard in place of a version, or where there is none; None if it is not."""
+    ) -> Commit | None:
+        """Publish a shard in place of a version, or where there is none; None if it is not so."""
         data = encode_shard(
             rows,
             self._record.metrics,
@@ -104,10 +126,14 @@ class Committer:
         key = shard_key(shard)
         self._on_write(len(data))
         if version is None:
-            return self._out.create(key, data)
-        return self._out.replace(key, data, version)
+            published = self._out.create(key, data)
+        else:
+            published = self._out.replace(key, data, version)
+        facts = read_facts(open_shard(io.BytesIO(data)))
+        assert facts is not None
+        return None if published is None else Commit(rows, facts, published.version)
 
-    def _present(self, shard: int) -> tuple[list[Row] | None, str | None]:
+    def _present(self, shard: int) -> tuple[Commit | None, str | None]:
         """Return the rows and the version of a shard; no rows if it is damaged."""
         try:
             content = self.shards.read_whole(shard)
@@ -115,7 +141,7 @@ class Committer:
             return None, None
         except DamagedShardError as error:
             return None, error.damage.version
-        return content.to_rows(), content.version
+        return Commit(content.to_rows(), content.facts, content.version), content.version
 
 
 def _better(old: Row, new: Row) -> Row:

@@ -44,6 +44,8 @@ class ShardContent:
     table: pa.Table | None
     version: str
     """Version of the object."""
+    compacted: bool = False
+    """Whether the rows were not read from the object, but from the compacted scores."""
 
     def to_rows(self) -> list[Row]:
         """Return the rows that were read."""
@@ -116,10 +118,10 @@ class Shards:
         return self._read_twice(shard, self.expected_pairs(shard), read)
 
     def verify(self, shard: int, *, pairs: str = "") -> ShardContent:
-        """Check a shard like `read_whole`, but keep no more than one row group in memory.
+        """Check a shard like `read_whole`, but keep the images of one row group alone in memory.
 
         Returns:
-            The facts of the shard, without rows.
+            The facts of the shard, and its rows without images.
 
         Raises:
             DamagedShardError: The shard is damaged, also when it is read a second time.
@@ -127,7 +129,15 @@ class Shards:
         """
 
         def read(parquet: pq.ParquetFile) -> _Values:
-            return _Values(None, content_digest(read_groups(parquet)))
+            kept: list[pa.Table] = []
+
+            def groups() -> Iterator[pa.Table]:
+                for group in read_groups(parquet):
+                    kept.append(group.drop_columns(["fused"]))
+                    yield group
+
+            digest = content_digest(groups())
+            return _Values(pa.concat_tables(kept), digest)
 
         return self._read_twice(shard, pairs or self.expected_pairs(shard), read)
 

@@ -20,6 +20,7 @@ from cluster.runs.damage import DamagedShardError
 from cluster.runs.metering import RunMeter, WorkDone
 from cluster.runs.origins import Fuser
 from cluster.runs.sampling import MeasuredPart, measure_part
+from cluster.runs.score_parts import ShardScores
 from cluster.runs.shards import Row, ShardContent
 from cluster.runs.stages import PairStages, Records
 from cluster.runs.steps import Failure, PairState
@@ -59,6 +60,8 @@ class ShardReport:
     run: int = 0
     """The run, as in the task."""
     work: WorkDone = field(default_factory=WorkDone)
+    scores: ShardScores | None = None
+    """Its rows without images; None if the store does not tell the version of the shard."""
 
 
 class ShardProcessor:
@@ -197,13 +200,21 @@ class ShardProcessor:
     ) -> ShardReport:
         self.stages.steps.count()
         begin = time.perf_counter()
-        rows = self._committer.commit(task.shard, computed, found, started)
+        commit = self._committer.commit(task.shard, computed, found, started)
         self.meter.committed(task.shard, time.perf_counter() - begin)
-        failed = Counter(row["error_stage"] for row in rows if row["status"] == "failed")
+        failed = Counter(row["error_stage"] for row in commit.rows if row["status"] == "failed")
         seconds = (datetime.now(UTC) - started).total_seconds()
         rows_done = [computed[offset] for offset in sorted(computed)]
         work = self.meter.work_done(task.shard, rows_done, seconds)
-        return ShardReport(task.shard, len(rows), dict(failed), len(computed), task.run, work)
+        return ShardReport(
+            task.shard,
+            len(commit.rows),
+            dict(failed),
+            len(computed),
+            task.run,
+            work,
+            commit.scores(self._record.metrics),
+        )
 
 
 def _to_compute(rows: Mapping[int, PairRow], committed: Mapping[int, Row]) -> list[int]:

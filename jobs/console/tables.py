@@ -84,6 +84,7 @@ def print_verification(console: Console, found: Verification, options: VerifyOpt
 
     Raises:
         DamagedRunError: Shards are damaged.
+        StorageError: Compacted scores hold other rows than the shards.
     """
     if options.json_output:
         print(found.model_dump_json(indent=2, ensure_ascii=True))
@@ -94,6 +95,7 @@ def print_verification(console: Console, found: Verification, options: VerifyOpt
         lines += [f"    damaged  shard {d.shard}: {d.reason}" for d in found.damaged]
         if not found.summary_is_current:
             lines.append("summary.json is missing or out of date; `irfuse summarize` computes it")
+        lines += [f"{uri} is not used; delete it" for uri in found.unusable_scores]
         print_lines(console, *lines)
     found.check()
 

@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import pyarrow as pa
 from cyclopts import App
 from pydantic import ConfigDict, computed_field
 from rich.console import Console
@@ -30,6 +32,8 @@ from cluster.runs import (
     RunLog,
     RunObserver,
     RunTarget,
+    ScorePartWriter,
+    ShardFacts,
     ShardReport,
     ShardTask,
     Snapshot,
@@ -40,6 +44,7 @@ from cluster.runs import (
 )
 from cluster.runs.actor import WorkerInfo, WorkerProgress
 from cluster.runs.metering import Usage, WorkDone
+from cluster.runs.score_parts import PartEntry, ShardScores, score_schema
 from cluster.runs.telemetry import NoTelemetry
 from cluster.session import ClusterOptions, installed_software
 from cluster.storage import Store
@@ -122,8 +127,8 @@ class _Call:
 class _Cluster:
     """Workers whose calls are answered by one thread when their time has come."""
 
-    def __init__(self, shard_seconds: float) -> None:
-        self._seconds = shard_seconds
+    def __init__(self, shard_seconds: float, scores: ShardScores) -> None:
+        self._seconds, self._scores = shard_seconds, scores
         self._waiting: list[tuple[float, int, _Call, object]] = []
         self._numbers, self._lock = count(), threading.Lock()
         self._ended = threading.Event()
@@ -146,7 +151,9 @@ class _Cluster:
         )
 
     def _process(self, task: ShardTask) -> _Call:
-        report = ShardReport(task.shard, _PAIRS, {}, _PAIRS, task.run, self._work)
+        facts = self._scores.entry.facts.model_copy(update={"shard": task.shard})
+        scores = ShardScores(PartEntry(version=str(task.shard), facts=facts), self._scores.rows)
+        report = ShardReport(task.shard, _PAIRS, {}, _PAIRS, task.run, self._work, scores)
         return self._answer([report], self._seconds)
 
     def _answer(self, result: object, seconds: float = 0.0) -> _Call:
@@ -189,8 +196,8 @@ def measure_driver_step(
 ) -> DriverStepReport:
     """Let the driver loop of a run commit shards that false workers compute in no time.
 
-    Everything that the driver does is done, with the record of the attempt, the log and the gauges.
-    Only calls to Ray are not made: the workers are objects of this process.
+    Everything that the driver does is done, with the record of the attempt, the log, the gauges and
+    the compacted scores. Only calls to Ray are not made: the workers are objects of this process.
 
     Args:
         workers: Number of workers, eight on each node.
@@ -202,24 +209,37 @@ def measure_driver_step(
     """
     check_setting(min(workers, shards), "cpu")
     with tempfile.TemporaryDirectory(prefix="irfuse-bench-") as folder:
-        target = _target(Path(folder), shards)
-        return _measure(target, workers, shards, shard_seconds)
+        target, scores = _begin(Path(folder), shards)
+        return _measure(target, _Cluster(shard_seconds, scores), workers, shards, shard_seconds)
 
 
-def _target(folder: Path, shards: int) -> RunTarget:
-    """Return a run of which nothing is computed."""
+def _begin(folder: Path, shards: int) -> tuple[RunTarget, ShardScores]:
+    """Return a run of which nothing is computed, and what a worker reports of a shard."""
     rows, table = make_rows(_PAIRS)
     info, manifest = freeze(table.to_batches())
     out = Store(str(folder))
     out.write(MANIFEST_KEY, manifest)
     record = make_record(info).model_copy(update={"rows": shards * len(rows)})
-    return RunTarget(record, out)
+    values = pa.Table.from_pylist(
+        [row.to_record() for row in rows], schema=score_schema(record.metrics)
+    )
+    now = datetime.now(UTC)
+    facts = ShardFacts(
+        fingerprint=record.fingerprint,
+        shard=0,
+        rows=_PAIRS,
+        failed=0,
+        pairs="0" * 64,
+        content="0" * 64,
+        started=now,
+        committed=now,
+    )
+    return RunTarget(record, out), ShardScores.of("0", facts, values)
 
 
 def _measure(
-    target: RunTarget, workers: int, shards: int, shard_seconds: float
+    target: RunTarget, cluster: _Cluster, workers: int, shards: int, shard_seconds: float
 ) -> DriverStepReport:
-    cluster = _Cluster(shard_seconds)
     options = ClusterOptions(device="cpu", workers=workers, memory_per_worker=0)
     rows, label = target.record.rows, run_label(target.record, target.out)
     observers: list[RunObserver] = [
@@ -227,6 +247,7 @@ def _measure(
         AttemptWriter(target, rows, ["irfuse"], print),
         RunLog(label),
         EndEstimate(label, rows),
+        scores := ScorePartWriter(target, print),
     ]
     committed: set[int] = set()
     with ExitStack() as block:
@@ -244,8 +265,10 @@ def _measure(
             on_progress=_no_progress,
             observers=observers,
         )
-        ended = time.monotonic(), time.thread_time(), time.process_time()
-    seconds, driver, process = (end - start for start, end in zip(began, ended, strict=True))
+        ended = time.monotonic(), time.thread_time()
+        scores.close()
+        process = time.process_time() - began[2]
+    seconds, driver = (end - start for start, end in zip(began[:2], ended, strict=True))
     assert len(committed) == shards
     return DriverStepReport(
         machine=describe_machine("cpu"),

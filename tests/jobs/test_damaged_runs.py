@@ -153,5 +153,5 @@ def test_what_would_be_out_of_date_is_removed_before_rows_are_computed(
     monkeypatch.setattr("jobs.execution.ray_session", None)
     with pytest.raises(TypeError):
         irfuse.run(run_options(small.source, out))
-    left = {"run.json", "manifest.parquet", "shards", "attempts"}
+    left = {"run.json", "manifest.parquet", "shards", "scores", "attempts"}
     assert {path.name for path in out.iterdir()} == left

@@ -29,6 +29,9 @@ from support.progress import RecordedProgress
 from support.s3 import S3Server
 
 import irfuse
+from cluster.runs.ledger import Ledger
+from cluster.runs.record import RunRecord
+from cluster.storage.records import read_record
 from cluster.storage.store import Store
 from fusion_core.errors import (
     InvalidValueError,
@@ -324,5 +327,15 @@ def test_a_run_on_s3_gives_the_same_rows(
     assert moved == stable(read_rows(small.out))
     found = irfuse.status(irfuse.StatusOptions(out=f"{bucket}/out", storage_options=storage))
     assert (found.ok, found.rows_left) == (SMALL, 0)
-    record = Store(f"{bucket}/out", storage).read("run.json").decode()
-    assert storage["secret"] not in record
+    out = Store(f"{bucket}/out", storage)
+    assert storage["secret"] not in out.read("run.json").decode()
+    assert compacted(out) == [True] * len(compacted(Store(str(small.out))))
+
+
+def compacted(out: Store) -> list[bool]:
+    """Return of each shard whether its rows are read from the compacted scores."""
+    return [shard.compacted for shard in Ledger(out, read_record(out, RunRecord)).contents()]
+
+
+def test_the_scores_of_a_finished_run_are_compacted(small: FinishedRun) -> None:
+    assert set(compacted(Store(str(small.out)))) == {True}

@@ -5,6 +5,8 @@ import errno
 import io
 import json
 import warnings
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,25 @@ from scipy import stats
 from support.records import encoded_shard, method_origin, result_row, run_record
 
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
+from cluster.runs.config import RunTarget
+from cluster.runs.ledger import Ledger
 from cluster.runs.plan import shard_key
 from cluster.runs.rows import ResultRow
+from cluster.runs.score_part_writer import ScorePartWriter
+from cluster.runs.score_parts import SCORES_PREFIX
+from cluster.runs.shards import Shards
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.statistics.bootstrap import bootstrap_intervals
 from fusion_core.statistics.description import describe
 from jobs.console.summaries import print_summaries
-from jobs.options import StatusOptions, SummarizeOptions
+from jobs.failures import list_failures
+from jobs.options import FailuresOptions, StatusOptions, SummarizeOptions, VerifyOptions
+from jobs.remaining import find_remaining
 from jobs.status import status
-from jobs.summarize import summarize
+from jobs.summarize import summarize, summarize_run, update_summary
 from jobs.summary import ALL_SUBSETS
+from jobs.verify import verify
 
 METRICS = ["EN", "SCD"]
 SUBSETS = ["day", "day", "day", "dusk", "night", "day"]
@@ -151,6 +161,52 @@ def test_a_run_without_shards_has_an_empty_summary(out: Store) -> None:
         out.delete(shard_key(shard))
     (summary,) = summarize(SummarizeOptions(outs=(out.url,)))
     assert (summary.rows, summary.subsets[0].metrics["EN"].mean) == (0, None)
+
+
+def test_compacted_scores_change_nothing_but_the_time(
+    out: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> tuple[object, ...]:
+        return (
+            summarize_run(out, RECORD),
+            status(StatusOptions(out=out.url)),
+            list_failures(FailuresOptions(out=out.url)),
+            find_remaining(Ledger(out, RECORD), RECORD, retry_failed=True),
+        )
+
+    from_shards = read()
+    with closing(ScorePartWriter(RunTarget(RECORD, out), print)) as scores:
+        update_summary(out, RECORD, scores)
+    with monkeypatch.context() as patch:
+        patch.setattr(Shards, "read", None)  # no shard is read
+        assert read() == from_shards
+    for entry in out.entries(SCORES_PREFIX):
+        out.delete(entry.key)
+    assert read() == from_shards
+
+
+def test_compacted_scores_that_differ_from_a_shard_are_an_error_of_verify(out: Store) -> None:
+    with closing(ScorePartWriter(RunTarget(RECORD, out), print)) as scores:
+        update_summary(out, RECORD, scores)
+    found = verify(VerifyOptions(out=out.url))
+    assert (found.wrong_scores, found.unusable_scores) == ([], [])
+    found.check()
+    writer = ScorePartWriter(RunTarget(RECORD, out), print)
+    for content in Ledger(out, RECORD).contents(Ledger(out, RECORD).parts.columns):
+        table = content.table
+        assert table is not None
+        place = table.schema.get_field_index("EN")
+        other = table.set_column(place, table.schema.field(place), pa.array([9.0] * len(table)))
+        writer.keep_content(replace(content, table=other))
+    for entry in out.entries(SCORES_PREFIX):
+        out.delete(entry.key)
+    writer.close()
+    out.write(f"{SCORES_PREFIX}/mine.txt", b"")
+    found = verify(VerifyOptions(out=out.url))
+    assert found.wrong_scores == [0, 2]
+    assert found.unusable_scores == [out.uri(f"{SCORES_PREFIX}/mine.txt")]
+    with pytest.raises(StorageError, match=r"delete this folder.*irfuse summarize"):
+        found.check()
 
 
 def test_statistics_are_those_of_numpy() -> None:

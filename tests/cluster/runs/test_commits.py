@@ -31,7 +31,7 @@ def statuses(committer: Committer, shard: int = 0) -> list[tuple[str, int]]:
 
 
 def commit(committer: Committer, shard: int, *rows: ResultRow) -> list[Any]:
-    return committer.commit(shard, records(*rows), None, TIME)
+    return list(committer.commit(shard, records(*rows), None, TIME).rows)
 
 
 def test_a_new_shard_is_committed(committer: Committer) -> None:
@@ -76,7 +76,7 @@ def test_a_retry_that_was_suspended_does_not_replace_newer_rows(
 ) -> None:
     committer.commit(1, records(ok("p2", attempt=2), ok("p3", attempt=2)), half_failed, TIME)
     late = records(failed("p2", attempt=2), failed("p3", attempt=2))
-    kept = committer.commit(1, late, half_failed, TIME)
+    kept = committer.commit(1, late, half_failed, TIME).rows
     assert [row["status"] for row in kept] == ["ok", "ok"]
     assert statuses(committer, 1) == [("ok", 2), ("ok", 2)]
 
@@ -101,6 +101,6 @@ def test_a_commit_does_not_fight_for_ever(
     out: Store, committer: Committer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out.delete(shard_key(0))
-    monkeypatch.setattr(out, "create", lambda *_: False)
+    monkeypatch.setattr(out, "create", lambda *_: None)
     with pytest.raises(RunFailedError, match="other processes keep replacing"):
         commit(committer, 0, ok("p0"), ok("p1"))
