@@ -1,6 +1,6 @@
 """S3: obstore reads and writes the objects, and s3fs does everything else.
 
-A request of s3fs takes ten times as much processor time, all of it in one thread of a process.
+A request of s3fs takes four to seven times as much processor time, all of it in one thread.
 """
 
 from __future__ import annotations
@@ -190,8 +190,8 @@ class S3Files(S3FileSystem):  # type: ignore[misc]
             return None
         with self._connecting:
             if name not in self._buckets:
-                self._buckets[name] = connect_bucket(self, name)
-                _Process.used = True
+                self._buckets[name] = bucket = connect_bucket(self, name)
+                _Process.used |= bucket is not None
             return self._buckets[name]
 
     def _relocated(self, name: str, region: str) -> Bucket | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta, PutMode, PutResult
 
 T = TypeVar("T")
+
+# The thread that asks waits for its request; these only move bytes. By default each process, of
+# which a node has many, starts one per core. obstore reads the variable at its first request.
+os.environ.setdefault("TOKIO_WORKER_THREADS", str(min(4, os.cpu_count() or 1)))
 
 
 class UnusableKeyError(ValueError):

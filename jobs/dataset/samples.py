@@ -6,6 +6,7 @@ import math
 import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -193,7 +194,7 @@ def open_runs(
             raise InvalidValueError(unknown_name("column", column, COLUMNS))
     found: dict[str, RunSamples] = {}
     for label, url in _labelled(runs):
-        index = open_index(Store(url, storage_options), where)
+        index = _open_index(url, storage_options, where)
         if complete and not index.complete:
             raise NotFoundError(
                 f"The run at {index.out.url} is not finished: {len(index.shards)} of "
@@ -215,6 +216,15 @@ def open_runs(
             cache=None if cache is None else str(cache),
         )
     return list(found.values())
+
+
+def _open_index(url: str, storage_options: Mapping[str, Any] | None, where: str | None) -> RunIndex:
+    """Open the index of a run without obstore, so that processes that are forked later can use it.
+
+    Workers of a `DataLoader` are forked by default where Python does so, and read all the images.
+    """
+    index = open_index(Store(url, {**(storage_options or {}), "obstore": False}), where)
+    return replace(index, out=Store(url, storage_options))
 
 
 def _labelled(runs: Runs) -> list[tuple[str | None, str]]:

@@ -243,6 +243,36 @@ def test_remote_runs_are_read_and_cached(
     assert sorted(batched_ids(loader)) == sorted(row["pair_id"] for row in rows)
 
 
+FORKING_PROGRAM = """
+import sys
+from torch.utils.data import DataLoader
+from cluster.storage import s3
+from irfuse.dataset import FusedStream
+
+def in_obstore(sample):
+    return s3._Process.used and not s3._Process.lost
+
+stream = FusedStream(sys.argv[1], columns=("pair_id",), transform=in_obstore)
+loader = DataLoader(stream, num_workers=1, multiprocessing_context="fork")
+assert all(loader)
+"""
+
+
+def test_forked_workers_read_with_obstore(run: Run, s3_moto: S3Server) -> None:
+    remote = Store(f"s3://{s3_moto.new_bucket()}/run", s3_moto.storage_options)
+    for entry in run[0].entries():
+        remote.write(entry.key, run[0].read(entry.key))
+    result = subprocess.run(
+        [sys.executable, "-c", FORKING_PROGRAM, remote.url],
+        env=child_environment(s3_moto.env),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_rank_and_number_of_ranks_come_from_arguments_or_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
