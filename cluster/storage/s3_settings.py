@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from botocore import UNSIGNED
 from botocore.exceptions import NoCredentialsError
 from fsspec.asyn import sync
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 from s3fs import S3FileSystem
 
@@ -19,6 +20,8 @@ from cluster.storage.s3_bucket import Bucket
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Credential
+
+Credentials: TypeAlias = "Callable[[], S3Credential] | None"
 
 LOGGER = logging.getLogger("irfuse.storage")
 
@@ -58,44 +61,57 @@ def connect_bucket(files: S3FileSystem, name: str, region: str | None = None) ->
     Raises:
         Exception: Any error of s3fs, such as that there are no credentials.
     """
-    hindrance = _hindrance(files, name)
+    hindrance: object = _hindrance(files, name)
     if hindrance is None:
         source = files if region is None else _in_region(files, region)
-        client = source.s3
-        hindrance = _hindrance_in(client.meta.config)
-    if hindrance:
-        LOGGER.debug("s3fs alone reads and writes s3://%s, because of %s", name, hindrance)
-        return None
-    config = client.meta.config
-    virtual, endpoint = _address(source, client, name)
-    settings: ClientConfig = {
-        "allow_http": endpoint.startswith("http:"),
-        "timeout": _NO_LIMIT,  # for the whole of a request
-        "connect_timeout": _seconds(config.connect_timeout),
-        "read_timeout": _seconds(config.read_timeout),
-        "pool_idle_timeout": _IDLE_CONNECTION_LIFE,
-    }
-    bundle = source.session.get_config_variable("ca_bundle")
-    if bundle and not settings["allow_http"]:
-        settings["root_certificate"] = Path(bundle).read_bytes()
+        hindrance = _hindrance_in(source.s3.meta.config)
+    if hindrance is None:
+        place, credentials = _address(source, name), _credentials(source)
+        try:
+            return _connect(source, name, place, credentials)
+        except (BaseError, OSError, ValueError) as error:  # such as certificates in no known form
+            hindrance = error
+    LOGGER.debug("s3fs alone reads and writes s3://%s, because of %s", name, hindrance)
+    return None
+
+
+def _connect(
+    files: S3FileSystem, name: str, place: tuple[bool, str], credentials: Credentials
+) -> Bucket:
+    meta, (virtual, endpoint) = files.s3.meta, place
     # Everything is given, because obstore would take it from environment variables otherwise.
     store = S3Store(
         name,
         endpoint=endpoint,
         aws_endpoint_url_s3=endpoint,
-        region=client.meta.region_name,
+        region=meta.region_name,
         virtual_hosted_style_request=virtual,
-        skip_signature=config.signature_version is UNSIGNED,
+        skip_signature=meta.config.signature_version is UNSIGNED,
         unsigned_payload=False,
         request_payer=False,
         s3_express=False,
         conditional_put="etag",
-        credential_provider=_credentials(source),
-        client_options=settings,
+        credential_provider=credentials,
+        client_options=_client_options(files, plain=endpoint.startswith("http:")),
         retry_config={"max_retries": 0},  # with_retries is the only place that retries
     )
-    address = endpoint if virtual else f"{endpoint}/{name}"
-    return Bucket(store, address, client.meta.region_name)
+    return Bucket(store, endpoint if virtual else f"{endpoint}/{name}", meta.region_name)
+
+
+def _client_options(files: S3FileSystem, *, plain: bool) -> ClientConfig:
+    """Return the settings of connections; plain ones are not encrypted."""
+    config = files.s3.meta.config
+    options: ClientConfig = {
+        "allow_http": plain,
+        "timeout": _NO_LIMIT,  # for the whole of a request
+        "connect_timeout": _seconds(config.connect_timeout),
+        "read_timeout": _seconds(config.read_timeout),
+        "pool_idle_timeout": _IDLE_CONNECTION_LIFE,
+    }
+    bundle = files.session.get_config_variable("ca_bundle")
+    if bundle and not plain:
+        options["root_certificate"] = Path(bundle).read_bytes()
+    return options
 
 
 def _hindrance(files: S3FileSystem, name: str) -> str | None:
@@ -133,8 +149,9 @@ def _in_region(files: S3FileSystem, region: str) -> S3FileSystem:
     return S3FileSystem(**given, client_kwargs=client, skip_instance_cache=True)
 
 
-def _address(files: S3FileSystem, client: Any, name: str) -> tuple[bool, str]:  # noqa: ANN401
+def _address(files: S3FileSystem, name: str) -> tuple[bool, str]:
     """Return whether the host contains the name of the bucket, and the endpoint with it."""
+    client = files.s3
     # Which form botocore uses depends on many settings; an address that it makes shows it.
     parameters = {"Bucket": name, "Key": "key"}
     signed = sync(files.loop, client.generate_presigned_url, "get_object", Params=parameters)
@@ -148,7 +165,7 @@ def _seconds(limit: float | None) -> timedelta:
     return _NO_LIMIT if limit is None else timedelta(seconds=limit)
 
 
-def _credentials(files: S3FileSystem) -> Callable[[], S3Credential] | None:
+def _credentials(files: S3FileSystem) -> Credentials:
     """Return a function that returns credentials which are valid for a while.
 
     Raises:

@@ -336,3 +336,6 @@ def test_the_certificates_of_the_environment_are_accepted(
     store = Store("s3://bucket", options)
     assert store.read("a.bin") == b"content"
     assert uses_obstore(store)
+    certificate.write_text("no certificate")
+    with pytest.raises(StorageError, match=r"Cannot read s3://bucket/a\.bin: .*certificate"):
+        Store("s3://bucket", options).read("a.bin")
