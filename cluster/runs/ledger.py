@@ -140,7 +140,8 @@ class Ledger:
         with self.parts.open(listing.present, self.parts.columns) as parts:
             for content in self._in_parallel(read, listing, on_damage, None):
                 found = parts.take(content.shard)
-                if found is not None and not found.equals(content.facts, content.table):
+                same_version = content.version == listing.versions.get(content.shard)
+                if found and same_version and not found.equals(content.facts, content.table):
                     on_difference(content.shard)
                 yield content
 

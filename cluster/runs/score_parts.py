@@ -1,7 +1,7 @@
 """Compacted scores: the rows of many shards without their images, in few objects beside them.
 
 What a run has found is needed far more often than its images. Instead of the footers and the
-columns of every shard, which are four requests each, its statistics are read from parts of 512
+columns of every shard, which are three requests or more, its statistics are read from parts of 512
 shards. The shards stay the truth: a part is a cache that can be deleted at any time, and that a run
 completes from its shards when it computes its summary.
 

@@ -255,6 +255,18 @@ def test_verification_finds_a_part_that_differs(out: Store, both: list[ShardScor
     assert ([content.shard for content in sound], different) == ([0, 1], [1])
 
 
+def test_a_shard_that_is_replaced_while_it_is_verified_does_not_differ(
+    out: Store, both: list[ShardScores]
+) -> None:
+    write_part(out, *both)
+    different: list[int] = []
+    ledger = Ledger(out, RECORD)
+    listing = ledger.listing()
+    retry(out, 0, 1, ok("p1", 2.0, attempt=2))
+    assert len(list(ledger.verify(listing, lambda damage: None, different.append))) == 2
+    assert different == []
+
+
 # Writing
 
 
