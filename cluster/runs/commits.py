@@ -9,7 +9,6 @@ any order, end with a row for each pair that is as good as the best of them.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -129,7 +128,7 @@ class Committer:
             published = self._out.create(key, data)
         else:
             published = self._out.replace(key, data, version)
-        facts = read_facts(open_shard(io.BytesIO(data)))
+        facts = read_facts(open_shard(pa.BufferReader(data)))
         assert facts is not None
         return None if published is None else Commit(rows, facts, published.version)
 

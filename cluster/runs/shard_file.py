@@ -111,7 +111,7 @@ def encode_shard(
     shard: int,
     started: datetime,
     committed: datetime,
-) -> bytes:
+) -> memoryview:
     """Build a shard's Parquet object in memory.
 
     Args:
@@ -149,8 +149,7 @@ def encode_shard(
     ) as writer:
         for group in _row_groups(records, schema):
             writer.write_table(group)
-    data: bytes = buffer.getvalue().to_pybytes()
-    return data
+    return memoryview(buffer.getvalue()).cast("B")
 
 
 def _row_groups(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -197,7 +196,9 @@ def _split(records: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, A
     yield part
 
 
-def open_shard(file: BinaryIO, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+def open_shard(
+    file: BinaryIO | pa.NativeFile, metadata: pq.FileMetaData | None = None
+) -> pq.ParquetFile:
     """Open a shard's Parquet object; each read compares the pages with their checksums.
 
     Reads are joined to few large ones, which are held in memory until the object is closed.

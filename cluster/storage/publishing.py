@@ -51,7 +51,9 @@ def modified_in(info: Mapping[str, Any]) -> float | None:
     return None
 
 
-def publish_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> str:
+def publish_file(
+    path: Path, data: bytes | memoryview, publish: Callable[[Path, Path], None]
+) -> str:
     """Write and fsync a temporary file, and publish it under its final name atomically.
 
     Returns:

@@ -121,14 +121,14 @@ class S3Files(S3FileSystem):  # type: ignore[misc]
     def pipe_file(
         self,
         path: str,
-        value: bytes,
+        value: bytes | memoryview,
         mode: str = "overwrite",
         **options: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
         """Write an object, and return the response of the store, which contains its ETag."""
 
         def slow() -> dict[str, Any]:
-            answer = sync(self.loop, self._pipe_file, path, value, mode=mode, **options)
+            answer = sync(self.loop, self._pipe_file, path, bytes(value), mode=mode, **options)
             return answer or {}  # nothing after an upload in parts
 
         if len(value) > _LARGEST_PUT or options.keys() - {"IfMatch", "chunksize"}:

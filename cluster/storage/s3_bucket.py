@@ -77,7 +77,7 @@ class Bucket:
         """Return what the store says about an object."""
         return self._ask("HEAD", key, lambda: obstore.head(self.store, key))
 
-    def put(self, key: str, data: bytes, mode: PutMode) -> PutResult:
+    def put(self, key: str, data: bytes | memoryview, mode: PutMode) -> PutResult:
         """Write an object with one request."""
         return self._ask(
             "PUT",

@@ -335,7 +335,7 @@ class Store:
             for key, data in objects.items():
                 self.write(key, data)
 
-    def create(self, key: str, data: bytes) -> Entry | None:
+    def create(self, key: str, data: bytes | memoryview) -> Entry | None:
         """Publish an object only if none exists.
 
         On stores without conditional writes two writers at the same time may both succeed.
@@ -358,7 +358,7 @@ class Store:
             return self._equal(key, data)
         return Entry(key, len(data), version)
 
-    def replace(self, key: str, data: bytes, version: str) -> Entry | None:
+    def replace(self, key: str, data: bytes | memoryview, version: str) -> Entry | None:
         """Publish an object only in place of a version of it.
 
         On stores other than file systems and S3 the check and the write are two steps, between
@@ -388,7 +388,7 @@ class Store:
             return self._equal(key, data)
         return Entry(key, len(data), new)
 
-    def _equal(self, key: str, data: bytes) -> Entry | None:
+    def _equal(self, key: str, data: bytes | memoryview) -> Entry | None:
         """Return an object if it exists and holds these bytes."""
         try:
             file, version = self.open_version(key)
@@ -397,12 +397,13 @@ class Store:
         with file:
             return Entry(key, len(data), version) if file.read() == data else None
 
-    def _put(self, key: str, data: bytes, **options: str) -> str:
+    def _put(self, key: str, data: bytes | memoryview, **options: str) -> str:
         """Publish an object of a remote store, and return its version if the store tells it."""
-        answer = self._fs.pipe_file(self.path(key), data, **options, **self._put_options)
+        content = data if self._is_s3 else bytes(data)
+        answer = self._fs.pipe_file(self.path(key), content, **options, **self._put_options)
         return version_in(answer) if isinstance(answer, Mapping) else ""
 
-    def _replace_remote(self, key: str, data: bytes, version: str) -> str:
+    def _replace_remote(self, key: str, data: bytes | memoryview, version: str) -> str:
         # Checked first for stores that ignore the condition of the request.
         if self._current_version(key) != version:
             raise ReplacedError(key)
@@ -421,7 +422,7 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def _create_remote(self, key: str, data: bytes) -> str:
+    def _create_remote(self, key: str, data: bytes | memoryview) -> str:
         try:
             return self._put(key, data, mode="create")
         except OSError as error:

@@ -47,12 +47,16 @@ class Uploaded:
             self._copied = torch.cuda.current_stream(self._device).record_event()
 
     def wait(self) -> list[Tensor]:
-        """Return the images, for work on the current stream, which waits for their arrival."""
+        """Return the images, for work on the current stream, which waits for their arrival.
+
+        All calls are on one stream: work that follows a first call is ordered already.
+        """
         if self._copied is not None:
             current = torch.cuda.current_stream(self._device)
             current.wait_event(self._copied)
             for image in self._images:
                 image.record_stream(current)  # the memory is not used again before that work ends
+            self._copied = None
         return self._images
 
 

@@ -90,5 +90,5 @@ def _work_alone(
         data = encode_shard(
             records, metrics, fingerprint="", shard=first, started=now, committed=now
         )
-        out.write(shard_key(numbers[first]), data)
+        out.create(shard_key(numbers[first]), data)
     return started, time.time()

@@ -49,7 +49,7 @@ def rewrite(out: Store, shard: int, change: Callable[[Records], Records]) -> Non
         change(parquet.read().to_pylist()), record.metrics, fingerprint=facts.fingerprint,
         shard=shard, started=facts.started, committed=facts.committed,
     )  # fmt: skip
-    out.write(shard_key(shard), data)
+    out.write(shard_key(shard), bytes(data))
 
 
 def changed(change: dict[str, Any]) -> Callable[[Records], Records]:

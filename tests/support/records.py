@@ -72,4 +72,4 @@ def result_row(pair_id: str = "p", **changed: Any) -> ResultRow:
 def encoded_shard(rows: Sequence[ResultRow], metrics: Sequence[str] = (), **changed: Any) -> bytes:
     """The Parquet object of a shard, with other facts where given."""
     facts: dict[str, Any] = {"fingerprint": "f", "shard": 0, "started": TIME, "committed": TIME}
-    return encode_shard([row.to_record() for row in rows], metrics, **{**facts, **changed})
+    return bytes(encode_shard([r.to_record() for r in rows], metrics, **{**facts, **changed}))

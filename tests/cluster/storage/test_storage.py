@@ -83,6 +83,16 @@ def test_create_does_not_replace(store: Store) -> None:
     assert store.read("run.json") == b"first"
 
 
+def test_a_view_of_memory_is_published_like_bytes(store: Store) -> None:
+    first = store.create("shard", memoryview(b"first"))
+    assert first is not None
+    assert store.create("shard", memoryview(b"first")) == first
+    assert store.create("shard", memoryview(b"other")) is None
+    (entry,) = store.entries()
+    assert store.replace("shard", memoryview(b"second"), entry.version)
+    assert store.read("shard") == b"second"
+
+
 def test_create_twice_with_equal_content_counts_as_created(store: Store) -> None:
     assert store.create("run.json", b"same")
     assert store.create("run.json", b"same")

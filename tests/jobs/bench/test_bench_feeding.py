@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from support.collections import read_rows, stable, write_pairs
+from support.s3 import S3Server
 
 from cluster.runs import ShardProcessor, ShardTask, WorkerConfig, loading, stages
 from fusion_core.errors import InvalidValueError, IrfuseError, ManifestError
@@ -114,6 +115,14 @@ def test_nothing_is_left_at_the_location(
     assert found["location"] == str(tmp_path)
     assert [timing["images"] for timing in found["timings"]] == ["gray-jpeg"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs_and_shards_can_be_in_s3(s3_moto: S3Server) -> None:
+    bucket = s3_moto.new_bucket()
+    settings = {**TINY, "location": f"s3://{bucket}", "storage_options": s3_moto.storage_options}
+    (timing,) = bench_feeding(**settings, images=["gray-png"]).timings
+    assert (timing.pairs, timing.steps) == (10, 10)
+    assert s3_moto.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
 @pytest.mark.parametrize("ahead", [0, 3])
