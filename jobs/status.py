@@ -155,8 +155,7 @@ class StatusReader:
         self._update(listing)
         record, parts = self._record, self._sound()
         rows, failed = sum(p.rows for p in parts), sum(p.failed for p in parts)
-        stages: Counter[str] = sum((p.stages for p in parts), Counter())
-        nodes: Counter[str] = sum((p.nodes for p in parts), Counter())
+        stages, nodes = _total(p.stages for p in parts), _total(p.nodes for p in parts)
         spent = {s: sum(p.spent_ms.get(s, 0.0) for p in parts) for s in TIMED_STAGES}
         total = sum(spent.values())
         attempts = find_attempts(self._store)
@@ -251,6 +250,14 @@ def _summarized(content: ShardContent, version: str, failures: int) -> _ShardSta
                 )
             )
     return found
+
+
+def _total(counts: Iterable[Counter[str]]) -> Counter[str]:
+    """Add up many counts; the operator would copy the sum for each of them."""
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return total
 
 
 def _workers(attempts: Sequence[Attempt]) -> dict[str, int]:
