@@ -53,14 +53,14 @@ class Repetitions:
             pairs: The pairs.
             sizes: Size in bytes by key.
         """
-        for pair in pairs:
-            if not pair.ir_key.lower().endswith(_COMPRESSED):
+        for _, ir_key, vis_key, subset in pairs:
+            if not ir_key.lower().endswith(_COMPRESSED):
                 continue
-            name = posixpath.basename(pair.ir_key).casefold()
-            self._identities.append(hash((name, sizes[pair.ir_key], sizes[pair.vis_key])))
-            self._subsets.append(self._numbers.setdefault(pair.subset, len(self._numbers)))
-            if pair.subset.endswith(_MSRS):
-                self._names[pair.subset].append(hash(name))
+            name = ir_key.rpartition("/")[2].casefold()
+            self._identities.append(hash((name, sizes[ir_key], sizes[vis_key])))
+            self._subsets.append(self._numbers.setdefault(subset, len(self._numbers)))
+            if subset.endswith(_MSRS):
+                self._names[subset].append(hash(name))
 
     def find(self) -> list[Repetition]:
         """Return the subsets, after all pairs were added."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,17 @@ def numbers_in(key: str) -> str:
     >>> numbers_in("set01/V000/visible/I00001.jp2")
     '000 00001 01'
     """
-    path = NUMBERED_WORDS.sub("", key.rpartition(".")[0])
-    return " ".join(sorted(set(_NUMBERS.findall(path))))
+    folder, _, name = key.rpartition("/")
+    return " ".join(sorted({*_numbers_in_folder(folder), *_numbers(name.rpartition(".")[0])}))
+
+
+def _numbers(text: str) -> list[str]:
+    return _NUMBERS.findall(NUMBERED_WORDS.sub("", text))
+
+
+@lru_cache(maxsize=4096)
+def _numbers_in_folder(folder: str) -> list[str]:
+    return _numbers(folder)
 
 
 class DividedFiles:
@@ -77,7 +87,7 @@ class DividedFiles:
         modality = modality_by_prefix(stem)
         if modality is not None and _may_be_image(key):
             self._prefixed.add(folder, stem, bucket, infrared=modality == "ir")
-        if is_coloured(folder) and _may_be_image(key):
+        if _is_coloured(folder) and _may_be_image(key):
             self._coloured.add(folder)
         return bucket
 
@@ -90,6 +100,9 @@ class DividedFiles:
         """Return the folders of images."""
         keys = (key for part in self for key, _ in part)
         return {key[: key.rfind("/") + 1] for key in keys if _may_be_image(key)}
+
+
+_is_coloured = lru_cache(maxsize=4096)(is_coloured)
 
 
 def _may_be_image(key: str) -> bool:
