@@ -9,17 +9,21 @@ import multiprocessing
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from cyclopts import App
+from fsspec.spec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, computed_field
 from rich.console import Console
 from rich.table import Table
 
+from cluster.collections import discover, freeze
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
 from fusion_core.images import encode_png, synthetic_pair
@@ -162,6 +166,85 @@ def _write_manifest(folder: Path, path: Path, rows: int) -> None:
             writer.write_batch(pa.RecordBatch.from_pydict(columns))
 
 
+class DiscoveryPoint(BaseModel):
+    """Measurements of the search for the pairs of one folder."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    pairs: int
+    """Number of pairs in the folder."""
+    seconds: float
+    """Processor time of listing the folder, finding the pairs and freezing their manifest."""
+    memory_mb: float
+    """Peak resident memory of the process."""
+
+
+class DiscoveryReport(Report):
+    """Result of the measurement."""
+
+    points: list[DiscoveryPoint]
+    """Measurements for each number of pairs."""
+
+
+class NamesOnly(AbstractFileSystem):  # type: ignore[misc]
+    """A file system of names without files: `names://SCENES/FRAMES` holds so many pairs.
+
+    Each scene has a folder `lwir` and a folder `visible`.
+    """
+
+    protocol = "names"
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> Iterator[dict[str, Any]]:
+        """Yield the members of a folder."""
+        scenes, frames, *inner = self._strip_protocol(path).split("/")
+        if len(inner) < 2:
+            names = ["lwir", "visible"] if inner else [f"scene{n:05d}" for n in range(int(scenes))]
+            yield from ({"name": f"{path}/{name}", "type": "directory"} for name in names)
+            return
+        for number in range(int(frames)):
+            name = f"{path}/I{number:07d}.jpg"
+            yield {"name": name, "type": "file", "size": 50_000 + hash(name) % 10_000}
+
+
+def measure_discovery(pairs: Sequence[int], scenes: int = 1) -> DiscoveryReport:
+    """Find the pairs of folders of growing size, which have names but no files.
+
+    Args:
+        pairs: Increasing numbers of pairs.
+        scenes: Number of folders that they are in.
+    """
+    points = []
+    for count in pairs:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            seconds, memory_mb = process.submit(_discover, scenes, count // scenes).result()
+        points.append(DiscoveryPoint(pairs=count, seconds=seconds, memory_mb=memory_mb))
+    return DiscoveryReport(
+        machine=describe_machine("cpu"), versions=versions("irfuse", "pyarrow"), points=points
+    )
+
+
+def _discover(scenes: int, frames: int) -> tuple[float, float]:
+    fsspec.register_implementation("names", NamesOnly, clobber=True)
+    started = time.process_time()
+    freeze(discover(Store(f"names://{scenes}/{frames}")).batches())
+    return time.process_time() - started, peak_memory_mb("cpu")
+
+
+def print_discovery(console: Console, report: DiscoveryReport) -> None:
+    """Print what the search for pairs took."""
+    table = Table(title=report.machine, title_justify="left")
+    for column in ("pairs", "CPU, s", "µs per pair", "memory, MB"):
+        table.add_column(column, justify="right")
+    for point in report.points:
+        table.add_row(
+            f"{point.pairs:,}",
+            f"{point.seconds:.1f}",
+            f"{1e6 * point.seconds / point.pairs:.1f}",
+            f"{point.memory_mb:.0f}",
+        )
+    console.print(table)
+
+
 def print_report(console: Console, report: GrowthReport) -> None:
     """Print the overhead of the runs."""
     table = Table(title=report.machine, title_justify="left")
@@ -198,6 +281,21 @@ def main(*, rows: str = "1000,10000,100000,1000000", json_output: JsonOutput = F
     with terminal_progress() as progress:
         report = measure_growth(parse_counts(rows), progress)
     show(report, print_report, as_json=json_output)
+
+
+@app.command(name="folders")
+def folders(
+    *, pairs: str = "10000,100000,1000000", scenes: int = 1, json_output: JsonOutput = False
+) -> None:
+    """Measure the search for pairs as the number of files in a folder grows.
+
+    Args:
+        pairs: Numbers of pairs, separated by commas; ten million take some minutes.
+        scenes: Number of folders that they are in.
+        json_output: Print JSON instead of the table.
+    """
+    report = measure_discovery(parse_counts(pairs), scenes)
+    show(report, print_discovery, as_json=json_output)
 
 
 def parse_counts(text: str) -> list[int]:

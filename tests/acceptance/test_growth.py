@@ -3,12 +3,23 @@
 import io
 import json
 
+import fsspec
 import pytest
 from rich.console import Console
 from support.cli import run_module
 
+from cluster.collections import discover
+from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
-from tests.acceptance.growth import GrowthReport, measure_growth, parse_counts, print_report
+from tests.acceptance.growth import (
+    DiscoveryReport,
+    GrowthReport,
+    NamesOnly,
+    measure_growth,
+    parse_counts,
+    print_discovery,
+    print_report,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +36,30 @@ def test_runs_of_growing_size_are_measured_and_printed() -> None:
     print_report(Console(file=output, width=160), report)
     assert f"{point.driver_memory_mb:.0f}" in output.getvalue()
     assert "took 0 MB more" in output.getvalue()
+
+
+def test_the_search_for_pairs_of_growing_folders_is_measured_and_printed() -> None:
+    result = run_module(
+        "tests.acceptance.growth", "folders", "--pairs", "40", "--json", timeout=240
+    )
+    assert result.returncode == 0, result.stderr
+    report = DiscoveryReport(**json.loads(result.stdout))
+    [point] = report.points
+    assert point.pairs == 40
+    assert 50 < point.memory_mb < 10_000
+    output = io.StringIO()
+    print_discovery(Console(file=output, width=160), report)
+    assert f"{point.memory_mb:.0f}" in output.getvalue()
+
+
+def test_a_file_system_of_names_holds_pairs_in_scenes() -> None:
+    fsspec.register_implementation("names", NamesOnly, clobber=True)
+    found = discover(Store("names://2/3")).discovery
+    assert [pair.pair_id for pair in found.pairs][::3] == [
+        "scene00000/I0000000",
+        "scene00001/I0000000",
+    ]
+    assert (len(found.pairs), found.leftover) == (6, False)
 
 
 @pytest.mark.parametrize("rows", [[], [0, 10], [10, 10], [20, 10]])
