@@ -65,7 +65,8 @@ def upload(images: Sequence[EightBit], device: torch.device | str) -> list[Tenso
 
     Args:
         images: Images `(H, W)` or `(H, W, 3)`, uint8.
-        device: The device. On the CPU, nothing is copied unless an image is read-only.
+        device: The device. On the CPU, nothing is copied unless an image is read-only, or a view
+            with negative strides.
 
     Returns:
         The same images as tensors.
@@ -105,4 +106,5 @@ def _copy_together(images: Sequence[EightBit], device: torch.device) -> list[Ten
 
 
 def _to_tensor(image: EightBit) -> Tensor:
-    return torch.from_numpy(image if image.flags.writeable else image.copy())
+    usable = image.flags.writeable and min(image.strides) >= 0
+    return torch.from_numpy(image if usable else image.copy())
