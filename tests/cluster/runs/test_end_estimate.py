@@ -47,11 +47,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     handler = logging.Handler()
     handler.emit = lambda record: runner.events.append(record.event)  # type: ignore
     monkeypatch.setattr(end_estimate.time, "monotonic", lambda: runner.now)
-    monkeypatch.setattr(LOGGER, "level", logging.INFO)
+    level = LOGGER.level
+    LOGGER.setLevel(logging.INFO)  # which also forgets what the logger knows of its level
     LOGGER.addHandler(handler)
     runner.found = EndEstimate("ab-out", TODO)
     yield runner
     LOGGER.removeHandler(handler)
+    LOGGER.setLevel(level)
 
 
 def test_the_rest_takes_as_long_per_pair_as_the_first_pairs(run: Runner) -> None:
