@@ -21,6 +21,7 @@ from cluster.runs import (
     shard_key,
 )
 from cluster.runs.attempts import ATTEMPTS_PREFIX
+from cluster.runs.score_parts import ScoreParts
 from cluster.storage import Store, read_record
 from fusion_core.images import encode_png, synthetic_pair
 from fusion_core.methods import get_method
@@ -85,6 +86,8 @@ def inspect_rows(source: Store, out: Store, pairs: int) -> Findings:
             place += 1
     known = {RUN_KEY, MANIFEST_KEY, SUMMARY_KEY, SUMMARY_CSV_KEY, PREVIEW_KEY}
     known |= {shard_key(shard) for shard in range(record.plan.count)}
+    parts = ScoreParts(out, record).keys()
+    known |= {key for *_, key in parts}
     keys = [e.key for e in out.entries() if not e.key.startswith(f"{ATTEMPTS_PREFIX}/")]
     return Findings(
         lost=sum(Path(_file_name(number)).stem not in seen for number in range(pairs)),
