@@ -128,9 +128,11 @@ class Committer:
             published = self._out.create(key, data)
         else:
             published = self._out.replace(key, data, version)
+        if published is None:
+            return None
         facts = read_facts(open_shard(pa.BufferReader(data)))
         assert facts is not None
-        return None if published is None else Commit(rows, facts, published.version)
+        return Commit(rows, facts, published.version)
 
     def _present(self, shard: int) -> tuple[Commit | None, str | None]:
         """Return the rows and the version of a shard; no rows if it is damaged."""

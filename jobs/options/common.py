@@ -152,21 +152,26 @@ class MonitoredOptions(RayOptions):
             ) from None
 
 
-class DryRunOptions(LocationOptions):
-    """Options of the jobs that can be tried before they are started."""
+class ProbeOptions(LocationOptions):
+    """Options of the jobs whose output location can be tried before."""
+
+    probe_write: Annotated[Flag, Parameter(group=DRY_RUN)] = False
+    """Let --dry-run create an empty object in OUT and delete it, to find out whether OUT can be
+    written."""
+
+
+class DryRunOptions(ProbeOptions):
+    """Options of the jobs of which some pairs can be computed before they are started."""
 
     dry_run: Annotated[Flag, Parameter(group=DRY_RUN)] = False
     """Check everything that a run needs and name all problems at once, compute a few pairs on the
     cluster to estimate time, size and price, and write nothing. Ends with status 1 if a run would
     not start, or would stop because of failed pairs."""
     dry_run_pairs: Annotated[int, Parameter(group=DRY_RUN)] = Field(default=16, ge=2, le=1024)
-    """Number of pairs that --dry-run computes, from all parts of the collection: at least two per
-    worker of a node whose workers share its cores."""
+    """Number of pairs that --dry-run computes, from all parts of the collection. As many workers as
+    the run would have compute them at the same time, but each of them at least two."""
     price_per_hour: Annotated[float | None, Parameter(group=DRY_RUN)] = Field(default=None, ge=0)
     """Price of a worker per hour, from which --dry-run computes that of the run."""
-    probe_write: Annotated[Flag, Parameter(group=DRY_RUN)] = False
-    """Let --dry-run create an empty object in OUT and delete it, to find out whether OUT can be
-    written."""
 
 
 class SourceOptions(LocationOptions):

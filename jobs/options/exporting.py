@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from cyclopts import Parameter
 from pydantic import BeforeValidator, Field, model_validator
 
-from jobs.options.common import DRY_RUN, RAY, SELECTION, Flag, Json, LocationOptions, Names
+from jobs.options.common import (
+    DRY_RUN,
+    RAY,
+    SELECTION,
+    Flag,
+    Json,
+    LocationOptions,
+    Names,
+    ProbeOptions,
+)
 
 if TYPE_CHECKING:
     from cluster.session import ClusterOptions
@@ -37,7 +46,7 @@ Preset = Literal["mirror", "pair-id", "yolo"]
 ImageFormat = Literal["png", "jpg"]
 
 
-class ExportOptions(LocationOptions):
+class ExportOptions(ProbeOptions):
     """Options of every export."""
 
     run: str
@@ -70,9 +79,6 @@ class ExportOptions(LocationOptions):
     """Check everything that the export needs, make some of the files in a temporary folder to
     estimate number and size of all, and write nothing to OUT. Ends with status 1 if the export
     would not start."""
-    probe_write: Annotated[Flag, Parameter(group=DRY_RUN)] = False
-    """Let --dry-run create an empty object in OUT and delete it, to find out whether OUT can be
-    written."""
 
     def cluster(self) -> ClusterOptions | None:
         """Return the cluster to use, or None if this process writes the files."""
