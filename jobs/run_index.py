@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from cluster.runs import Attempt, RunListing, RunRecord, find_runs
+from cluster.runs import Attempt, Listing, RunListing, RunRecord, find_runs
 from cluster.storage import Store, read_record
 from fusion_core.errors import NotFoundError, StorageError
 from fusion_core.wording import count_of
@@ -20,7 +20,7 @@ from jobs.options import RunsDiffOptions, RunsOptions, RunState
 from jobs.progress import Progress, SilentProgress
 from jobs.run_state import find_attempts, state_of
 from jobs.summary import Summary
-from jobs.summary_files import SUMMARY_KEY
+from jobs.summary_files import SUMMARY_KEY, current_summary
 from jobs.table_files import write_tables
 
 _READERS = 32
@@ -57,7 +57,8 @@ class IndexedRun(BaseModel):
     rows_done: int
     """Number of pairs with a committed row."""
     failed: int | None
-    """Number of failed rows; None if nothing has counted them yet."""
+    """Number of failed rows, from the summary or the records of the attempts; None if neither
+    tells it, as while a retry is computed."""
     state: RunState
     created: datetime
     last_commit: datetime | None
@@ -177,10 +178,9 @@ def _describe(store: Store, now: float, key: str, listing: RunListing) -> Indexe
         record = read_record(out, RunRecord)
     except StorageError as error:
         return str(error)
-    bounds = [record.plan.bounds(n) for n in listing.shards if n < record.plan.count]
-    done = sum(end - first for first, end in bounds)
-    summary = _read_summary(out, record) if SUMMARY_KEY in listing.keys else None
-    finished = summary is not None and summary.complete and done == record.rows
+    shards = Listing.of(listing.shards, record.plan.count)
+    done = sum(end - first for first, end in map(record.plan.bounds, shards.shards))
+    summary = current_summary(out, record, shards) if SUMMARY_KEY in listing.keys else None
     attempts = find_attempts(out, listing.keys)
     last = attempts[-1] if attempts else None
     return IndexedRun(
@@ -190,8 +190,8 @@ def _describe(store: Store, now: float, key: str, listing: RunListing) -> Indexe
         method=record.origin.method,
         rows=record.rows,
         rows_done=done,
-        failed=_count_failed(summary, attempts),
-        state=state_of(finished, last, listing.changed, now),
+        failed=_count_failed(summary, attempts, done),
+        state=state_of(summary is not None, last, listing.changed, now),
         created=datetime.fromisoformat(record.created),
         last_commit=_time(listing.committed),
         pairs_per_second=last.rows / last.seconds if last and last.rows and last.seconds else None,
@@ -201,19 +201,12 @@ def _describe(store: Store, now: float, key: str, listing: RunListing) -> Indexe
     )
 
 
-def _count_failed(summary: Summary | None, attempts: Sequence[Attempt]) -> int | None:
+def _count_failed(summary: Summary | None, attempts: Sequence[Attempt], done: int) -> int | None:
     if summary is not None:
         return summary.failed
-    return sum(attempt.failed for attempt in attempts) if attempts else None
-
-
-def _read_summary(out: Store, record: RunRecord) -> Summary | None:
-    """Return the summary of a run, unless it is damaged or that of other settings."""
-    try:
-        summary = Summary.model_validate_json(out.read(SUMMARY_KEY))
-    except (StorageError, ValidationError):
-        return None
-    return summary if summary.fingerprint == record.fingerprint else None
+    computed = sum(attempt.rows for attempt in attempts)
+    # Rows that were computed more than once, for example by a retry, would be counted twice.
+    return sum(attempt.failed for attempt in attempts) if 0 < computed <= done else None
 
 
 def _is_requested(run: IndexedRun, options: RunsOptions) -> bool:

@@ -25,7 +25,7 @@ from cluster.storage import read_record
 from jobs.options import RunState, StatusOptions
 from jobs.progress import Progress
 from jobs.run_state import find_attempts, state_of
-from jobs.summary_files import find_summary
+from jobs.summary_files import current_summary
 
 _RECENT = timedelta(minutes=5)
 _TIMES = tuple(f"{stage}_ms" for stage in TIMED_STAGES)
@@ -218,7 +218,7 @@ class StatusReader:
         return sorted(parts, key=lambda part: part.committed or datetime.min.replace(tzinfo=UTC))
 
     def _has_summary(self, listing: Listing) -> bool:
-        return find_summary(self._store, self._record, listing) is not None
+        return current_summary(self._store, self._record, listing) is not None
 
     def _state(self, attempts: Sequence[Attempt], *, finished: bool) -> RunState:
         last = attempts[-1] if attempts else None

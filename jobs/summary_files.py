@@ -13,16 +13,24 @@ SUMMARY_KEY = "summary.json"
 SUMMARY_CSV_KEY = "summary.csv"
 
 
-def find_summary(out: Store, record: RunRecord, listing: Listing) -> Summary | None:
-    """Return the summary of a complete run; None if a file is missing, damaged or out of date."""
+def current_summary(out: Store, record: RunRecord, listing: Listing) -> Summary | None:
+    """Return the summary of a complete run; None if it is missing, damaged or out of date."""
     try:
         summary = Summary.model_validate_json(out.read(SUMMARY_KEY))
-        table = out.read(SUMMARY_CSV_KEY)
     except (NotFoundError, ValidationError):
         return None
-    expected = record.fingerprint, listing.digest, summary_csv([summary]).encode()
-    found = summary.fingerprint, summary.shards_digest, table
-    return summary if summary.complete and found == expected else None
+    current = (summary.fingerprint, summary.shards_digest) == (record.fingerprint, listing.digest)
+    return summary if summary.complete and current else None
+
+
+def find_summary(out: Store, record: RunRecord, listing: Listing) -> Summary | None:
+    """Return the summary as `current_summary`; None also if its table is not the same."""
+    summary = current_summary(out, record, listing)
+    try:
+        same = summary is not None and out.read(SUMMARY_CSV_KEY) == summary_csv([summary]).encode()
+    except NotFoundError:
+        return None
+    return summary if same else None
 
 
 def write_summary(out: Store, summary: Summary) -> None:

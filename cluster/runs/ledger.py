@@ -14,7 +14,7 @@ from cluster.runs.plan import SHARDS_PREFIX, parse_shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.score_parts import PartReader, ScoreParts
 from cluster.runs.shards import ShardContent, Shards
-from cluster.storage import Store
+from cluster.storage import Entry, Store
 
 _READERS = 16
 _READ_AHEAD = 64
@@ -30,6 +30,23 @@ class Listing:
     """Digest of the keys and versions, which differs once a shard is added, replaced or removed."""
     versions: Mapping[int, str] = field(default_factory=dict)
     """Version of each shard."""
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], count: int) -> Listing:
+        """Return what the listed objects of a run say about its shards.
+
+        Args:
+            entries: Objects, sorted by their keys, which are relative to the run.
+            count: Number of shards that the run has.
+        """
+        found: dict[int, str] = {}
+        digest = hashlib.sha256()
+        for entry in entries:
+            shard = parse_shard_key(entry.key)
+            if shard is not None and shard < count:
+                found[shard] = entry.version
+                digest.update(f"{entry.key}\n{entry.size}\n{entry.version}\n".encode())
+        return cls(frozenset(found), digest.hexdigest(), found)
 
     @property
     def present(self) -> dict[int, str]:
@@ -59,14 +76,7 @@ class Ledger:
 
     def listing(self) -> Listing:
         """Return the shards that have an object; what they contain is not checked."""
-        found: dict[int, str] = {}
-        digest = hashlib.sha256()
-        for entry in self._out.entries(SHARDS_PREFIX):
-            shard = parse_shard_key(entry.key)
-            if shard is not None and shard < self._record.plan.count:
-                found[shard] = entry.version
-                digest.update(f"{entry.key}\n{entry.size}\n{entry.version}\n".encode())
-        return Listing(frozenset(found), digest.hexdigest(), found)
+        return Listing.of(self._out.entries(SHARDS_PREFIX), self._record.plan.count)
 
     def verify_manifest(self) -> None:
         """Compare the rows of the manifest with their digest.

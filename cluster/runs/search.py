@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cluster.runs.plan import parse_shard_key
 from cluster.runs.record import RUN_KEY
 from cluster.storage import Entry, Store
-
-_LISTERS = 32
 
 
 @dataclass(slots=True)
 class RunListing:
     """The objects of one run, as a listing shows them."""
 
-    shards: set[int] = field(default_factory=set)
-    """Shards that have an object."""
+    shards: list[Entry] = field(default_factory=list)
+    """The objects of its shards, with keys relative to the run."""
     size: int = 0
     """Bytes of the shards."""
     committed: float | None = None
@@ -36,11 +32,10 @@ class RunListing:
             entry: Its entry in the listing.
         """
         self.changed = _later(self.changed, entry.modified)
-        shard = parse_shard_key(key)
-        if shard is None:
+        if parse_shard_key(key) is None:
             self.keys.append(key)
             return
-        self.shards.add(shard)
+        self.shards.append(replace(entry, key=key))
         self.size += entry.size
         self.committed = _later(self.committed, entry.modified)
 
@@ -48,8 +43,7 @@ class RunListing:
 def find_runs(store: Store, depth: int) -> dict[str, RunListing]:
     """Find the runs below a location: the folders that contain `run.json`.
 
-    Object stores list a thousand objects per request, so the folders of the location are listed at
-    the same time. Folders of a file system that cannot be read are left out.
+    Folders of a file system that cannot be read are left out.
 
     Args:
         store: The location.
@@ -62,7 +56,7 @@ def find_runs(store: Store, depth: int) -> dict[str, RunListing]:
     Raises:
         StorageError: The location cannot be listed.
     """
-    entries = list(_list(store))
+    entries = store.listing(dispensable=lambda folder: folder != "", apart=True).entries
     found = {
         folder: RunListing()
         for folder, name in (_split(entry.key) for entry in entries)
@@ -73,17 +67,6 @@ def find_runs(store: Store, depth: int) -> dict[str, RunListing]:
         if folder is not None:
             found[folder].add(entry.key[len(folder) :].lstrip("/"), entry)
     return dict(sorted(found.items()))
-
-
-def _list(store: Store) -> Iterator[Entry]:
-    if store.is_local:
-        yield from store.listing(dispensable=lambda folder: folder != "").entries
-        return
-    folders, entries = store.folders()
-    yield from entries
-    with ThreadPoolExecutor(_LISTERS, thread_name_prefix="irfuse-list") as pool:
-        for listed in pool.map(store.entries, folders):
-            yield from listed
 
 
 def _run_of(key: str, found: dict[str, RunListing]) -> str | None:

@@ -36,6 +36,8 @@ def list_pages(
     path: str,
     root: str,
     call: Callable[[Callable[[], dict[str, Any]]], dict[str, Any]],
+    *,
+    apart: bool = False,
 ) -> Iterator[Listing]:
     """Yield every object below a folder, in parts of a thousand in any order.
 
@@ -44,6 +46,7 @@ def list_pages(
         path: Path of the folder, with the bucket.
         root: Path that keys are relative to.
         call: Calls a function that sends a request, with retries.
+        apart: Whether many folders beside each other are listed one by one, each as a whole.
     """
     bucket, folder, _ = filesystem.split_path(path)
     start = len(root) - len(bucket)
@@ -51,7 +54,7 @@ def list_pages(
     def visit(page: _Page) -> tuple[Listing, list[_Page]]:
         answer = call(lambda: _request(filesystem, bucket, page))
         folders = [found["Prefix"] for found in answer.get("CommonPrefixes", ())]
-        if page.token is None and len(folders) > _MOST_FOLDERS:
+        if page.token is None and len(folders) > _MOST_FOLDERS and not apart:
             return Listing(), [page._replace(whole=True)]
         listing = Listing()
         for found in answer.get("Contents", ()):
@@ -60,7 +63,8 @@ def list_pages(
                 continue  # some servers name the folder itself, which is no object
             listing.add(Entry(found["Key"][start:], int(found["Size"]), version, modified))
         depth = page.depth + 1
-        further = [_Page(prefix, depth, whole=depth > _DEPTH) for prefix in folders]
+        whole = depth > _DEPTH or page.token is not None or len(folders) > _MOST_FOLDERS
+        further = [_Page(prefix, depth, whole) for prefix in folders]
         if answer.get("IsTruncated"):
             further.append(page._replace(token=answer["NextContinuationToken"]))
         return listing, further

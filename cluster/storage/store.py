@@ -121,7 +121,11 @@ class Store:
         return self.listing(prefix).entries
 
     def listing(
-        self, prefix: str = "", *, dispensable: Callable[[str], bool] = lambda folder: False
+        self,
+        prefix: str = "",
+        *,
+        dispensable: Callable[[str], bool] = lambda folder: False,
+        apart: bool = False,
     ) -> Listing:
         """Return every object below a folder, and what was left out.
 
@@ -131,15 +135,21 @@ class Store:
         Args:
             prefix: Key of the folder; a missing folder has no objects.
             dispensable: Whether a folder may be left out if it cannot be read.
+            apart: Whether many folders beside each other are listed one by one in S3, each with
+                requests of its own. It is faster if a folder has hundreds of objects.
 
         Raises:
             StorageError: The location, or a folder in it that is not dispensable, cannot be
                 listed.
         """
-        return Listing.joined(self.stream(prefix, dispensable=dispensable))
+        return Listing.joined(self.stream(prefix, dispensable=dispensable, apart=apart))
 
     def stream(
-        self, prefix: str = "", *, dispensable: Callable[[str], bool] = lambda folder: False
+        self,
+        prefix: str = "",
+        *,
+        dispensable: Callable[[str], bool] = lambda folder: False,
+        apart: bool = False,
     ) -> Iterator[Listing]:
         """Yield the parts of a listing while it is made, in any order.
 
@@ -149,13 +159,14 @@ class Store:
         Args:
             prefix: Key of the folder, as for `listing`.
             dispensable: Whether a folder may be left out if it cannot be read.
+            apart: Whether many folders are listed one by one, as for `listing`.
 
         Raises:
             StorageError: As for `listing`.
         """
         if self._is_s3 and not self._fs.version_aware:
             empty = True
-            for part in self._list_pages(prefix):
+            for part in self._list_pages(prefix, apart=apart):
                 empty = empty and not part.entries
                 yield part
             if empty:  # it may be an object, or its bucket may be missing
@@ -171,24 +182,6 @@ class Store:
         )
         yield from walk_tree(reader, prefix, dispensable)
 
-    def folders(self) -> tuple[list[str], list[Entry]]:
-        """Return the keys of the folders at the location, and the objects beside them.
-
-        Several folders can be listed at the same time, which is faster than one listing of all of
-        them in object stores.
-
-        Raises:
-            StorageError: The location cannot be listed.
-        """
-        members = self._call("list", "", lambda: list(self._scan("", missing_ok=True)))
-        if not members:
-            self._call("list", "", self._require_container)
-        listing = Listing()
-        for member in members:
-            if member.kind == "file":
-                listing.add(Entry(member.name, member.size, member.version, member.modified))
-        return [member.name for member in members if member.kind == "folder"], listing.entries
-
     def _scan(self, folder: str, *, missing_ok: bool) -> Iterator[Member]:
         path = self.path(folder)
         try:
@@ -197,12 +190,16 @@ class Store:
             if not missing_ok:
                 raise
 
-    def _list_pages(self, prefix: str) -> Iterator[Listing]:
+    def _list_pages(self, prefix: str, *, apart: bool) -> Iterator[Listing]:
         from cluster.storage.s3_pages import list_pages
 
         path = self.path(prefix)
         return list_pages(
-            self._fs, path, self._root, lambda request: self._call("list", prefix, request)
+            self._fs,
+            path,
+            self._root,
+            lambda request: self._call("list", prefix, request),
+            apart=apart,
         )
 
     def _list_at_once(self, prefix: str) -> Listing:

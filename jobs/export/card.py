@@ -15,7 +15,7 @@ from fusion_core.methods import list_methods
 from jobs.export.record import ExportRecord
 from jobs.metric_text import value_text
 from jobs.summary import ALL_SUBSETS
-from jobs.summary_files import find_summary
+from jobs.summary_files import current_summary
 
 _DTYPES = {pa.float32(): "float32", pa.float64(): "float64"}
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -137,7 +137,7 @@ def _describe_method(record: RunRecord) -> list[str]:
 
 def _metric_table(run: Store, record: RunRecord) -> list[str]:
     """Return a table of the means of all metrics, if the summary of the run is up to date."""
-    summary = find_summary(run, record, Ledger(run, record).listing())
+    summary = current_summary(run, record, Ledger(run, record).listing())
     if summary is None:
         return []
     every = next(found for found in summary.subsets if found.subset == ALL_SUBSETS)

@@ -128,13 +128,30 @@ def write_attempt(prefix: Store, key: str, **changed: Any) -> None:
 
 
 def test_speed_and_cost_come_from_the_records_of_attempts(prefix: Store) -> None:
-    write_run(prefix, "a", 2)
+    write_run(prefix, "a", 3)
     write_attempt(prefix, "a", id="2026-01-01T00-00-00Z-0000")
     write_attempt(prefix, "a", id="2026-01-01T01-00-00Z-0000", rows=2, seconds=100.0, failed=0)
     (run,) = index(prefix).values()
     assert run.pairs_per_second == pytest.approx(0.02)
     assert run.core_hours == pytest.approx(2 * (20 + 2 * 180) / 3600)
     assert run.failed == 1
+
+
+def test_failed_rows_that_a_retry_may_have_computed_again_are_not_counted(tmp_path: Path) -> None:
+    prefix = Store(str(tmp_path))
+    write_run(prefix, "a", 3)
+    write_attempt(prefix, "a", id="2026-01-01T00-00-00Z-0000", rows=10, failed=4)
+    write_attempt(prefix, "a", id="2026-01-01T01-00-00Z-0000", rows=4, failed=1)
+    (run,) = index(prefix).values()
+    assert run.failed is None
+
+
+def test_a_run_is_done_with_the_summary_of_its_present_shards(tmp_path: Path) -> None:
+    out, _ = compute_run(tmp_path, 5)
+    summarize(SummarizeOptions(outs=(out.url,)))
+    assert [run.state for run in index(out).values()] == ["done"]
+    out.delete(shard_key(0))
+    assert [run.state for run in index(out).values()] == ["running"]
 
 
 @pytest.mark.parametrize(
@@ -154,9 +171,9 @@ def test_the_last_attempt_decides_the_state(
     out, _ = compute_run(tmp_path, 5, shards=None if finished else range(1))
     write_attempt(Store(str(tmp_path)), "out", exit=1, id="2025-01-01T00-00-00Z-0000")
     write_attempt(Store(str(tmp_path)), "out", exit=status)
+    age(out)
     if finished:
         summarize(SummarizeOptions(outs=(out.url,)))
-    age(out)
     (run,) = index(out).values()
     assert run.state == state
 

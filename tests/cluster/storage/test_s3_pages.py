@@ -68,6 +68,17 @@ def test_every_object_below_a_folder_is_listed_with_few_requests(
     assert max(len(part.entries) for part in parts) <= 100
 
 
+@pytest.mark.parametrize(("folders", "requests"), [(250, 3 + 250), (9, 1 + 9 * 2)])
+def test_many_folders_are_listed_one_by_one_if_that_is_asked_for(
+    folders: int, requests: int
+) -> None:
+    keys = [f"d/run{n:03}/{name}" for n in range(folders) for name in ("run.json", "shards/0")]
+    bucket = FalseS3(keys, page=100)
+    parts = list(s3_pages.list_pages(bucket, "b/d", "b", lambda send: send(), apart=True))
+    assert sorted(entry.key for part in parts for entry in part.entries) == keys
+    assert bucket.requests == requests
+
+
 def test_the_pages_of_a_server_hold_what_s3fs_finds(s3: S3Server) -> None:
     store = Store(f"s3://{s3.new_bucket()}/root", s3.storage_options)
     keys = ["a b.png", "größe/1.png", "ir/1.png", "ir/2.png", "vis/deep/er/still/1.png"]
