@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -9,9 +11,9 @@ def count_of(count: int, noun: str) -> str:
     """Return a number with its noun, which has an s unless there is one.
 
     >>> count_of(1, "pair"), count_of(1200, "pair")
-    ('1 pair', '1200 pairs')
+    ('1 pair', '1,200 pairs')
     """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def bytes_of(size: float) -> str:
@@ -41,6 +43,15 @@ def duration_of(seconds: float) -> str:
     if minutes * _MINUTE < _DAY:
         return _two(*divmod(minutes, 60), "h", "min")
     return _two(*divmod(round(seconds / _HOUR), 24), "d", "h")
+
+
+def time_since(moment: datetime, now: datetime) -> str:
+    """Return how long ago a moment was; one in the future, by another clock, is now.
+
+    >>> time_since(datetime(2026, 1, 1, 8, 0), datetime(2026, 1, 1, 9, 15))
+    '1 h 15 min ago'
+    """
+    return f"{duration_of(max(0.0, (now - moment).total_seconds()))} ago"
 
 
 def encodable(text: str) -> str:

@@ -36,6 +36,27 @@ def state_of(finished: bool, last: Attempt | None, changed: float | None, now: f
     return "running" if changed is not None and now - changed < STALLED_AFTER_S else "stalled"
 
 
+def reason_of(state: RunState, last: Attempt | None) -> str | None:
+    """Return why a run in this state is not computed any further; None unless it should be.
+
+    Args:
+        state: The state, from `state_of`.
+        last: The record of the last attempt.
+    """
+    if state == "failed":
+        return last.error if last is not None and last.error else "the last attempt failed"
+    if state != "stalled":
+        return None
+    if last is None or last.exit is None:
+        minutes = f"{STALLED_AFTER_S / 60:.0f} min"
+        reason = f"nothing has been written for {minutes}, so its driver has probably been killed"
+    elif last.exit == _INTERRUPTED:
+        reason = "the last attempt was interrupted"
+    else:
+        reason = "the last attempt has ended, and shards or the summary are missing"
+    return f"{reason}; run the same command again to resume"
+
+
 def find_attempts(out: Store, keys: Iterable[str] | None = None) -> list[Attempt]:
     """Return the records of all attempts, which are for information: none if one cannot be read.
 

@@ -22,9 +22,10 @@ from cluster.runs import (
     in_stage_order,
 )
 from cluster.storage import read_record
+from fusion_core.errors import RunFailedError
 from jobs.options import RunState, StatusOptions
 from jobs.progress import Progress
-from jobs.run_state import find_attempts, state_of
+from jobs.run_state import find_attempts, reason_of, state_of
 from jobs.summary_files import current_summary
 
 _RECENT = timedelta(minutes=5)
@@ -63,6 +64,8 @@ class Status(BaseModel):
     """As in `irfuse runs`: `failed` if the last attempt ended with an error; `done` if every pair
     has its row, and the summary is written; `running` if something was written within the last ten
     minutes; else `stalled`."""
+    reason: str | None
+    """Why nothing more is computed, and what to do; None if the run is running or done."""
     shards: int
     shards_done: int
     rows: int
@@ -76,6 +79,8 @@ class Status(BaseModel):
     """The same in the five minutes before the last commit."""
     elapsed_seconds: float | None
     """Time in which at least one shard was in progress."""
+    last_commit: datetime | None
+    """Time at which the last shard was committed, by the clock of its node."""
     eta_seconds: float | None
     """Remaining rows divided by the recent rate; None unless the run is running."""
     stage_shares: dict[str, float]
@@ -84,6 +89,8 @@ class Status(BaseModel):
     """Number of committed rows by the node that computed them."""
     workers_by_node: dict[str, int]
     """Workers that were ready when the running attempt was last recorded."""
+    workers_starting: int
+    """Workers that were not ready yet then."""
     deaths: dict[str, int]
     """Number of workers that died in all attempts, by reason."""
     failures: list[FailedPair]
@@ -95,6 +102,15 @@ class Status(BaseModel):
     def rows_left(self) -> int:
         """Number of rows that are not committed yet."""
         return self.rows - self.rows_done
+
+    def require_done(self) -> None:
+        """Raise an error if the run is not done.
+
+        Raises:
+            RunFailedError: It is not; the message contains the reason.
+        """
+        if self.state != "done":
+            raise RunFailedError(f"{self.out} is {self.state}: {self.reason or 'not done yet'}")
 
 
 def status(options: StatusOptions, progress: Progress | None = None) -> Status:
@@ -160,6 +176,8 @@ class StatusReader:
         total = sum(spent.values())
         attempts = find_attempts(self._store)
         state = self._state(attempts, finished=rows == record.rows and self._has_summary(listing))
+        last = attempts[-1] if attempts else None
+        count = last.workers[-1] if last is not None and last.workers else None
         recent = _recent_rate(parts)
         busy = _covered_seconds(parts)
         running = state == "running"
@@ -170,6 +188,7 @@ class StatusReader:
             method=record.origin.method,
             trained=record.origin.trained,
             state=state,
+            reason=reason_of(state, last),
             shards=record.plan.count,
             shards_done=len(parts),
             rows=record.rows,
@@ -180,10 +199,12 @@ class StatusReader:
             pairs_per_second=rows / busy if busy > 0 else None,
             recent_pairs_per_second=recent,
             elapsed_seconds=busy if parts else None,
+            last_commit=max((p.committed for p in parts if p.committed), default=None),
             eta_seconds=(record.rows - rows) / recent if running and recent else None,
             stage_shares={s: part / total for s, part in spent.items() if part > 0},
             rows_by_node=dict(sorted(nodes.items())),
-            workers_by_node=_workers(attempts) if running else {},
+            workers_by_node=count.nodes if running and count else {},
+            workers_starting=count.starting if running and count else 0,
             deaths=dict(sum((Counter(a.deaths) for a in attempts), Counter())),
             failures=[f for part in reversed(parts) for f in part.failures][
                 : self._options.failures
@@ -258,11 +279,6 @@ def _total(counts: Iterable[Counter[str]]) -> Counter[str]:
     for count in counts:
         total.update(count)
     return total
-
-
-def _workers(attempts: Sequence[Attempt]) -> dict[str, int]:
-    counts = attempts[-1].workers if attempts else []
-    return counts[-1].nodes if counts else {}
 
 
 def _recent_rate(parts: Sequence[_ShardStatus]) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from fusion_core.wording import bytes_of, count_of, duration_of
+from fusion_core.wording import bytes_of, count_of, time_since
 from jobs.console.layout import print_columns
 from jobs.console.printing import print_lines
 from jobs.metric_text import UNDEFINED, percent
@@ -58,7 +58,7 @@ def _row(run: IndexedRun, prefix: str, now: datetime) -> Mapping[str, str]:
         "done": percent(run.rows_done / run.rows),
         "pairs": f"{run.rows:,}",
         "failed": UNDEFINED if run.failed is None else f"{run.failed:,}",
-        "last commit": _since(run.last_commit, now),
+        "last commit": UNDEFINED if run.last_commit is None else time_since(run.last_commit, now),
         "pairs/s": _number(run.pairs_per_second),
         "core-h": _number(run.core_hours),
         "size": bytes_of(run.size),
@@ -67,13 +67,6 @@ def _row(run: IndexedRun, prefix: str, now: datetime) -> Mapping[str, str]:
         "created": f"{run.created:%Y-%m-%d}",
         "version": run.version,
     }
-
-
-def _since(moment: datetime | None, now: datetime) -> str:
-    """Return how long ago something was."""
-    if moment is None:
-        return UNDEFINED
-    return f"{duration_of(max(0.0, (now - moment).total_seconds()))} ago"
 
 
 def _number(value: float | None) -> str:

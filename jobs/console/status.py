@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from fusion_core.wording import count_of, duration_of
+from fusion_core.wording import count_of, duration_of, time_since
 from jobs.console.interrupts import check_interrupts
 from jobs.console.layout import print_list, text_width
 from jobs.console.printing import print_lines, printable
@@ -28,18 +29,24 @@ _LOOK_EVERY_S = 0.2
 
 
 def print_status(console: Console, status: Status, options: StatusOptions) -> None:
-    """Print the progress of a run and its last failed pairs, again and again with `--watch`."""
+    """Print the progress of a run and its last failed pairs, again and again with `--watch`.
+
+    Raises:
+        RunFailedError: The run was watched until it ended, and is not done.
+    """
     if not options.watch:
         _print_once(console, status, options)
         return
+    latest = status
     if options.json_output or not console.is_terminal:
         for latest in _followed(status, options):
             _print_once(console, latest, options)
-        return
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        for latest in _followed(status, options):
-            lines = _lines(latest, text_width(console))
-            live.update(Group(*(_cut(line, console) for line in lines)), refresh=True)
+    else:
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            for latest in _followed(status, options):
+                lines = _lines(latest, text_width(console))
+                live.update(Group(*(_cut(line, console) for line in lines)), refresh=True)
+    latest.require_done()
 
 
 def _print_once(console: Console, status: Status, options: StatusOptions) -> None:
@@ -51,12 +58,12 @@ def _print_once(console: Console, status: Status, options: StatusOptions) -> Non
 
 
 def _followed(first: Status, options: StatusOptions) -> Iterator[Status]:
-    """Yield the status again and again, until the run is done or has failed."""
+    """Yield the status again and again, as long as the run is running."""
     from jobs.status import StatusReader
 
     reader, latest = StatusReader(options), first
     yield latest
-    while latest.state in ("running", "stalled"):
+    while latest.state == "running":
         end = time.monotonic() + options.every
         while (left := end - time.monotonic()) > 0:
             check_interrupts()
@@ -76,23 +83,24 @@ def _lines(status: Status, width: int) -> list[str]:
     done = f"{status.rows_done:,} of {count_of(status.rows, 'pair')}"
     numbers = f"  {percent(share)}  {done}"
     bar = _bar(share, min(_WIDEST_BAR, width - _LABEL - 2 - len(numbers)))
+    starting = {"starting": status.workers_starting} if status.workers_starting else {}
     lines = {
         "out": status.out,
         "collection": status.collection,
         "run": status.run,
         "state": ", ".join([status.state, *_times(status)]),
+        "reason": status.reason or "",
         "done": f"{bar}{numbers}".strip(),
-        "shards": f"{status.shards_done} of {status.shards} done",
-        "pairs": f"{status.ok} ok, {status.failed} failed, "
-        f"{status.rows_left} of {status.rows} remaining",
+        "shards": f"{status.shards_done:,} of {status.shards:,} done",
+        "pairs": f"{status.ok:,} ok, {status.failed:,} failed, {status.rows_left:,} remaining",
         "failed at": _counts(status.failed_stages),
         "speed": _speed(status),
         "stages": ", ".join(f"{s} {percent(part)}" for s, part in status.stage_shares.items()),
-        "workers": _counts(status.workers_by_node),
+        "workers": _counts({**status.workers_by_node, **starting}),
         "rows on": _counts(status.rows_by_node),
         "deaths": _counts(status.deaths),
     }
-    optional = {"stages", "workers", "rows on", "deaths", "failed at"}
+    optional = {"reason", "stages", "workers", "rows on", "deaths", "failed at"}
     damages = status.damaged_shards
     return [
         *(
@@ -124,6 +132,8 @@ def _times(status: Status) -> Iterator[str]:
         yield f"{duration_of(status.elapsed_seconds)} of computing"
     if status.eta_seconds is not None:
         yield f"about {duration_of(status.eta_seconds)} left"
+    if status.last_commit is not None:
+        yield f"last commit {time_since(status.last_commit, datetime.now(UTC))}"
 
 
 def _speed(status: Status) -> str:

@@ -26,7 +26,8 @@ class StatusOptions(LocationOptions):
     """Number of failed pairs to show with their reasons, the latest first; `irfuse failures` lists
     all."""
     watch: Flag = False
-    """Redraw the status until the run is done or has failed. Only new shards are read."""
+    """Redraw the status while the run is running, and end with status 1 unless it is done then.
+    Only new shards are read."""
     every: float = Field(default=5.0, ge=0.5)
     """Seconds between two readings with --watch."""
     json_output: Json = False

@@ -98,6 +98,7 @@ def test_a_run_that_does_not_run_has_no_estimate(
     found = irfuse.status(StatusOptions(out=half[0].url))
     assert found.state == state
     assert (found.eta_seconds is None) == (state != "running")
+    assert (found.reason is None) == (state == "running")
 
 
 def test_a_killed_driver_is_stalled_after_ten_minutes(
@@ -106,7 +107,12 @@ def test_a_killed_driver_is_stalled_after_ten_minutes(
     write_attempt(*half)
     now = time.time()
     monkeypatch.setattr("jobs.status.time.time", lambda: now + 601)
-    assert irfuse.status(StatusOptions(out=half[0].url)).state == "stalled"
+    found = irfuse.status(StatusOptions(out=half[0].url))
+    assert (found.state, found.reason) == (
+        "stalled",
+        "nothing has been written for 10 min, so its driver has probably been killed; run the same "
+        "command again to resume",
+    )
 
 
 def test_only_shards_that_are_new_or_replaced_are_read_again(
@@ -188,6 +194,29 @@ def test_a_run_is_followed_until_it_is_done(
         ("running", 12),
         ("done", 12),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "reason"),
+    [
+        ({"exit": 130}, "stalled", "the last attempt was interrupted; run the same command again"),
+        ({"exit": 1, "error": "The disk is full"}, "failed", "The disk is full"),
+    ],
+)
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_watching_ends_with_the_reason_when_the_run_has_ended(
+    half: tuple[Store, RunRecord],
+    changed: dict[str, Any],
+    state: str,
+    reason: str,
+    form: tuple[str, ...],
+) -> None:
+    out, record = half
+    write_attempt(out, record, **changed)
+    result = call_cli("status", out.url, "--watch", *form, env={"COLUMNS": "150"})
+    assert (result.returncode, len(result.stdout.splitlines()) == 1) == (1, form != ())
+    assert f"Error: {out.url} is {state}: {reason}" in result.stderr
+    assert reason in result.stdout
 
 
 def test_all_failed_pairs_are_listed_with_what_is_known(
