@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from scipy import stats
 
 from cluster.runs import Sample
 
@@ -123,5 +122,7 @@ def _uncertainty(values: list[float]) -> float:
     """Return half the width of the interval of the mean of some values, relative to the mean."""
     if len(values) < 2 or not np.mean(values):
         return 1.0
+    from scipy import stats  # half a second
+
     quantile = stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1)
     return float(quantile * np.std(values, ddof=1) / math.sqrt(len(values)) / np.mean(values))

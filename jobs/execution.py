@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from cluster.runs import (
     SCORES_PREFIX,
@@ -17,7 +18,6 @@ from cluster.runs import (
     ShardReport,
     ShardTask,
     WorkerConfig,
-    WorkerPool,
     describe_damages,
 )
 from cluster.session import ray_session
@@ -33,6 +33,9 @@ from jobs.summarize import update_summary
 from jobs.summary import Summary
 from jobs.summary_files import delete_summary, find_summary
 from jobs.watching import RunWatch, watched
+
+if TYPE_CHECKING:
+    from cluster.runs import WorkerPool
 
 _ROWS_BEFORE_STOPPING = 200
 """Minimum number of rows until a run stops early because too many pairs fail."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cluster.runs import MethodOrigin, Payload
 from fusion_core.errors import ExtensionError, RunFailedError
 from fusion_core.extensions import find_method
-from fusion_core.methods import build_method, check_source_count
+from fusion_core.methods import check_source_count, check_weights
 from fusion_core.parameters import MethodParameters
-from jobs.checking.jobs import check_method
-from jobs.checking.report import CheckReport
 from jobs.options import CheckMethodOptions, RunOptions
 from jobs.planning import Job
 from jobs.progress import Progress
 from jobs.weights import find_stored_weights
+
+if TYPE_CHECKING:
+    from jobs.checking.report import CheckReport
 
 CHECKS_KEY = "checks.json"
 
@@ -31,8 +33,13 @@ def plan_fusing(options: RunOptions, progress: Progress) -> Job:
     method = find_method(options.method, options.trust_code)
     parameters = method.spec.parameters.parse(options.params)
     weights = find_stored_weights(method.spec, options, parameters, progress)
-    # Invalid weights are reported before anything is written.
-    build_method(method.spec, parameters, weights)
+    # Invalid weights and code of the user's own that fails are reported before anything is written.
+    if method.extension is None:
+        check_weights(method.spec, parameters, weights)
+    else:
+        from fusion_core.methods import build_method  # needs torch, which others do not
+
+        build_method(method.spec, parameters, weights)
     origin = MethodOrigin(
         method=method.name,
         parameters=parameters.model_dump(),
@@ -60,6 +67,8 @@ def _check(options: RunOptions, progress: Progress) -> CheckReport:
         ExtensionError: It cannot be loaded.
         RunFailedError: A check has failed.
     """
+    from jobs.checking.jobs import check_method  # needs torch, which other runs do not
+
     names = ("params", "weights", "trust_code", "storage_options")
     given = {name: getattr(options, name) for name in names}
     report = check_method(

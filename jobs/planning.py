@@ -24,7 +24,7 @@ from cluster.session import installed_software
 from cluster.storage import Store, claim_location, find_record, redact
 from fusion_core.errors import InvalidValueError
 from fusion_core.extensions import MetricChoice, MetricRecord
-from fusion_core.metrics import identify_measure, measures_among
+from fusion_core.metrics import measures_among
 from jobs.options import JobOptions
 from jobs.progress import Progress, note_changed_code
 from jobs.sources import (
@@ -202,6 +202,8 @@ def identify_measures(metrics: MetricChoice, progress: Progress) -> dict[str, di
             )
     found = {}
     for measure in measures_among(metrics.names):
+        from fusion_core.metrics import identify_measure  # needs torch, which others do not
+
         progress.message(f"Loading {measure.requested}")
         found[measure.column] = identify_measure(measure)
     return found

@@ -19,13 +19,7 @@ from cluster.runs import (
     log_retries,
     run_label,
 )
-from cluster.session import (
-    ClusterOptions,
-    explain_missing_agent,
-    node_resources,
-    started_here,
-    use_gpu,
-)
+from cluster.session import ClusterOptions
 from cluster.storage import Retry, watched_retries
 from fusion_core.errors import InvalidValueError
 from jobs.command_line import command_line
@@ -104,7 +98,9 @@ def watched(
 
     Yields those who are to be told what happens.
     """
+    # Imported here because a finished run does not need Ray.
     from cluster.runs import RayTelemetry, RunGauges
+    from cluster.session import explain_missing_agent, use_gpu
 
     telemetry, total = RayTelemetry(), sum(watch.todo for watch in watches)
     device: Literal["cpu", "cuda"] = "cuda" if use_gpu(cluster.device) else "cpu"
@@ -134,6 +130,8 @@ def watched(
 
 
 def _cluster_resources() -> ClusterResources:
+    from cluster.session import node_resources, started_here
+
     nodes = node_resources().values()
     cpus, gpus, memory = (
         sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU", "memory")

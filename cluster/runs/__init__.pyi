@@ -23,10 +23,13 @@ from .gauges import RunGauges as RunGauges
 from .ledger import Ledger as Ledger
 from .ledger import Listing as Listing
 from .memory import estimate_for_method as estimate_for_method
+from .messages import ShardReport as ShardReport
+from .messages import ShardTask as ShardTask
 from .observing import RunObserver as RunObserver
 from .origins import AnyOrigin as AnyOrigin
 from .origins import FilesOrigin as FilesOrigin
 from .origins import MethodOrigin as MethodOrigin
+from .pair_state import PairState as PairState
 from .payload import Payload as Payload
 from .plan import SHARDS_PREFIX as SHARDS_PREFIX
 from .plan import default_shard_size as default_shard_size
@@ -56,11 +59,8 @@ from .sharing import share_sources as share_sources
 from .snapshot import Snapshot as Snapshot
 from .stage_names import Stage as Stage
 from .stages import PairStages as PairStages
-from .steps import PairState as PairState
 from .telemetry import METRICS as METRICS
 from .telemetry import RayTelemetry as RayTelemetry
 from .telemetry import run_label as run_label
 from .trial import try_pairs as try_pairs
 from .worker import ShardProcessor as ShardProcessor
-from .worker import ShardReport as ShardReport
-from .worker import ShardTask as ShardTask

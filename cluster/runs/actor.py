@@ -1,12 +1,12 @@
-"""The Ray actor that computes shards with a loaded method."""
+"""The class of the Ray actors that compute shards with a loaded method."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -14,43 +14,17 @@ import torch
 
 from cluster.collections import PairRow
 from cluster.runs.config import WorkerConfig
+from cluster.runs.messages import ShardReport, ShardTask, WorkerInfo, WorkerProgress
+from cluster.runs.pair_state import Failure
 from cluster.runs.payload import Payload
+from cluster.runs.processors import RunProcessors
 from cluster.runs.sampling import MeasuredPart
-from cluster.runs.sharing import RunProcessors
 from cluster.runs.stages import HandedBack, Records
-from cluster.runs.steps import Failure
 from cluster.runs.telemetry import RayTelemetry
-from cluster.runs.worker import ShardReport, ShardTask
-from cluster.session import Software, actor_class, count_memory_kills, installed_software
+from cluster.session import count_memory_kills, installed_software
 from cluster.storage import watched_retries
 from fusion_core.compiled.announcing import announced_compilation
 from fusion_core.errors import ExtensionError, RunFailedError
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """Software and node of a worker, reported when it is ready."""
-
-    software: Software
-    node: str
-    node_id: str
-    memory_kills: int | None
-    """Result of `count_memory_kills` on the node."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerProgress:
-    """What a worker has completed since its start."""
-
-    activity: str
-    """What it does until it is ready."""
-    steps: int
-    pairs: int
-    memory_kills: int | None
-    """Result of `count_memory_kills` on the node."""
-    counted: Mapping[tuple[int, int], int] = field(default_factory=dict)
-    """Number of the first pairs that need not be counted again, by run and shard."""
-
 
 _LOST_DEVICE_STATUS = 70
 
@@ -157,23 +131,3 @@ class FusionWorker:
         if self._processor is None:
             raise RuntimeError("The worker has no method; call start() first")
         return self._processor
-
-
-ACTOR_CLASS: Any = actor_class(
-    "cluster.runs.actor",
-    "FusionWorker",
-    {
-        "start": {},
-        "process": {},
-        "offsets": {},
-        "process_pair": {"num_returns": 2},
-        "commit": {},
-        "leave": {"concurrency_group": "progress"},
-        "measure": {},
-        "progress": {"concurrency_group": "progress"},
-    },
-    max_restarts=0,
-    max_task_retries=0,
-    max_concurrency=2,
-    concurrency_groups={"progress": 1},
-)

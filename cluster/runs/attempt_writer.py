@@ -30,9 +30,9 @@ from fusion_core.wording import encodable
 
 if TYPE_CHECKING:
     from cluster.runs.deaths import Death
+    from cluster.runs.messages import ShardReport
     from cluster.runs.pool import PoolWorker
     from cluster.runs.snapshot import Snapshot
-    from cluster.runs.worker import ShardReport
 
 _SOON_S = 15.0
 """Seconds after which a worker that is ready, or has died, is in the record."""

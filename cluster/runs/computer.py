@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import EightBit, Fuser
-from cluster.runs.steps import PairState
+from cluster.runs.pair_state import PairState
 from fusion_core.images import Uploaded, download
 from fusion_core.metrics import Scores, score_on_device
 

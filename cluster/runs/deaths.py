@@ -10,8 +10,8 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayError
 
-from cluster.runs.actor import WorkerProgress
 from cluster.runs.attempts import DeathReason
+from cluster.runs.messages import WorkerProgress
 from cluster.runs.pool import PoolWorker
 from cluster.session import alive_nodes
 

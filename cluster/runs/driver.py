@@ -25,10 +25,10 @@ from cluster.runs.answers import Answer, Answers
 from cluster.runs.config import WorkerConfig
 from cluster.runs.deaths import Cause, Death, explain_death
 from cluster.runs.isolation import IsolatedShard
+from cluster.runs.messages import ShardReport, ShardTask
 from cluster.runs.observing import RunObserver
 from cluster.runs.pool import PoolWorker, ShardJob, WorkerPool
 from cluster.runs.snapshot import Snapshot
-from cluster.runs.worker import ShardReport, ShardTask
 from cluster.session import ClusterOptions, check_connection, draining_nodes, started_here
 from cluster.storage import redact_text
 from fusion_core.errors import IrfuseError, RunFailedError

@@ -9,9 +9,9 @@ from cluster.runs.events import Event
 from cluster.runs.observing import RunObserver
 
 if TYPE_CHECKING:
+    from cluster.runs.messages import ShardReport
     from cluster.runs.pool import PoolWorker
     from cluster.runs.snapshot import Snapshot
-    from cluster.runs.worker import ShardReport
 
 _LEAST_S, _LEAST_PAIRS = 20.0, 8
 """Time and pairs from which the speed is measured."""

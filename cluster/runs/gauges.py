@@ -14,9 +14,9 @@ from cluster.storage import Retry, watched_retries
 
 if TYPE_CHECKING:
     from cluster.runs.deaths import Death
+    from cluster.runs.messages import ShardReport
     from cluster.runs.pool import PoolWorker
     from cluster.runs.snapshot import Snapshot
-    from cluster.runs.worker import ShardReport
 
 _SET_EVERY_S = 2.0
 

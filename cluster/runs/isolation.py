@@ -8,8 +8,8 @@ from typing import Any, Literal
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
-from cluster.runs.steps import Failure
-from cluster.runs.worker import ShardTask
+from cluster.runs.messages import ShardTask
+from cluster.runs.pair_state import Failure
 
 CRASHES_TO_BLAME = 2
 """Workers that must die on a pair until it is marked as failed; one may die for other reasons."""

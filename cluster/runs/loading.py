@@ -8,8 +8,9 @@ from contextlib import closing
 
 from cluster.runs.config import WorkerConfig
 from cluster.runs.origins import EightBit, Origin
+from cluster.runs.pair_state import PairState
 from cluster.runs.read_ahead import read_ahead
-from cluster.runs.steps import PairState, Steps
+from cluster.runs.steps import Steps
 from cluster.storage import Reader
 from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import IrfuseError

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster.runs.attempts import FirstFailure
+from cluster.runs.pair_state import PairState
 from cluster.runs.record import RunRecord
-from cluster.runs.steps import PairState
 from cluster.runs.telemetry import (
     NoTelemetry,
     Telemetry,

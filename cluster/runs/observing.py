@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cluster.runs.deaths import Death
+    from cluster.runs.messages import ShardReport
     from cluster.runs.pool import PoolWorker
     from cluster.runs.snapshot import Snapshot
-    from cluster.runs.worker import ShardReport
 
 _RECENT_S = 300.0
 

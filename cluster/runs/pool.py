@@ -12,18 +12,18 @@ import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
-from cluster.runs.actor import ACTOR_CLASS, WorkerInfo, WorkerProgress
 from cluster.runs.config import WorkerConfig
 from cluster.runs.isolation import IsolatedShard
 from cluster.runs.memory import estimate_memory
+from cluster.runs.messages import ShardTask, WorkerInfo, WorkerProgress
 from cluster.runs.node_limits import NodeLimits
-from cluster.runs.worker import ShardTask
 from cluster.session import (
     ActivityReport,
     ClusterOptions,
     Software,
     Starting,
     WorkerResources,
+    actor_class,
     describe_resources,
     installed_software,
     node_resources,
@@ -38,6 +38,27 @@ _START_DEATHS = 3
 _LONGEST_PAUSE_S = 60.0
 
 ShardJob = ShardTask | IsolatedShard
+
+
+_ACTOR: Any = actor_class(
+    "cluster.runs.actor",
+    "FusionWorker",
+    {
+        "start": {},
+        "process": {},
+        "offsets": {},
+        "process_pair": {"num_returns": 2},
+        "commit": {},
+        "leave": {"concurrency_group": "progress"},
+        "measure": {},
+        "progress": {"concurrency_group": "progress"},
+    },
+    max_restarts=0,
+    max_task_retries=0,
+    max_concurrency=2,
+    concurrency_groups={"progress": 1},
+)
+"""The actors; only workers import their code, which needs torch."""
 
 
 @dataclass(eq=False)
@@ -299,7 +320,7 @@ class WorkerPool:
         resources = self._resources.options()
         if avoids:
             resources["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoids))})"}
-        handle = ACTOR_CLASS.options(
+        handle = _ACTOR.options(
             scheduling_strategy="SPREAD",
             runtime_env=self._runtime_env(),
             **resources,

@@ -11,8 +11,8 @@ from cluster.storage import Retry
 
 if TYPE_CHECKING:
     from cluster.runs.deaths import Death
+    from cluster.runs.messages import ShardReport
     from cluster.runs.pool import PoolWorker
-    from cluster.runs.worker import ShardReport
 
 
 class RunLog(RunObserver):

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cluster.collections import PairRow
+from cluster.runs.pair_state import Failure
 from cluster.runs.record import RunRecord
 from cluster.runs.rows import TIMED_STAGES
 from cluster.runs.shard_file import encode_shard
-from cluster.runs.stages import PairStages
-from cluster.runs.steps import Failure
 
 if TYPE_CHECKING:
+    from cluster.runs.stages import PairStages
     from cluster.session import WorkerResources
 
 

@@ -21,10 +21,10 @@ from cluster.runs.score_parts import (
 from fusion_core.errors import IrfuseError
 
 if TYPE_CHECKING:
+    from cluster.runs.messages import ShardReport
     from cluster.runs.pool import PoolWorker
     from cluster.runs.shards import ShardContent
     from cluster.runs.snapshot import Snapshot
-    from cluster.runs.worker import ShardReport
 
 _WRITE_EVERY_S = 600.0
 _MOST_PARTS = 4

@@ -16,9 +16,10 @@ from cluster.runs.config import WorkerConfig
 from cluster.runs.loading import WINDOWS_AHEAD, PairLoader
 from cluster.runs.measures import check_measures
 from cluster.runs.origins import EightBit, FusedCell, Fuser, Origin
+from cluster.runs.pair_state import Failure, PairState
 from cluster.runs.rows import TIMED_STAGES, ResultRow
 from cluster.runs.stage_names import Stage
-from cluster.runs.steps import Failure, PairState, Steps
+from cluster.runs.steps import Steps
 from cluster.storage import redact
 from fusion_core.extensions import load_metric
 from fusion_core.images import prepare_images

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -17,51 +16,15 @@ from cluster.runs.commits import Committer
 from cluster.runs.computer import Computer
 from cluster.runs.config import WorkerConfig
 from cluster.runs.damage import DamagedShardError
-from cluster.runs.metering import RunMeter, WorkDone
+from cluster.runs.messages import ShardReport, ShardTask
+from cluster.runs.metering import RunMeter
 from cluster.runs.origins import Fuser
+from cluster.runs.pair_state import Failure, PairState
 from cluster.runs.sampling import MeasuredPart, measure_part
-from cluster.runs.score_parts import ShardScores
 from cluster.runs.shards import Row, ShardContent
 from cluster.runs.stages import PairStages, Records
-from cluster.runs.steps import Failure, PairState
 from cluster.runs.telemetry import Telemetry
 from fusion_core.errors import NotFoundError
-
-
-@dataclass(frozen=True, slots=True)
-class ShardTask:
-    """One shard to compute: all of its rows, or only the failed ones."""
-
-    shard: int
-    attempt: int = 1
-    failed_only: bool = False
-    run: int = 0
-    """The run: 0, or from 1 the place of a companion in the settings of the worker."""
-    also: tuple[int, ...] = ()
-    """Further runs whose same shard is computed at the same time."""
-    counted: int = 0
-    """Number of the first rows to compute that a worker has counted before it died."""
-
-    def single(self) -> list[ShardTask]:
-        """Return one task for each run."""
-        return [replace(self, run=run, also=()) for run in (self.run, *self.also)]
-
-
-@dataclass(frozen=True, slots=True)
-class ShardReport:
-    """Report of a committed shard."""
-
-    shard: int
-    rows: int
-    failed: Mapping[str, int]
-    """Number of failed rows of the shard per stage."""
-    computed: int
-    """Number of newly computed rows; less than `rows` if only failed rows were computed."""
-    run: int = 0
-    """The run, as in the task."""
-    work: WorkDone = field(default_factory=WorkDone)
-    scores: ShardScores | None = None
-    """Its rows without images; None if the store does not tell the version of the shard."""
 
 
 class ShardProcessor:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from fusion_core.choices import FURTHER_SOURCES
+from fusion_core.errors import InvalidValueError
 from fusion_core.networks import Layers
 from fusion_core.papers import Paper
 from fusion_core.parameters import MethodParameters, NetworkParameters
@@ -92,3 +94,20 @@ class MethodSpec:
         """Whether the method needs the weights of a network, or a dictionary."""
         kind = self.weights
         return kind.required if isinstance(kind, FileWeights) else not isinstance(kind, NoWeights)
+
+
+def check_source_count(name: str, method: MethodSpec, count: int) -> None:
+    """Check that a method is defined for a number of sources.
+
+    Raises:
+        InvalidValueError: It fuses two sources only, or there are more than eight.
+
+    >>> from fusion_core.methods import get_method
+    >>> check_source_count("densefuse", get_method("densefuse"), 3)
+    """
+    most = method.most_sources or len(FURTHER_SOURCES) + 2
+    if count > most:
+        raise InvalidValueError(
+            f"{name} fuses {most} sources at most, but got {count}; `irfuse methods NAME` states "
+            "how many a method fuses"
+        )

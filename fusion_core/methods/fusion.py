@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusion_core.choices import FURTHER_SOURCES
 from fusion_core.errors import InvalidValueError, PairMismatchError
 from fusion_core.images import Pixels, apply_output_range, colour, download, upload
-from fusion_core.methods.base import FuseBatch, MethodSpec
+from fusion_core.methods.base import FuseBatch
 from fusion_core.parameters import MethodParameters
 
 EightBit = NDArray[np.uint8]
@@ -42,23 +41,6 @@ def check_registered(ir: Pixels, vis: Pixels, others: Mapping[str, Pixels] | Non
                 f"The {name} image is {image.shape[1]}x{image.shape[0]} but its sources are "
                 f"{ir.shape[1]}x{ir.shape[0]}"
             )
-
-
-def check_source_count(name: str, method: MethodSpec, count: int) -> None:
-    """Check that a method is defined for a number of sources.
-
-    Raises:
-        InvalidValueError: It fuses two sources only, or there are more than eight.
-
-    >>> from fusion_core.methods import get_method
-    >>> check_source_count("densefuse", get_method("densefuse"), 3)
-    """
-    most = method.most_sources or len(FURTHER_SOURCES) + 2
-    if count > most:
-        raise InvalidValueError(
-            f"{name} fuses {most} sources at most, but got {count}; `irfuse methods NAME` states "
-            "how many a method fuses"
-        )
 
 
 def fuse_images(

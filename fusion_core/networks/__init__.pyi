@@ -24,9 +24,9 @@ from .known_weights import torchvision_weights as torchvision_weights
 from .layers import InputScale as InputScale
 from .layers import Layers as Layers
 from .layers import VggOutput as VggOutput
+from .state_dicts import load_weights as load_weights
 from .tiling import map_tiles as map_tiles
 from .tiling import tiles as tiles
 from .weights import Weights as Weights
-from .weights import load_weights as load_weights
 from .weights import parse_random_weights as parse_random_weights
 from .weights import read_bundled_weights as read_bundled_weights

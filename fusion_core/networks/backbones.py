@@ -14,8 +14,9 @@ from fusion_core.networks.convolution import speed_up_convolutions
 from fusion_core.networks.devices import constant
 from fusion_core.networks.layers import BackboneName, InputScale, Layers
 from fusion_core.networks.stages import Stage, fold_batch_norm, receptive_fields, split_network
+from fusion_core.networks.state_dicts import check_tensors, pack_tensors, read_tensors
 from fusion_core.networks.tiling import tiles
-from fusion_core.networks.weights import Weights, check_tensors, pack_tensors, read_tensors
+from fusion_core.networks.weights import Weights
 
 _MEAN = (0.485, 0.456, 0.406)
 _STANDARD_DEVIATION = (0.229, 0.224, 0.225)

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 
-import torch
-
 from fusion_core.errors import WeightsError
 from fusion_core.networks.imagenet_files import DEFAULT_VARIANT, ImageNetFile, imagenet_file
 from fusion_core.networks.known_weights import torchvision_weights
@@ -73,6 +71,8 @@ def read_imagenet_weights(
 
 
 def _download(file: ImageNetFile, timeout_s: float) -> None:
+    import torch  # only downloads need it
+
     folder = file.path.parent
     try:
         if folder.parts[0] == "~":  # it would become a folder of this name

@@ -42,7 +42,7 @@ from cluster.runs import (
     run_label,
     run_shards,
 )
-from cluster.runs.actor import WorkerInfo, WorkerProgress
+from cluster.runs.messages import WorkerInfo, WorkerProgress
 from cluster.runs.metering import Usage, WorkDone
 from cluster.runs.score_parts import PartEntry, ShardScores, score_schema
 from cluster.runs.telemetry import NoTelemetry
@@ -294,7 +294,7 @@ def _stand_ins(cluster: _Cluster, workers: int) -> dict[str, object]:
         for n in range(-(-workers // _WORKERS_PER_NODE))
     }
     return {
-        "cluster.runs.pool.ACTOR_CLASS": SimpleNamespace(options=lambda **_: options),
+        "cluster.runs.pool._ACTOR": SimpleNamespace(options=lambda **_: options),
         "cluster.runs.pool.ray": SimpleNamespace(put=lambda value: value, kill=lambda *_, **__: 0),
         "cluster.runs.pool.node_resources": lambda: nodes,
         "cluster.runs.driver.draining_nodes": set,

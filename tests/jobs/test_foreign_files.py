@@ -10,7 +10,8 @@ import pytest
 
 from fusion_core.errors import IrfuseError
 from fusion_core.methods import DenseFuseNetwork
-from fusion_core.networks.weights import Weights, load_weights
+from fusion_core.networks.state_dicts import load_weights
+from fusion_core.networks.weights import Weights
 from jobs.options import PairsOptions, ReconstructOptions, StatusOptions, SummarizeOptions
 from jobs.pairs import pairs
 from jobs.reconstruct import reconstruct

@@ -26,9 +26,10 @@ from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, FrozenInfo, freeze
 from cluster.collections.manifest_reader import FrozenManifest
 from cluster.collections.user_manifest import read_user_manifest
+from cluster.runs.messages import ShardTask
 from cluster.runs.plan import ShardPlan
 from cluster.runs.rows import STAGES
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.reader import Reader
 from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError

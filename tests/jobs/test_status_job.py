@@ -19,9 +19,10 @@ from support.computed_runs import compute_run
 import irfuse
 from cluster.runs.attempts import Attempt, WorkerCount, new_attempt_id
 from cluster.runs.config import WorkerConfig
+from cluster.runs.messages import ShardTask
 from cluster.runs.record import RunRecord
 from cluster.runs.shards import Shards
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.store import Store
 from jobs.console.status import print_status
 from jobs.failures import list_failures

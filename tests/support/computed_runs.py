@@ -10,9 +10,10 @@ from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.config import WorkerConfig
+from cluster.runs.messages import ShardTask
 from cluster.runs.origins import FilesOrigin, MethodOrigin
 from cluster.runs.record import RunRecord
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.store import Store
 from support.collections import write_pairs
 from support.records import run_record

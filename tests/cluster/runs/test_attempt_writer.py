@@ -13,10 +13,10 @@ from cluster.runs.attempt_writer import AttemptWriter
 from cluster.runs.attempts import ClusterResources, WorkerCount, newest_attempt
 from cluster.runs.config import RunTarget
 from cluster.runs.deaths import Death
+from cluster.runs.messages import ShardReport
 from cluster.runs.metering import Usage, WorkDone
 from cluster.runs.pool import PoolWorker
 from cluster.runs.snapshot import Snapshot
-from cluster.runs.worker import ShardReport
 from cluster.storage.store import Store
 from fusion_core.errors import StorageError
 

@@ -24,7 +24,8 @@ from support.reference_files import (
 
 from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.messages import ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.store import Store
 
 # Pillow warns of some of them before it gives up.

@@ -7,7 +7,7 @@ from ray.core.generated.common_pb2 import ActorDiedErrorContext, NodeDeathInfo
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
 from cluster.runs import deaths
-from cluster.runs.actor import WorkerInfo
+from cluster.runs.messages import WorkerInfo
 from cluster.runs.pool import PoolWorker
 from cluster.session.software import installed_software
 

@@ -10,9 +10,9 @@ import pytest
 from cluster.runs import end_estimate
 from cluster.runs.end_estimate import EndEstimate
 from cluster.runs.events import LOGGER, Event
+from cluster.runs.messages import ShardReport
 from cluster.runs.metering import Usage, WorkDone
 from cluster.runs.snapshot import Snapshot
-from cluster.runs.worker import ShardReport
 
 TODO = 400
 

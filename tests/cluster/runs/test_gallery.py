@@ -17,9 +17,10 @@ from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.config import WorkerConfig
 from cluster.runs.gallery import Gallery
+from cluster.runs.messages import ShardTask
 from cluster.runs.origins import FilesOrigin
 from cluster.runs.shard_file import ROW_GROUP_BYTES, open_shard, read_image
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.store import Store
 from fusion_core.errors import NotFoundError
 from fusion_core.images import decode_image, encode_png, fit, synthetic_pair

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cluster.runs.isolation import CRASHES_TO_BLAME, CRASHES_TO_GIVE_UP, IsolatedShard
-from cluster.runs.worker import ShardTask
+from cluster.runs.messages import ShardTask
 
 
 class FakeMethod:

@@ -14,7 +14,8 @@ from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.manifest_reader import FrozenManifest
 from cluster.runs import loading
 from cluster.runs.loading import PairLoader
-from cluster.runs.steps import PairState, Steps
+from cluster.runs.pair_state import PairState
+from cluster.runs.steps import Steps
 from cluster.storage.store import Store
 from fusion_core.images.encoding import encode_png
 

@@ -11,9 +11,10 @@ from support.computed_runs import compute_run
 
 from cluster.runs import metering
 from cluster.runs.config import WorkerConfig
+from cluster.runs.messages import ShardTask
 from cluster.runs.record import RunRecord
 from cluster.runs.telemetry import METRICS, run_info, run_label
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.retries import Retry
 from cluster.storage.store import Store
 

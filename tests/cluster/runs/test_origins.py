@@ -13,10 +13,11 @@ from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.manifest_reader import PairRow
 from cluster.runs.config import WorkerConfig
+from cluster.runs.messages import ShardTask
 from cluster.runs.origins import AnyOrigin, EightBit, FilesOrigin, FusedCell, Fuser
 from cluster.runs.payload import Payload
 from cluster.runs.record import RunRecord
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.store import Store
 from fusion_core.choices import SixteenBit
 

@@ -12,7 +12,7 @@ import ray
 from support.processes import wait_until
 
 from cluster.runs import pool as pools
-from cluster.runs.actor import WorkerInfo
+from cluster.runs.messages import WorkerInfo
 from cluster.runs.pool import WorkerPool
 from cluster.session import connection
 from cluster.session.connection import ClusterOptions, ray_session
@@ -49,7 +49,7 @@ def node() -> Iterator[float]:
             return LocalRay(settings | {"num_gpus": GPUS, "num_cpus": CPUS}, variables)
 
         patch.setattr(connection, "LocalRay", with_gpus)
-        patch.setattr(pools, "ACTOR_CLASS", _worker_class())
+        patch.setattr(pools, "_ACTOR", _worker_class())
         with ray_session(ClusterOptions(address="local")):
             yield ray.cluster_resources()["memory"]
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from cluster.runs.events import LOGGER, Event
+from cluster.runs.messages import ShardReport
 from cluster.runs.metering import Usage, WorkDone
 from cluster.runs.pool import PoolWorker
 from cluster.runs.run_log import RunLog
-from cluster.runs.worker import ShardReport
 
 
 def test_the_repeated_requests_of_each_report_are_logged_once(

@@ -13,9 +13,10 @@ from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.fused_images import FusedImages
 from cluster.runs.config import RunTarget, WorkerConfig
+from cluster.runs.messages import ShardTask
 from cluster.runs.origins import FilesOrigin
-from cluster.runs.sharing import RunProcessors, share_sources
-from cluster.runs.worker import ShardTask
+from cluster.runs.processors import RunProcessors
+from cluster.runs.sharing import share_sources
 from cluster.storage.store import Store
 from fusion_core.images.encoding import encode_png
 from fusion_core.images.synthetic import synthetic_pair

@@ -4,7 +4,8 @@ import pytest
 from support.records import encoded_shard, result_row
 
 from cluster.collections.manifest_reader import PairRow
-from cluster.runs.steps import PairState, Steps
+from cluster.runs.pair_state import PairState
+from cluster.runs.steps import Steps
 
 
 @pytest.mark.parametrize(

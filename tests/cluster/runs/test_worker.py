@@ -21,11 +21,12 @@ from cluster.collections.discovery import discover
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.fused_images import FusedImages
 from cluster.collections.manifest_reader import FrozenManifest
+from cluster.runs.messages import ShardTask
 from cluster.runs.origins import FilesOrigin
+from cluster.runs.pair_state import Failure
 from cluster.runs.plan import shard_key
 from cluster.runs.stages import HandedBack
-from cluster.runs.steps import Failure
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.store import Store
 from fusion_core import choices, fuse, score
 from fusion_core.errors import RunConflictError, WeightsError

@@ -16,7 +16,8 @@ from support.records import method_origin, worker_config
 from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.manifest_reader import FrozenManifest
 from cluster.collections.user_manifest import read_user_manifest
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.messages import ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.locations import redact, redact_text, split_object_url
 from cluster.storage.reader import Reader
 from cluster.storage.store import Store

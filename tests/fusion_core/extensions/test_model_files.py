@@ -33,7 +33,8 @@ from fusion_core.extensions.models import ModelBuild
 from fusion_core.extensions.names import parse_target
 from fusion_core.images.synthetic import synthetic_pair
 from fusion_core.methods.densefuse import DenseFuseNetwork
-from fusion_core.networks.weights import load_weights, read_bundled_weights
+from fusion_core.networks.state_dicts import load_weights
+from fusion_core.networks.weights import read_bundled_weights
 
 IR, VIS = synthetic_pair(45, 62, seed=0, colour=False)
 EXPORTS = {"m.onnx": export_onnx, "m.pt2": export_pt2, "m.pt": export_torchscript}

@@ -9,7 +9,8 @@ from support.reference_data import read_gray, read_sources
 
 from fusion_core import fuse
 from fusion_core.methods.convsr import _filter_spectra, sparse_code
-from fusion_core.networks.weights import read_bundled_weights, read_tensors
+from fusion_core.networks.state_dicts import read_tensors
+from fusion_core.networks.weights import read_bundled_weights
 
 PART = slice(80, 200), slice(80, 200)
 """Part of pair 8 that was cut out before it was fused."""

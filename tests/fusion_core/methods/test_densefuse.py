@@ -15,7 +15,8 @@ from fusion_core.methods import FuseBatch, build_method, get_method
 from fusion_core.methods import densefuse as implementation
 from fusion_core.methods.densefuse import DenseFuseNetwork, DenseFuseParameters, build_densefuse
 from fusion_core.methods.fusion import fuse_images
-from fusion_core.networks.weights import Weights, load_weights
+from fusion_core.networks.state_dicts import load_weights
+from fusion_core.networks.weights import Weights
 
 Gray = NDArray[np.uint8]
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from fusion_core.methods.res2netfuse import (
     Strategy,
     res2netfuse,
 )
-from fusion_core.networks.weights import load_weights
+from fusion_core.networks.state_dicts import load_weights
 
 ATTENTIONS: tuple[tuple[Strategy, MeanWeights], ...] = (
     ("mean", "softmax"),

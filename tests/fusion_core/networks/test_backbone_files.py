@@ -25,7 +25,8 @@ from torch import Tensor
 from fusion_core.errors import WeightsError
 from fusion_core.networks.backbones import FeatureExtractor, pack_layers
 from fusion_core.networks.layers import BackboneName, Layers
-from fusion_core.networks.weights import Weights, read_tensors
+from fusion_core.networks.state_dicts import read_tensors
+from fusion_core.networks.weights import Weights
 
 CPU = torch.device("cpu")
 

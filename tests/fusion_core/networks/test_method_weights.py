@@ -18,7 +18,8 @@ from torch import Tensor
 from fusion_core.errors import WeightsError
 from fusion_core.methods import METHODS, build_method, find_weights
 from fusion_core.methods.base import FileWeights, ImageNetWeights
-from fusion_core.networks.weights import Weights, read_tensors
+from fusion_core.networks.state_dicts import read_tensors
+from fusion_core.networks.weights import Weights
 
 WITH_BACKBONE = [
     name for name, spec in METHODS.items() if isinstance(spec.weights, ImageNetWeights)

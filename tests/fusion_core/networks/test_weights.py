@@ -19,7 +19,8 @@ from torch import Tensor
 from fusion_core.errors import WeightsError
 from fusion_core.methods import build_method
 from fusion_core.methods.densefuse import DenseFuseNetwork, DenseFuseParameters
-from fusion_core.networks.weights import Weights, load_weights, parse_random_weights, read_tensors
+from fusion_core.networks.state_dicts import load_weights, read_tensors
+from fusion_core.networks.weights import Weights, parse_random_weights
 
 Tensors = dict[str, Tensor]
 

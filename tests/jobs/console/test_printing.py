@@ -15,8 +15,9 @@ from cluster.collections.frozen_manifest import MANIFEST_KEY, freeze
 from cluster.collections.layouts import Discovery
 from cluster.collections.user_manifest import read_user_manifest
 from cluster.runs.driver import Snapshot
+from cluster.runs.messages import ShardTask
 from cluster.runs.record import RunRecord
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage.store import Store
 from fusion_core.errors import IrfuseError
 from jobs.console import main as cli

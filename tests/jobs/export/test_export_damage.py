@@ -17,7 +17,8 @@ import irfuse
 from cluster.runs import RunRecord, shard_key
 from cluster.runs.config import WorkerConfig
 from cluster.runs.damage import DamagedShardError
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.messages import ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage import Store
 from fusion_core.errors import NotFoundError
 from irfuse import (

@@ -17,7 +17,8 @@ from support.s3 import S3Server
 import irfuse
 from cluster.runs import RunRecord
 from cluster.runs.config import WorkerConfig
-from cluster.runs.worker import ShardProcessor, ShardTask
+from cluster.runs.messages import ShardTask
+from cluster.runs.worker import ShardProcessor
 from cluster.storage import Store
 from fusion_core.errors import (
     InvalidValueError,
