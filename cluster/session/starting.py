@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.session.resources import free_and_total, free_and_total_memory
+from cluster.session.watch import started_here
 from fusion_core.wording import bytes_of, count_of
 
 _SILENT_S = 4.0
@@ -60,6 +61,8 @@ class ActivityReport:
         free, total = free_and_total("GPU" if self._use_gpu else "CPU")
         if not total:
             return f"Waiting for a {kind} (the cluster has none)"
+        if not free and started_here():
+            return ""  # nobody else uses this Ray, so the workers themselves have them
         if not free:
             return f"Starting workers ({free} of {total} {kind}s are free)"
         if not self.memory:

@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from support.collections import (
     stable,
     write_pairs,
 )
-from support.environment import PROJECT_ROOT, forbid_ray
+from support.environment import PROJECT_ROOT, child_environment, forbid_ray
 from support.processes import wait_until
 from support.progress import RecordedProgress
 from support.s3 import S3Server
@@ -74,6 +76,23 @@ def test_a_finished_run_answers_without_ray(
     (subset,) = result.summary.subsets
     counts = {name: metric.count for name, metric in subset.metrics.items()}
     assert counts == {**dict.fromkeys(DEFAULT, SMALL), "MS_SSIM": LARGE_ENOUGH}
+
+
+@pytest.mark.parametrize("method", ["densefuse", "gtf"])
+def test_a_run_is_planned_without_torch_and_ray(method: str, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "in", 1)
+    given = {"source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "method": method}
+    code = (
+        "import sys, irfuse; from jobs.execution import PlannedRun\n"
+        "from jobs.fusing import plan_fusing; from jobs.progress import SilentProgress\n"
+        f"job = plan_fusing(irfuse.RunOptions(**{given}), SilentProgress())\n"
+        "print(len(PlannedRun(job, SilentProgress()).remaining.tasks))\n"
+        "print([m for m in ('torch', 'ray', 'numba', 'scipy', 's3fs') if m in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True
+    )
+    assert shown.stdout.split("\n", 1) == ["1", "[]\n"], shown.stderr
 
 
 def test_a_pair_too_small_for_some_metrics_is_an_ok_row_with_nulls_and_reasons(
