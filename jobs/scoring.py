@@ -44,10 +44,10 @@ def _add_images(options: ScoreOptions, read: Callable[[], Batches]) -> Batches:
     """Add the columns of fused and of reference images, or check that they exist."""
     complete: Callable[[], Batches] = partial(require_fused, read)
     if options.fused is not None:
-        complete = partial(FusedImages(options.store(options.fused)).add_to, read)
+        complete = FusedImages(options.store(options.fused)).added_to(read)
     if options.reference is None:
         return complete()
-    return FusedImages(options.store(options.reference), "reference").add_to(complete)
+    return FusedImages(options.store(options.reference), "reference").added_to(complete)()
 
 
 def _match_again(fused: Store, out: Store, progress: Progress) -> None:

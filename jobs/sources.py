@@ -75,12 +75,8 @@ def _with_further(read: Callable[[], Batches], options: SourceOptions) -> Callab
             f"{len(options.further_source)}"
         )
     for kind, folder in zip(FURTHER_SOURCES, options.further_source, strict=False):
-        read = _adding(FusedImages(options.store(folder), kind), read)
+        read = FusedImages(options.store(folder), kind).added_to(read)
     return read
-
-
-def _adding(images: FusedImages, read: Callable[[], Batches]) -> Callable[[], Batches]:
-    return lambda: images.add_to(read)
 
 
 def pairing_of(options: SourceOptions) -> Pairing:

@@ -39,7 +39,7 @@ def match_late(out: Store, images: FusedImages) -> tuple[int, int]:
     while True:
         manifest = FrozenManifest(out)
         missing = sum(map(_count_missing, manifest.batches()))
-        left, matches = _encode(images.add_to(manifest.batches, keep=True), manifest.digest)
+        left, matches = _encode(images.added_to(manifest.batches, keep=True)(), manifest.digest)
         if left == missing or _publish(out, matches, manifest.late_version):
             return missing, missing - left
 

@@ -11,8 +11,8 @@ import pickle
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from operator import eq
+from itertools import islice, starmap
+from operator import add, eq
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 from zlib import crc32
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 from fusion_core.errors import StorageError
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 RECORDS_AT_ONCE = 1 << 17
 """Number of records that are in memory together."""
@@ -92,8 +93,7 @@ class Rows(Sequence[T]):
         self._count = 0
         iterator = iter(items)
         while part := list(islice(iterator, _BLOCK_RECORDS)):
-            plain = [tuple(item) if isinstance(item, tuple) else item for item in part]
-            self._blocks.append(self._spool.write(plain))
+            self._blocks.append(self._spool.write(_plain(part)))
             self._count += len(part)
 
     def __len__(self) -> int:
@@ -130,6 +130,11 @@ class Rows(Sequence[T]):
         return f"<{len(self)} rows: {first}{', …' if len(self) > 3 else ''}>"
 
 
+def _plain(records: Iterable[object]) -> list[object]:
+    """Return records as they are stored, which for NamedTuples is faster as plain tuples."""
+    return [tuple(one) if isinstance(one, tuple) else one for one in records]
+
+
 def bucket_of(text: str) -> int:
     """Return the bucket of a text, the same in every process."""
     return crc32(text.encode("utf-8", "surrogatepass")) % BUCKETS
@@ -144,14 +149,23 @@ class Parts(Generic[T]):
         bucket: Returns the bucket of a record, a number below `BUCKETS`. It is called once for each
             record, and only if there are many.
         at_once: Number of records of a part, which only a bucket with more of them exceeds.
+        make: The class of the records, if these are NamedTuples; they are stored as plain tuples,
+            which takes less time.
     """
 
-    def __init__(self, bucket: Callable[[T], int], at_once: int = RECORDS_AT_ONCE) -> None:
-        self._bucket, self._at_once = bucket, at_once
+    def __init__(
+        self,
+        bucket: Callable[[T], int],
+        at_once: int = RECORDS_AT_ONCE,
+        make: Callable[..., T] | None = None,
+    ) -> None:
+        self._bucket, self._at_once, self._make = bucket, at_once, make
+        self._block_records = max(1, min(_BLOCK_RECORDS, at_once // (2 * BUCKETS)))
         self._few: list[T] | None = []
         self._waiting: list[list[T]] = []
         self._blocks: list[list[_Block]] = []
-        self._sizes = [0] * BUCKETS
+        self.sizes = [0] * BUCKETS
+        """Number of records of each bucket, once they are divided."""
         self._spool = Spool()
 
     @property
@@ -160,7 +174,7 @@ class Parts(Generic[T]):
         return self._few is None
 
     def __len__(self) -> int:
-        return sum(self._sizes) if self._few is None else len(self._few)
+        return sum(self.sizes) if self._few is None else len(self._few)
 
     def add(self, record: T) -> None:
         """Add a record."""
@@ -169,19 +183,26 @@ class Parts(Generic[T]):
             return
         self._few.append(record)
         if len(self._few) > self._at_once:
-            few, self._few = self._few, None
-            self._waiting = [[] for _ in range(BUCKETS)]
-            self._blocks = [[] for _ in range(BUCKETS)]
-            for one in few:
-                self._divide(one)
+            self.divide()
+
+    def divide(self) -> None:
+        """Divide the records, also if they are few."""
+        if self._few is None:
+            return
+        few, self._few = self._few, None
+        self._waiting = [[] for _ in range(BUCKETS)]
+        self._blocks = [[] for _ in range(BUCKETS)]
+        for one in few:
+            self._divide(one)
 
     def _divide(self, record: T) -> None:
         bucket = self._bucket(record)
-        self._sizes[bucket] += 1
+        self.sizes[bucket] += 1
         waiting = self._waiting[bucket]
         waiting.append(record)
-        if len(waiting) == _BLOCK_RECORDS:
-            self._blocks[bucket].append(self._spool.write(waiting))
+        if len(waiting) == self._block_records:
+            stored = waiting if self._make is None else _plain(waiting)
+            self._blocks[bucket].append(self._spool.write(stored))
             waiting.clear()
 
     def __iter__(self) -> Iterator[list[T]]:
@@ -196,13 +217,29 @@ class Parts(Generic[T]):
         if self._few is not None:
             yield list(self._few)
             return
-        for buckets in _group(self._sizes, joined, self._at_once):
-            part: list[T] = []
-            for bucket in buckets:
-                for block in self._blocks[bucket]:
-                    part += self._spool.read(block)
-                part += self._waiting[bucket]
-            yield part
+        for buckets in _group(self.sizes, joined, self._at_once):
+            yield self.records_in(buckets)
+
+    def beside(self, others: Parts[U]) -> Iterator[tuple[list[T], list[U]]]:
+        """Yield the records of each part, with other records that are in the same buckets."""
+        if not (self.divided or others.divided):
+            yield from zip(self, others, strict=True)
+            return
+        self.divide()
+        others.divide()
+        sizes = list(map(add, self.sizes, others.sizes))
+        for buckets in _group(sizes, (), self._at_once):
+            yield self.records_in(buckets), others.records_in(buckets)
+
+    def records_in(self, buckets: Iterable[int]) -> list[T]:
+        """Return the records of some buckets, once they are divided."""
+        records: list[T] = []
+        for bucket in buckets:
+            for block in self._blocks[bucket]:
+                stored = self._spool.read(block)
+                records += stored if self._make is None else starmap(self._make, stored)
+            records += self._waiting[bucket]
+        return records
 
 
 def _group(

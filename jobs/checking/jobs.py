@@ -195,9 +195,10 @@ def _examples(
         source=options.pairs, limit=options.limit, storage_options=options.storage_options
     )
     read = open_source(source).read
-    batches = FusedImages(options.store(fused)).add_to(read) if fused is not None else read()
+    if fused is not None:
+        read = FusedImages(options.store(fused)).added_to(read)
     reader = Reader(options.storage_options, max_pixels=options.max_pixels)
-    for row in pa.Table.from_batches(list(batches)).to_pylist():
+    for row in pa.Table.from_batches(list(read())).to_pylist():
         ir, vis = decode_pair(
             reader.read(row["ir_uri"]),
             None if row["ir_uri"] == row["vis_uri"] else reader.read(row["vis_uri"]),

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 from rich.console import Console
 from rich.table import Table
 
-from cluster.collections import discover, freeze
+from cluster.collections import FusedImages, discover, freeze
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
 from fusion_core.images import encode_png, synthetic_pair
@@ -175,8 +175,12 @@ class DiscoveryPoint(BaseModel):
     """Number of pairs in the folder."""
     seconds: float
     """Processor time of listing the folder, finding the pairs and freezing their manifest."""
+    fused_seconds: float | None
+    """Additional processor time of listing as many fused images and matching them to the pairs."""
     memory_mb: float
     """Peak resident memory of the process."""
+    libraries_mb: float
+    """That of its libraries, before the search."""
 
 
 class DiscoveryReport(Report):
@@ -187,60 +191,84 @@ class DiscoveryReport(Report):
 
 
 class NamesOnly(AbstractFileSystem):  # type: ignore[misc]
-    """A file system of names without files: `names://SCENES/FRAMES` holds so many pairs.
+    """A file system of names without files: `names://SCENES/FRAMES/KINDS` holds so many pairs.
 
-    Each scene has a folder `lwir` and a folder `visible`.
+    Each scene has a folder for each of the kinds, such as `lwir+visible+labels`; for the kind
+    `fused` it has the images alone.
     """
 
     protocol = "names"
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> Iterator[dict[str, Any]]:
         """Yield the members of a folder."""
-        scenes, frames, *inner = self._strip_protocol(path).split("/")
-        if len(inner) < 2:
-            names = ["lwir", "visible"] if inner else [f"scene{n:05d}" for n in range(int(scenes))]
-            yield from ({"name": f"{path}/{name}", "type": "directory"} for name in names)
+        scenes, frames, kinds, *inner = self._strip_protocol(path).split("/")
+        folders = [] if kinds == "fused" else kinds.split("+")
+        if not inner:
+            folders = [f"scene{number:07d}" for number in range(int(scenes))]
+        if len(inner) < 2 and folders:
+            yield from ({"name": f"{path}/{name}", "type": "directory"} for name in folders)
             return
+        extension = "txt" if inner[-1] == "labels" else "jpg"
         for number in range(int(frames)):
-            name = f"{path}/I{number:07d}.jpg"
+            name = f"{path}/I{number:07d}.{extension}"
             yield {"name": name, "type": "file", "size": 50_000 + hash(name) % 10_000}
 
 
-def measure_discovery(pairs: Sequence[int], scenes: int = 1) -> DiscoveryReport:
+def measure_discovery(
+    pairs: Sequence[int], frames: int | None = None, *, labels: bool = False, fused: bool = False
+) -> DiscoveryReport:
     """Find the pairs of folders of growing size, which have names but no files.
 
     Args:
         pairs: Increasing numbers of pairs.
-        scenes: Number of folders that they are in.
+        frames: Number of pairs of each scene, which has folders of its own; by default all.
+        labels: Whether each pair has a label.
+        fused: Whether fused images are matched to the pairs.
     """
     points = []
     for count in pairs:
+        each = frames or count
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            seconds, memory_mb = process.submit(_discover, scenes, count // scenes).result()
-        points.append(DiscoveryPoint(pairs=count, seconds=seconds, memory_mb=memory_mb))
+            found = process.submit(_discover, count // each, each, labels, fused).result()
+        points.append(found)
     return DiscoveryReport(
         machine=describe_machine("cpu"), versions=versions("irfuse", "pyarrow"), points=points
     )
 
 
-def _discover(scenes: int, frames: int) -> tuple[float, float]:
+def _discover(scenes: int, frames: int, labels: bool, fused: bool) -> DiscoveryPoint:
     fsspec.register_implementation("names", NamesOnly, clobber=True)
-    started = time.process_time()
-    freeze(discover(Store(f"names://{scenes}/{frames}")).batches())
-    return time.process_time() - started, peak_memory_mb("cpu")
+    libraries_mb, started = peak_memory_mb("cpu"), time.process_time()
+    root, fused_seconds = f"names://{scenes}/{frames}", None
+    read = discover(Store(f"{root}/lwir+visible{'+labels' if labels else ''}")).batches
+    freeze(read())
+    seconds = time.process_time() - started
+    if fused:
+        freeze(FusedImages(Store(f"{root}/fused")).added_to(read)())
+        fused_seconds = time.process_time() - started - seconds
+    return DiscoveryPoint(
+        pairs=scenes * frames,
+        seconds=seconds,
+        fused_seconds=fused_seconds,
+        memory_mb=peak_memory_mb("cpu"),
+        libraries_mb=libraries_mb,
+    )
 
 
 def print_discovery(console: Console, report: DiscoveryReport) -> None:
     """Print what the search for pairs took."""
     table = Table(title=report.machine, title_justify="left")
-    for column in ("pairs", "CPU, s", "µs per pair", "memory, MB"):
+    columns = ("pairs", "CPU, s", "µs per pair", "fused, s", "memory, MB", "of the libraries, MB")
+    for column in columns:
         table.add_column(column, justify="right")
     for point in report.points:
         table.add_row(
             f"{point.pairs:,}",
             f"{point.seconds:.1f}",
             f"{1e6 * point.seconds / point.pairs:.1f}",
+            "-" if point.fused_seconds is None else f"{point.fused_seconds:.1f}",
             f"{point.memory_mb:.0f}",
+            f"{point.libraries_mb:.0f}",
         )
     console.print(table)
 
@@ -285,16 +313,23 @@ def main(*, rows: str = "1000,10000,100000,1000000", json_output: JsonOutput = F
 
 @app.command(name="folders")
 def folders(
-    *, pairs: str = "10000,100000,1000000", scenes: int = 1, json_output: JsonOutput = False
+    *,
+    pairs: str = "10000,100000,1000000",
+    frames: int | None = None,
+    labels: bool = False,
+    fused: bool = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure the search for pairs as the number of files in a folder grows.
 
     Args:
-        pairs: Numbers of pairs, separated by commas; ten million take some minutes.
-        scenes: Number of folders that they are in.
+        pairs: Numbers of pairs, separated by commas; ten million take a quarter of an hour.
+        frames: Number of pairs of each scene, which has folders of its own; by default all.
+        labels: Give each pair a label.
+        fused: Match as many fused images to the pairs, too.
         json_output: Print JSON instead of the table.
     """
-    report = measure_discovery(parse_counts(pairs), scenes)
+    report = measure_discovery(parse_counts(pairs), frames, labels=labels, fused=fused)
     show(report, print_discovery, as_json=json_output)
 
 

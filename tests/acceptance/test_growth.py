@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from support.cli import run_module
 
-from cluster.collections import discover
+from cluster.collections import FusedImages, discover
 from cluster.storage import Store
 from fusion_core.errors import InvalidValueError
 from tests.acceptance.growth import (
@@ -40,13 +40,16 @@ def test_runs_of_growing_size_are_measured_and_printed() -> None:
 
 def test_the_search_for_pairs_of_growing_folders_is_measured_and_printed() -> None:
     result = run_module(
-        "tests.acceptance.growth", "folders", "--pairs", "40", "--json", timeout=240
+        *("tests.acceptance.growth", "folders", "--pairs", "40", "--frames", "4"),
+        *("--labels", "--fused", "--json"),
+        timeout=240,
     )
     assert result.returncode == 0, result.stderr
     report = DiscoveryReport(**json.loads(result.stdout))
     [point] = report.points
     assert point.pairs == 40
-    assert 50 < point.memory_mb < 10_000
+    assert point.fused_seconds is not None
+    assert 50 < point.libraries_mb <= point.memory_mb < 10_000
     output = io.StringIO()
     print_discovery(Console(file=output, width=160), report)
     assert f"{point.memory_mb:.0f}" in output.getvalue()
@@ -54,12 +57,15 @@ def test_the_search_for_pairs_of_growing_folders_is_measured_and_printed() -> No
 
 def test_a_file_system_of_names_holds_pairs_in_scenes() -> None:
     fsspec.register_implementation("names", NamesOnly, clobber=True)
-    found = discover(Store("names://2/3")).discovery
+    collection = discover(Store("names://2/3/lwir+visible+labels"))
+    found = collection.discovery
     assert [pair.pair_id for pair in found.pairs][::3] == [
-        "scene00000/I0000000",
-        "scene00001/I0000000",
+        "scene0000000/I0000000",
+        "scene0000001/I0000000",
     ]
-    assert (len(found.pairs), found.leftover) == (6, False)
+    assert (len(found.pairs), len(collection.labels.rows), found.leftover) == (6, 6, False)
+    images = FusedImages(Store("names://2/3/fused")).added_to(collection.batches)
+    assert "" not in [uri for batch in images() for uri in batch["fused_uri"].to_pylist()]
 
 
 @pytest.mark.parametrize("rows", [[], [0, 10], [10, 10], [20, 10]])

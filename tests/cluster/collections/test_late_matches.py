@@ -39,7 +39,7 @@ def add(folder: Path, *names: str) -> Store:
 def frozen(folder: Path, count: int, *names: str) -> Store:
     """Freeze a manifest with the fused images that exist so far."""
     images, out = FusedImages(add(folder, *names)), Store(str(folder / "out"))
-    out.write(MANIFEST_KEY, freeze(images.add_to(lambda: batches(count)))[1])
+    out.write(MANIFEST_KEY, freeze(images.added_to(lambda: batches(count))())[1])
     return out
 
 

@@ -89,3 +89,30 @@ def test_a_full_temporary_folder_is_an_error_with_its_name_and_the_remedy(
         patch.setattr(rows, "_file", open("/dev/full", "r+b", buffering=0))  # noqa: SIM115
         with pytest.raises(StorageError, match=rf"{tempfile.gettempdir()}: No space .* TMPDIR"):
             rows.write(["more"])
+
+
+def test_records_become_what_they_were_when_they_are_stored_as_plain_tuples() -> None:
+    points = [Point(n, str(n)) for n in range(2000)]
+    parts = Parts[Point](lambda point: bucket_of(point.y), at_once=500, make=Point)
+    for point in points:
+        parts.add(point)
+    found = [point for part in parts for point in part]
+    assert sorted(found) == points
+    assert {type(point) for point in found} == {Point}
+
+
+@pytest.mark.parametrize("count", [3, 3000])
+def test_records_of_two_kinds_that_belong_together_are_in_one_part(count: int) -> None:
+    numbers = Parts[int](lambda number: bucket_of(str(number)), at_once=500)
+    texts = Parts[str](bucket_of, at_once=500)
+    for number in range(count):
+        numbers.add(number)
+    for number in range(0, 3000, 2):
+        texts.add(str(number))
+    parts = list(numbers.beside(texts))
+    assert sorted(number for some, _ in parts for number in some) == list(range(count))
+    assert sum(len(others) for _, others in parts) == 1500
+    assert max(len(some) + len(others) for some, others in parts) <= 500
+    for some, others in parts:
+        even = {number for number in some if number % 2 == 0}
+        assert even == {int(text) for text in others if int(text) < count}

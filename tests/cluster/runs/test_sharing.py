@@ -51,7 +51,7 @@ def target(source: Store, folder: Path, method: str, **changed: Any) -> RunTarge
         return discover(source).batches()
 
     images = FusedImages(Store(f"{source.url}/../{method}"))
-    info, manifest = freeze(images.add_to(read))
+    info, manifest = freeze(images.added_to(read)())
     out.write(MANIFEST_KEY, manifest)
     settings = {
         "name": method, "origin": FilesOrigin(method=method), "metrics": select_metrics(),

@@ -5,7 +5,6 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -327,8 +326,8 @@ def test_fused_images_are_compared_with_the_reference_images_that_exist(tmp_path
         Store(str(tmp_path / "fused")).write(f"{name}.png", encode_png(fused))
     Store(str(tmp_path / "ideal")).write("a.png", encode_png(ideal))
     read = discover(Store(str(tmp_path / "in"))).batches
-    add_fused = partial(FusedImages(Store(str(tmp_path / "fused"))).add_to, read)
-    batches = FusedImages(Store(str(tmp_path / "ideal")), "reference").add_to(add_fused)
+    add_fused = FusedImages(Store(str(tmp_path / "fused"))).added_to(read)
+    batches = FusedImages(Store(str(tmp_path / "ideal")), "reference").added_to(add_fused)()
     names = select_metrics(["EN"], reference=True)
     origin = FilesOrigin(method="theirs", reference="ideal")
     processor(tmp_path, batches=batches, metrics=names, origin=origin).process(ShardTask(0))
