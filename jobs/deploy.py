@@ -28,6 +28,8 @@ from jobs.progress import Progress
 _START_TIMEOUT_S = 1800.0
 """Machines are started and images are pulled before the first worker is ready."""
 _HOME = "/home/ubuntu"
+_GRACE_S = 120
+"""Time that Kubernetes leaves a pod to end, which is the notice of spot instances on AWS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ def deploy_kuberay(options: DeployKubeRayOptions, progress: Progress | None = No
             gpus_per_node=gpus,
             memory_per_node=quantity(options.memory_per_node),
             object_store=OBJECT_STORE_BYTES,
+            grace=_GRACE_S,
             **options.model_dump(
                 include={
                     "job_name", "image", "namespace", "service_account", "secret",
@@ -121,10 +124,12 @@ def deploy_slurm(options: DeploySlurmOptions, progress: Progress | None = None) 
             memory_per_node=None if memory is None else f"{memory // 2**20}M",
             object_store=OBJECT_STORE_BYTES,
             **options.model_dump(
-                include={"job_name", "partition", "account", "nodes", "cpus_per_node", "time"}
+                include={
+                    "job_name", "partition", "account", "nodes", "cpus_per_node", "time", "requeue",
+                }
             ),
         )
-    )
+    )  # fmt: skip
 
 
 def _gpus_per_node(options: DeployOptions) -> int:

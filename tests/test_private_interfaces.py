@@ -110,6 +110,19 @@ def resolves_addresses() -> object:
     return True
 
 
+def has_drain_command() -> bool:
+    from ray.scripts.scripts import drain_node
+
+    used = {
+        "--address",
+        "--node-id",
+        "--reason",
+        "--reason-message",
+        "--deadline-remaining-seconds",
+    }
+    return used <= {name for option in drain_node.params for name in option.opts}
+
+
 def has_node_label() -> object:
     from ray._raylet import RAY_NODE_ID_KEY  # type: ignore[attr-defined]
 
@@ -211,6 +224,16 @@ INTERFACES = [
         "ray", "ray._private.state.state.get_draining_nodes",
         f"{INTERNALS}, to leave nodes that are to be taken away",
         attribute("ray._private.state", "state.get_draining_nodes"),
+    ),
+    Interface(
+        "ray", "ray._private.ray_constants.RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S",
+        "cluster/deploy/kuberay.yaml.jinja, so that evicted pods finish the pairs in work",
+        attribute("ray._private.ray_constants", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"),
+    ),
+    Interface(
+        "ray", "the command ray drain-node",
+        "cluster/deploy/spot-notice.sh, to leave an instance that is taken away",
+        has_drain_command,
     ),
     Interface(
         "ray", "the label ray.io/node-id",

@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 from pydantic import AwareDatetime, BeforeValidator, ByteSize, Field
 
 from jobs.key_values import parse_key_values
-from jobs.options.common import RAY, LocationOptions, Size
+from jobs.options.common import RAY, Flag, LocationOptions, Size
 from jobs.options.fusing import RunOptions
 
 CLUSTER = Group("Cluster", sort_key=0)
@@ -75,7 +75,8 @@ class DeployRayOptions(DeployOptions):
     node_type: Annotated[str, Parameter(group=CLUSTER)] = "g5.xlarge"
     """Type of the machines of the workers, with --cpus-per-node and --gpus-per-node."""
     spot: Annotated[bool, Parameter(group=CLUSTER)] = True
-    """Take spot instances for the workers, which cost less and may be taken away."""
+    """Take spot instances for the workers, which cost less and may be taken away. Ray is told two
+    minutes before."""
     head_profile: Annotated[str, Parameter(group=CLUSTER)] = "irfuse-head"
     """Instance profile of the head: it may read the pairs and write OUT, and start instances."""
     node_profile: Annotated[str, Parameter(group=CLUSTER)] = "irfuse-worker"
@@ -104,6 +105,9 @@ class DeploySlurmOptions(DeployOptions):
     )
     """Longest time, such as 12:00:00 or 2-00:00:00. Two minutes before its end, the run is asked to
     stop."""
+    requeue: Annotated[Flag, Parameter(group=CLUSTER)] = False
+    """Put the job back into the queue when its time is over or another job takes its nodes, until
+    the run is done."""
     partition: Annotated[str | None, Parameter(group=CLUSTER)] = Field(default=None, pattern=_WORD)
     """Partition; by default that of the cluster."""
     account: Annotated[str | None, Parameter(group=CLUSTER)] = Field(default=None, pattern=_WORD)

