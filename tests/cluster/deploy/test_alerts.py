@@ -40,6 +40,10 @@ DEATHS = [
     series("ray_irfuse_worker_deaths_total", "0x10 1 2 3 5x60", reason="crash"),
     series("ray_irfuse_worker_deaths_total", "0x10 1 2 3x60", OTHER, reason="node"),
 ]
+A_NODE_OF_FOUR_DIES = [
+    series("ray_irfuse_worker_deaths_total", "_x10 4x60", reason="node"),
+    series("ray_irfuse_worker_deaths_total", "_x10 3x60", OTHER, reason="node"),
+]
 THROTTLED = [
     series("ray_irfuse_storage_retries_total", "0+10x60", operation="read", code="503"),
     series("ray_irfuse_storage_retries_total", "0+2x60", OTHER, operation="read", code="503"),
@@ -66,6 +70,8 @@ LATE = [
         ("IrfuseNoWorkers", running(ready=0, starting=2, left=0), 30, []),
         ("IrfuseWorkersDying", DEATHS, 15, [RUN]),
         ("IrfuseWorkersDying", DEATHS, 40, []),
+        ("IrfuseWorkersDying", A_NODE_OF_FOUR_DIES, 15, [RUN]),
+        ("IrfuseWorkersDying", A_NODE_OF_FOUR_DIES, 40, []),
         ("IrfuseStorageThrottled", THROTTLED, 15, [RUN]),
         ("IrfuseLate", LATE, 20, [OTHER]),
     ],
