@@ -50,6 +50,11 @@ def deploy_kuberay(options: DeployKubeRayOptions, progress: Progress | None = No
         InvalidValueError: The options contradict each other, or name files that only this machine
             has, or secrets.
     """
+    if "image_uri" in options.env:
+        raise InvalidValueError(
+            "--env image_uri lets Ray start containers inside the pods, where it cannot; give the "
+            "image of the pods as --image"
+        )
     gpus = _gpus_per_node(options)
     return ClusterFile(
         render(

@@ -56,8 +56,8 @@ class JobOptions(SourceOptions, ImageOptions, MonitoredOptions, DryRunOptions):
     """Print the result as one line of JSON instead of tables."""
     env: Annotated[KeyValues, Parameter(group=RAY)] = Field(default_factory=dict)
     """Environment that Ray makes on every node for the workers: pip=FILE, requirements in addition
-    to what the node has, or image_uri=IMAGE, a container with irfuse. It takes minutes; packages
-    that are installed on the nodes are faster."""
+    to what the node has, or image_uri=IMAGE, a container with irfuse, for which nodes need podman.
+    It takes minutes; packages that are installed on the nodes are faster."""
     pair_timeout: Annotated[float, Parameter(group=RAY)] = Field(default=300.0, gt=0)
     """Seconds without progress after which a worker is considered hung and replaced."""
     memory_per_worker: Size | None = None

@@ -129,6 +129,7 @@ def test_paths_that_only_this_machine_has_are_refused() -> None:
         ({"further_source": ("s3://user:hidden@host/x",)}, "may be a secret"),
         ({"env": {"pip": "https://host/r.txt?signature=hidden"}}, "may be a secret"),
         ({"address": "auto"}, "--address is that of the cluster"),
+        ({"env": {"image_uri": "mine:1"}}, "give the image of the pods as --image"),
         ({"device": "cuda", "gpus_per_node": 0}, "contradicts"),
         ({"memory_per_worker": "20GB"}, "1 CPU, 1 GPU and 20.0 GB .* 16.2 GB of memory for"),
         ({"memory_per_node": "1GB"}, "nodes have 4 CPUs and 0 B of memory for workers"),
@@ -235,6 +236,14 @@ def test_the_launcher_installs_a_checkout_a_wheel_or_a_requirement(tmp_path: Pat
         found = launcher(package=package)
         assert found["file_mounts"].get(mounted) == (package if mounted else None)
         assert found["setup_commands"][1].endswith(f"pip install {installed}")
+
+
+def test_the_environment_of_the_workers_is_that_of_the_run() -> None:
+    for given in ({"image_uri": "example.org/mine:1"}, {"pip": "/shared/requirements.txt"}):
+        text = irfuse.deploy_ray(DeployRayOptions(**RUN, ami="ami-0abc", env=given)).text
+        (line,) = (line for line in text.splitlines() if "ray exec FILE" in line)
+        *_, command = shlex.split(line.removeprefix("#"))
+        assert parsed_run(shlex.split(command)).env == given
 
 
 def test_the_file_of_the_launcher_says_how_the_run_is_started() -> None:
