@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fusion_core.compiled import dispatch
 from fusion_core.metrics.base import GrayImages, Image, ScoredBatch, evaluate
@@ -18,20 +17,12 @@ from fusion_core.metrics.feature_mi.features import (
     edge_map_inside,
     meyer_transform,
 )
+from fusion_core.metrics.feature_mi.window_means import NOISE, mean_information
 from fusion_core.metrics.filters.padding import padded_unit
 
 _PATTERNS = 512
 _ROWS = 16
 """Rows of the table of patterns that are computed at once."""
-_NOISE = 2.0**-46
-"""Differences within a window up to this value count as zero; the maps' range is 1.
-
-Coefficients that are equal in exact arithmetic, such as those of flat areas, differ in float64 by
-up to 2e-15, depending on the order of operations, and windows of noise score anything. Published
-values move by less than 1e-5, and only where an image holds large flat areas.
-"""
-_BUDGET = 1 << 20
-"""Windows that other devices compare at once."""
 
 
 def fmi_pixel(ir: Image, vis: Image, fused: Image) -> Tensor:
@@ -148,36 +139,8 @@ def _fmi(batch: ScoredBatch, features: Callable[[GrayImages], Tensor]) -> Tensor
     if dispatch.use_kernels(fused):
         from fusion_core.metrics.feature_mi.fmi_kernels import feature_mutual_information
 
-        return dispatch.each_pair(feature_mutual_information, sources, fused, _NOISE)
-    return _mean_information(torch.cat((sources.expand(2, *fused.shape), fused.unsqueeze(0))))
-
-
-def _mean_information(maps: Tensor) -> Tensor:
-    """Mean over all windows and both sources of maps `(3, B, H, W)`: `(B,)`.
-
-    Differences within windows are taken in float64; float32 after that moves the mean of an image
-    by less than 2e-7 and takes half the memory traffic, which is what bounds a GPU.
-    """
-    batch, height, width = maps.shape[1], maps.shape[2] - 2, maps.shape[3] - 2
-    total = torch.zeros(batch, dtype=torch.float64, device=maps.device)
-    step = max(1, _BUDGET // (batch * width))
-    for y in range(0, height, step):
-        rows = maps[:, :, y : y + step + 2]
-        windows = rows.unfold(2, 3, 1).unfold(3, 3, 1)
-        # (3, B, rows, W - 2, 3, 3) to 9 values, column by column, of each window
-        a, b, f = windows.permute(0, 5, 4, 1, 2, 3).flatten(1, 2).flatten(2)
-        fused = describe_windows(f, _NOISE, torch.float32)
-        for n, source in enumerate((a, b)):
-            values = window_information(describe_windows(source, _NOISE, torch.float32), fused)
-            values = values.view(batch, -1, width).masked_fill_(_identical(rows[n], rows[2]), 1.0)
-            total += values.sum(dim=(1, 2), dtype=torch.float64)
-    return total / (2 * height * width)
-
-
-def _identical(first: Tensor, second: Tensor) -> Tensor:
-    """Whether the 3x3 windows of two maps `(B, H, W)` are the same: `(B, H - 2, W - 2)`."""
-    difference = (first - second).abs_().unsqueeze(1)
-    return functional.max_pool2d(difference, 3, stride=1).squeeze(1) <= _NOISE
+        return dispatch.each_pair(feature_mutual_information, sources, fused, NOISE)
+    return mean_information(torch.cat((sources.expand(2, *fused.shape), fused.unsqueeze(0))))
 
 
 def _edges(images: GrayImages) -> Tensor:
