@@ -17,10 +17,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 @functools.lru_cache(maxsize=64)
-def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Return a float32 vector, copied to the device once, because a copy synchronises a GPU."""
+def constant(
+    values: tuple[float, ...], device: torch.device, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return a vector, copied to the device once, because a copy synchronises a GPU."""
     with torch.inference_mode(mode=False):
-        return torch.tensor(values, device=device)
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def without_initial_values(build: Callable[[], Network]) -> Network:

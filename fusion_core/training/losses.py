@@ -109,6 +109,6 @@ def _moments(first: Tensor, second: Tensor) -> _Moments:
 
 
 def _blur(planes: Tensor) -> Tensor:
-    window = constant(tuple(gaussian_taps().tolist()), planes.device).to(planes.dtype)
+    window = constant(tuple(gaussian_taps().tolist()), planes.device, planes.dtype)
     columns = functional.conv2d(planes, window.view(1, 1, -1, 1))
     return functional.conv2d(columns, window.view(1, 1, 1, -1))

@@ -115,8 +115,8 @@ def score_fmi_pixel(batch: ScoredBatch) -> Tensor:
 
         return dispatch.each_pair(pattern_mean, sources, fused, table.numpy())
     table = table.flatten()
-    (a, b), f = _window_codes(sources.long()), _window_codes(fused.long())
-    first, second = table.take(a * _PATTERNS + f), table.take(b * _PATTERNS + f)
+    (a, b), f = _window_codes(sources.short()).long().mul_(_PATTERNS), _window_codes(fused.short())
+    first, second = table.take(a + f), table.take(b + f)
     return 0.5 * (first.mean(dim=(1, 2)) + second.mean(dim=(1, 2)))
 
 

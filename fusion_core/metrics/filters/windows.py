@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fusion_core.compiled import dispatch
+from fusion_core.networks.devices import constant
 
 _BAND_PIXELS = 1 << 15
 """Pixels of a plane that the CPU processes at once, so that intermediate results stay cached."""
@@ -89,7 +91,7 @@ def window_sums(planes: Tensor, taps: Tensor, step: int = 1) -> Tensor:
         `(…, (H - n) // step + 1, W - n + 1)`.
     """
     if not dispatch.use_kernels(planes):
-        return _multiply_bands(planes, taps)[..., ::step, :]
+        return _convolve(planes, taps, step)
     from fusion_core.metrics.filters.kernels import sum_windows
 
     height, width = (length - len(taps) + 1 for length in planes.shape[-2:])
@@ -128,15 +130,16 @@ def _multiply_pairs(images: Tensor, products: Tensor) -> Tensor:
     return products
 
 
-def _multiply_bands(planes: Tensor, taps: Tensor) -> Tensor:
-    """Filter columns and rows by products with banded matrices, which GPUs are fast at."""
-    down, across = (_band_matrix(length, taps, planes) for length in planes.shape[-2:])
-    return down @ planes @ across.T
+def _convolve(planes: Tensor, taps: Tensor, step: int) -> Tensor:
+    """Filter columns, then rows, each plane as a channel of its own.
 
-
-def _band_matrix(length: int, taps: Tensor, like: Tensor) -> Tensor:
-    """Return the matrix that slides the window along one axis: `(length - n + 1, length)`."""
-    matrix = like.new_zeros(length - len(taps) + 1, length)
-    for offset, tap in enumerate(taps.tolist()):
-        matrix.diagonal(offset).fill_(tap)
-    return matrix
+    CUDA has a direct kernel for such convolutions, which reads each plane once.
+    """
+    channels = planes.reshape(1, -1, *planes.shape[-2:])
+    window = constant(tuple(taps.tolist()), planes.device, planes.dtype)
+    window = window.expand(channels.shape[1], 1, len(taps))
+    down = functional.conv2d(
+        channels, window.unsqueeze(3), stride=(step, 1), groups=channels.shape[1]
+    )
+    sums = functional.conv2d(down, window.unsqueeze(2), groups=channels.shape[1])
+    return sums.view(*planes.shape[:-2], *sums.shape[-2:])

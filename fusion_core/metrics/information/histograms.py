@@ -63,7 +63,7 @@ def _pair_shares(first: Tensor, second: Tensor) -> Tensor:
         second: `(B, H, W)` uint8.
     """
     if not dispatch.use_kernels(second):
-        codes = first.int() * LEVELS + second.int()
+        codes = torch.add(second, first.long(), alpha=LEVELS)
         return _shares(codes, LEVELS * LEVELS).view(-1, LEVELS, LEVELS)
     from fusion_core.metrics.information.kernels import count_pairs
 
@@ -80,5 +80,5 @@ def _shares(values: Tensor, bins: int) -> Tensor:
         counts = torch.stack([torch.bincount(row, minlength=bins) for row in rows])
     else:  # bincount would make the host wait for the largest value
         counts = torch.zeros(len(rows), bins, dtype=torch.int64, device=values.device)
-        counts.scatter_add_(1, rows.long(), torch.ones_like(rows, dtype=torch.int64))
+        counts.scatter_add_(1, rows.long(), counts.new_ones(()).expand_as(rows))
     return (counts.to(torch.float64) / rows.shape[1]).view(*values.shape[:-2], bins)

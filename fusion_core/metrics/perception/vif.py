@@ -17,6 +17,7 @@ from fusion_core.metrics.filters.windows import (
     window_moments,
     window_sums,
 )
+from fusion_core.networks.devices import constant
 
 _WINDOWS = (17, 9, 5, 3)
 """Side of the windows at each scale."""
@@ -99,8 +100,7 @@ def score_viff(batch: ScoredBatch) -> Tensor:
     if min(batch.height, batch.width) < _SMALLEST:
         return batch.undefined()
     kept, present = batch.cached(_sum_scales)[:, 4:].unbind(dim=1)
-    weights = torch.tensor(_SCALE_WEIGHTS, dtype=kept.dtype, device=kept.device)
-    return weights @ (kept / present)
+    return constant(_SCALE_WEIGHTS, kept.device, kept.dtype) @ (kept / present)
 
 
 def _sum_scales(batch: ScoredBatch) -> Tensor:
