@@ -24,7 +24,7 @@ from cluster.session import ray_session
 from cluster.storage import Reader, Store, find_record, require_same_settings
 from fusion_core.errors import IrfuseError, RunConflictError, RunFailedError
 from fusion_core.extensions import MetricChoice, choose_metrics
-from fusion_core.wording import bytes_of, count_of
+from fusion_core.wording import bytes_of, count_of, duration_of
 from jobs.estimates import Estimate, Work, estimate
 from jobs.fusing import plan_fusing
 from jobs.options import RunOptions, ScoreOptions
@@ -37,6 +37,7 @@ from jobs.scoring import plan_scoring
 _HEADERS = 64
 """Pairs whose headers are read."""
 _SHOWN = 3
+_NOTED_S = 10.0
 
 
 class Headers(BaseModel):
@@ -341,6 +342,11 @@ class _Trial:
             return
         found = estimate(work, sample, around_s, self._options.price_per_hour)
         self._facts["estimate"] = found
+        if sample.kernels_s >= _NOTED_S:
+            self._progress.note(
+                f"The nodes have compiled kernels for {duration_of(sample.kernels_s)}, which each "
+                "machine does once; the estimate is without it"
+            )
         requested = sample.resources.memory
         if requested and found.memory_per_worker > requested:
             self._progress.note(

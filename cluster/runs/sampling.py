@@ -106,7 +106,9 @@ class Sample:
     seconds: float
     """Time from the start of all pairs until the end."""
     start_s: float
-    """Time until the workers were ready and had computed a first pair each."""
+    """Time until the workers were ready and had computed a first pair each, without `kernels_s`."""
+    kernels_s: float
+    """Time in which workers compiled kernels, which those of the run load from disk."""
     parts: list[MeasuredPart]
     together: int
     """Number of workers that computed at the same time."""

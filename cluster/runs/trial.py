@@ -16,6 +16,7 @@ from cluster.runs.pool import PoolWorker, WorkerPool
 from cluster.runs.sampling import MeasuredPart, Sample
 from cluster.session import ClusterOptions, check_connection
 from cluster.storage import redact_text
+from fusion_core.compiled.announcing import COMPILING_ONCE
 from fusion_core.errors import IrfuseError, RunFailedError
 
 _POLL_S = 0.5
@@ -57,7 +58,7 @@ def try_pairs(
     pool.use(config)
     try:
         most = max(1, min(most, len(pairs) // _PAIRS_PER_WORKER))
-        workers = _ready_workers(pool, most, notify)
+        workers, kernels_s = _ready_workers(pool, most, notify)
         notify(f"Computing {len(pairs)} pairs")
         first = [(worker, pairs[:1]) for worker in workers]
         _compute(first, pool, options)  # compiles what is compiled at the first pair
@@ -69,7 +70,8 @@ def try_pairs(
         return Sample(
             pairs=len(pairs),
             seconds=ended - ready,
-            start_s=ready - started,
+            start_s=ready - started - kernels_s,
+            kernels_s=kernels_s,
             parts=parts,
             together=len(workers),
             workers=options.workers or pool.places,
@@ -80,21 +82,30 @@ def try_pairs(
         pool.stop()
 
 
-def _ready_workers(pool: WorkerPool, most: int, notify: Callable[[str], None]) -> list[PoolWorker]:
-    """Wait until workers are ready: as many as the run would have, but no more than `most`."""
+def _ready_workers(
+    pool: WorkerPool, most: int, notify: Callable[[str], None]
+) -> tuple[list[PoolWorker], float]:
+    """Wait until workers are ready: as many as the run would have, but no more than `most`.
+
+    Returns them, and for how long kernels were compiled that the workers of the run will load.
+    """
     first_at: float | None = None
+    compiling_since: float | None = None
     while True:
         check_connection()
         pool.spawn(most)
         for worker in pool.workers[:]:
             if worker.info is None:
                 _advance(pool, worker)
+            if worker.activity == COMPILING_ONCE:
+                compiling_since = compiling_since or time.monotonic()
         if not pool.workers:  # the last one has died, and the next one is started after a pause
             time.sleep(_POLL_S)
         if ready := pool.ready():
             first_at = first_at or time.monotonic()
-            if len(ready) == len(pool.workers) or time.monotonic() - first_at > _TOGETHER_S:
-                return ready
+            now = time.monotonic()
+            if len(ready) == len(pool.workers) or now - first_at > _TOGETHER_S:
+                return ready, now - (compiling_since or now)
         if activity := pool.describe_starting():
             notify(activity)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_KEPT = "Compiling kernels, once per machine"
+COMPILING_ONCE = "Compiling kernels, once per machine"
+"""Announcement of a compilation whose result other processes will load."""
 _NOT_KEPT = (
     "Compiling kernels; they cannot be kept for other processes, because no folder for them can be "
     "written: NUMBA_CACHE_DIR sets one"
@@ -33,7 +34,7 @@ def announced_compilation(announce: Callable[[str], None]) -> Iterator[None]:
             if not self.announced:
                 self.announced = True
                 kept = not isinstance(event.data["dispatcher"]._cache, NullCache)
-                announce(_KEPT if kept else _NOT_KEPT)
+                announce(COMPILING_ONCE if kept else _NOT_KEPT)
 
         def on_end(self, event: Any) -> None:  # noqa: ANN401
             pass

@@ -24,6 +24,7 @@ SAMPLE = Sample(
     pairs=16,
     seconds=0.8,
     start_s=10.0,
+    kernels_s=0.0,
     parts=[PART, PART],
     together=2,
     workers=2,

@@ -38,5 +38,6 @@ CONVSR = MethodSpec(
     ),
     build=Deferred("fusion_core.methods.convsr:build_convsr"),
     ms_per_megapixel=200000,
+    bytes_per_pixel=2400,
     variants=({"mode": "modal"}, {"mode": "focus"}),
 )

@@ -47,6 +47,7 @@ JSR = MethodSpec(
     weights=_DICTIONARY,
     build=Deferred("fusion_core.methods.jsr:build_jsr"),
     ms_per_megapixel=770000,
+    bytes_per_pixel=1200,
     variants=({"dictionary": "cosine"},),
 )
 

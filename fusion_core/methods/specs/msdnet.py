@@ -41,5 +41,6 @@ MSDNET = MethodSpec(
     build=Deferred("fusion_core.methods.msdnet:build_msdnet"),
     most_sources=None,
     ms_per_megapixel=9300,
+    bytes_per_pixel=500,
     variants=({"strategy": "mean"}, {"strategy": "l1_norm"}),
 )

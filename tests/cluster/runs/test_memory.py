@@ -21,6 +21,16 @@ def estimate(method: str, *, weights: Weights | None = None, max_pixels: int = 2
 
 
 @pytest.mark.parametrize(
+    ("method", "per_pixel"),
+    # Growth of the unshared memory of fusing with the pixels of a pair, with the defaults.
+    [("msdnet", 422), ("convsr", 2397), ("jsr", 1197)],
+)
+def test_an_estimate_grows_with_the_pixels_as_was_measured(method: str, per_pixel: float) -> None:
+    small, large = estimate(method, max_pixels=640 * 480), estimate(method)
+    assert per_pixel < (large - small) / (1280 * 1024 - 640 * 480) < 1.25 * per_pixel
+
+
+@pytest.mark.parametrize(
     ("method", "measured"),
     # Largest resident memory of fusing and scoring a pair of 1280x1024 pixels with the defaults.
     [
