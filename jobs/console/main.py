@@ -19,6 +19,7 @@ from jobs.console.logs import STATE, print_error
 from jobs.console.printing import printable, use_plain_characters
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+_STOPPED = "Stopped. Committed shards are kept; run the same command again to resume."
 
 
 def main() -> None:
@@ -41,8 +42,8 @@ def _run() -> None:
                 exit_on_error=False,
                 print_error=False,
             )
-    except KeyboardInterrupt:
-        stopped = "Stopped. Committed shards are kept; run the same command again to resume."
+    except KeyboardInterrupt as interrupt:
+        stopped = str(interrupt) or _STOPPED
         if STATE.json_on_stderr:
             print_error("KeyboardInterrupt", stopped)
         else:

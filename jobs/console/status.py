@@ -33,20 +33,30 @@ def print_status(console: Console, status: Status, options: StatusOptions) -> No
 
     Raises:
         RunFailedError: The run was watched until it ended, and is not done.
+        KeyboardInterrupt: The user has stopped watching.
     """
     if not options.watch:
         _print_once(console, status, options)
         return
-    latest = status
-    if options.json_output or not console.is_terminal:
-        for latest in _followed(status, options):
-            _print_once(console, latest, options)
-    else:
-        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-            for latest in _followed(status, options):
-                lines = _lines(latest, text_width(console))
-                live.update(Group(*(_cut(line, console) for line in lines)), refresh=True)
+    try:
+        latest = _watch(console, status, options)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Stopped watching; the run itself is not stopped.") from None
     latest.require_done()
+
+
+def _watch(console: Console, latest: Status, options: StatusOptions) -> Status:
+    """Print the status again and again, and return the last one."""
+    following = _followed(latest, options)
+    if options.json_output or not console.is_terminal:
+        for latest in following:
+            _print_once(console, latest, options)
+        return latest
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        for latest in following:
+            lines = _lines(latest, text_width(console))
+            live.update(Group(*(_cut(line, console) for line in lines)), refresh=True)
+    return latest
 
 
 def _print_once(console: Console, status: Status, options: StatusOptions) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from cyclopts import Group, Parameter
-from pydantic import AwareDatetime, BeforeValidator, ByteSize, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ByteSize, Field
 
 from jobs.key_values import parse_key_values
 from jobs.options.common import RAY, Flag, LocationOptions, Size
@@ -13,17 +14,39 @@ from jobs.options.fusing import RunOptions
 
 CLUSTER = Group("Cluster", sort_key=0)
 
-_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-_WORD = r"^[\w.@+-]+$"
-"""Names that stand in scripts without quotes."""
+
+def _matches(pattern: str, expected: str) -> AfterValidator:
+    """Return a validator of texts that match a pattern, which is described in words."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"Expected {expected}, but got {text!r}")
+        return text
+
+    return AfterValidator(check)
+
+
+_Name = Annotated[
+    str,
+    _matches(
+        "[a-z]([-a-z0-9]*[a-z0-9])?",
+        "small letters, digits and hyphens, of which a letter is the first and no hyphen the last",
+    ),
+]
+_Word = Annotated[str, _matches(r"[\w.@+-]+", "letters, digits and any of _.@+-")]
+"""A name that stands in scripts without quotes."""
+_Image = Annotated[str, _matches(r"\S+", "an image, such as example.org/irfuse:0.1.0")]
+_Ami = Annotated[str, _matches(r"ami-\w+", "the id of an image, such as ami-0123456789abcdef0")]
+_Region = Annotated[str, _matches(r"[\w-]+", "a region, such as us-west-2")]
+_Time = Annotated[
+    str, _matches(r"(\d+-)?\d+(:\d{2}){0,2}", "a time, such as 12:00:00 or 2-00:00:00")
+]
 
 
 class DeployOptions(RunOptions):
     """Common options of the files that start a cluster with a run on it."""
 
-    job_name: Annotated[str, Parameter(group=CLUSTER)] = Field(
-        default="irfuse", pattern=_NAME, max_length=47
-    )
+    job_name: Annotated[_Name, Parameter(group=CLUSTER)] = Field(default="irfuse", max_length=47)
     """Name of the job and of its cluster: small letters, digits and hyphens."""
     gpus_per_node: Annotated[int | None, Parameter(group=CLUSTER)] = Field(default=None, ge=0)
     """GPUs of each node; 1 by default, and 0 with --device cpu."""
@@ -37,9 +60,9 @@ class DeployKubeRayOptions(DeployOptions):
     Takes all options of `irfuse run`. Save what is printed and give it to `kubectl apply -f`.
     """
 
-    image: Annotated[str, Parameter(group=CLUSTER)] = Field(pattern=r"^[^\s]+$")
+    image: Annotated[_Image, Parameter(group=CLUSTER)]
     """Image of all nodes, which contains irfuse, such as one of cluster/deploy/Dockerfile."""
-    namespace: Annotated[str | None, Parameter(group=CLUSTER)] = Field(default=None, pattern=_NAME)
+    namespace: Annotated[_Name | None, Parameter(group=CLUSTER)] = None
     """Namespace of the job; by default that of kubectl."""
     service_account: Annotated[str | None, Parameter(group=CLUSTER)] = None
     """Service account with the right to read the pairs and write OUT; by default that of the
@@ -64,11 +87,9 @@ class DeployRayOptions(DeployOptions):
     Takes all options of `irfuse run`, and the file says with which commands the run is started.
     """
 
-    ami: Annotated[str, Parameter(group=CLUSTER)] = Field(pattern=r"^ami-\w+$")
+    ami: Annotated[_Ami, Parameter(group=CLUSTER)]
     """Image of all machines: Ubuntu 24.04, with the NVIDIA driver if nodes have GPUs."""
-    region: Annotated[str, Parameter(group=CLUSTER)] = Field(
-        default="us-west-2", pattern=r"^[\w-]+$"
-    )
+    region: Annotated[_Region, Parameter(group=CLUSTER)] = "us-west-2"
     """Region in which the machines are started."""
     head_type: Annotated[str, Parameter(group=CLUSTER)] = "m5.large"
     """Type of the machine on which the driver runs."""
@@ -100,17 +121,15 @@ class DeploySlurmOptions(DeployOptions):
     """CPUs of each node; each worker takes one."""
     memory_per_node: Annotated[Size | None, Parameter(group=CLUSTER)] = None
     """Memory of each node; by default what the partition grants."""
-    time: Annotated[str, Parameter(group=CLUSTER)] = Field(
-        default="12:00:00", pattern=r"^(\d+-)?\d+(:\d{2}){0,2}$"
-    )
+    time: Annotated[_Time, Parameter(group=CLUSTER)] = "12:00:00"
     """Longest time, such as 12:00:00 or 2-00:00:00. Two minutes before its end, the run is asked to
     stop."""
     requeue: Annotated[Flag, Parameter(group=CLUSTER)] = False
     """Put the job back into the queue when its time is over or another job takes its nodes, until
     the run is done."""
-    partition: Annotated[str | None, Parameter(group=CLUSTER)] = Field(default=None, pattern=_WORD)
+    partition: Annotated[_Word | None, Parameter(group=CLUSTER)] = None
     """Partition; by default that of the cluster."""
-    account: Annotated[str | None, Parameter(group=CLUSTER)] = Field(default=None, pattern=_WORD)
+    account: Annotated[_Word | None, Parameter(group=CLUSTER)] = None
     """Account that pays; by default that of the user."""
 
 
@@ -123,7 +142,7 @@ class DeployObservabilityOptions(LocationOptions):
 
     folder: str
     """Folder to write the files to."""
-    namespace: str | None = Field(default=None, pattern=_NAME)
+    namespace: _Name | None = None
     """Namespace of the objects; by default that of kubectl."""
     label: Annotated[dict[str, str], BeforeValidator(parse_key_values)] = Field(
         default={"release": "kube-prometheus-stack"}

@@ -436,7 +436,20 @@ def test_the_commands_print_the_file_alone() -> None:
     assert call_cli("deploy", "slurm", SOURCE, "-o", OUT).stdout == slurm()
 
 
-def test_a_name_that_kubernetes_refuses_is_refused() -> None:
-    found = call_cli("deploy", "kuberay", SOURCE, "-o", OUT, "--image", "i", "--job-name", "A_b")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("kuberay", "--image", "i", "--job-name", "A_b"), "--job-name: Expected small letters"),
+        (("kuberay", "--image", "my image"), "--image: Expected an image, such as"),
+        (("ray", "--ami", "ubuntu"), "--ami: Expected the id of an image, such as ami-"),
+        (("slurm", "--time", "a day"), "--time: Expected a time, such as 12:00:00 or 2-00:00:00"),
+        (("slurm", "--account", "a b"), "--account: Expected letters, digits and any of _.@+-"),
+    ],
+)
+def test_a_value_that_the_file_cannot_have_is_refused(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    found = call_cli("deploy", *arguments, SOURCE, "-o", OUT)
     assert found.returncode == 2
-    assert "--job-name" in found.stderr
+    assert message in found.stderr
+    assert f"but got {arguments[-1]!r}" in found.stderr

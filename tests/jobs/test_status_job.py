@@ -220,6 +220,21 @@ def test_watching_ends_with_the_reason_when_the_run_has_ended(
     assert reason in result.stdout
 
 
+def test_an_interrupt_ends_watching_and_says_that_the_run_goes_on(
+    half: tuple[Store, RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, record = half
+    write_attempt(out, record)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.console.status.check_interrupts", interrupted)
+    result = call_cli("status", out.url, "--watch", "--json")
+    assert (result.returncode, len(result.stdout.splitlines())) == (130, 1)
+    assert result.stderr == "Stopped watching; the run itself is not stopped.\n"
+
+
 def test_all_failed_pairs_are_listed_with_what_is_known(
     half: tuple[Store, RunRecord], tmp_path: Path
 ) -> None:
