@@ -27,7 +27,7 @@ def feature_information(maps: Tensor, noise: float, block: int = BLOCK) -> Tenso
     """Compute the mean FMI of F with A and of F with B over all 3x3 windows.
 
     Args:
-        maps: Feature maps of A, B and F: `(3, B, H, W)` float64, contiguous.
+        maps: Feature maps of A, B and F: `(3, B, H, W)` float64.
         noise: Differences up to this value count as zero.
         block: Windows of a program, a power of two.
 
@@ -39,7 +39,9 @@ def feature_information(maps: Tensor, noise: float, block: int = BLOCK) -> Tenso
     sums = maps.new_empty(2, batch, triton.cdiv(windows, block))
     grid = sums.shape[2], 2 * batch
     with torch.cuda.device_of(maps):
-        sum_information[grid](maps, sums, batch, height, width, noise, block, enable_fp_fusion=True)
+        sum_information[grid](
+            maps.contiguous(), sums, batch, height, width, noise, block, enable_fp_fusion=True
+        )
     return sums.sum(dim=(0, 2)) / (2 * windows)
 
 

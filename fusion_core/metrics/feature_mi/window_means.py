@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusion_core.compiled.trial import try_kernel
 from fusion_core.metrics.feature_mi.distributions import describe_windows, window_information
-
-LOGGER = logging.getLogger("irfuse.metrics")
 
 NOISE = 2.0**-46
 """Differences within a window up to this value count as zero; the maps' range is 1.
@@ -23,7 +21,6 @@ values move by less than 1e-5, and only where an image holds large flat areas.
 """
 _BUDGET = 1 << 20
 """Windows that are compared at once."""
-_TRIAL_TOLERANCE = 1e-5
 
 
 def mean_information(maps: Tensor) -> Tensor:
@@ -33,7 +30,7 @@ def mean_information(maps: Tensor) -> Tensor:
     Triton can compile it.
 
     Args:
-        maps: Feature maps of A, B and F: `(3, B, H, W)` float64, contiguous.
+        maps: Feature maps of A, B and F: `(3, B, H, W)` float64.
 
     Returns:
         `(B,)` float64.
@@ -44,30 +41,16 @@ def mean_information(maps: Tensor) -> Tensor:
 
 @functools.cache
 def _triton_kernel(device: torch.device) -> Callable[[Tensor, float], Tensor] | None:
-    """Return the kernel if it runs on a device and agrees with tensor operations.
-
-    It is tried once per process, since it takes Triton, a C compiler and a folder for the result,
-    and pairs must not fail where one of them is missing.
-    """
-    maps = torch.linspace(0.0, 100.0, 3 * 12 * 16, dtype=torch.float64, device=device).sin()
+    """Return the kernel if it can be used on a device, which is tried once per process."""
+    maps = torch.linspace(0.0, 100.0, 3 * 12 * 16, dtype=torch.float64, device=device).sin_()
     maps = maps.view(3, 1, 12, 16)
-    expected = compare_windows(maps).item()
-    try:
-        from fusion_core.metrics.feature_mi.fmi_triton import feature_information
+    return try_kernel(_load, (maps, NOISE), compare_windows(maps), metrics="FMI_dct and FMI_w")
 
-        found = feature_information(maps, NOISE).item()
-    except Exception as error:  # noqa: BLE001 - Triton, compilers and drivers raise any
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        if abs(found - expected) <= _TRIAL_TOLERANCE:
-            return feature_information
-        reason = f"it returns {found} instead of {expected}"
-    LOGGER.warning(
-        "FMI_dct and FMI_w are computed by tensor operations, which takes longer, because the "
-        "Triton kernel cannot be used: %s",
-        reason,
-    )
-    return None
+
+def _load() -> Callable[[Tensor, float], Tensor]:
+    from fusion_core.metrics.feature_mi.fmi_triton import feature_information
+
+    return feature_information
 
 
 def compare_windows(maps: Tensor) -> Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fusion_core.compiled import dispatch
+from fusion_core.compiled.trial import try_kernel
 from fusion_core.metrics.filters.frequency import multiply_spectrum
 from fusion_core.metrics.phase import energy
 from fusion_core.metrics.phase.log_gabor import ORIENTATIONS, FilterBank, filter_bank
@@ -54,7 +57,7 @@ def _find_features(image: Tensor, bank: FilterBank) -> Features:
     # The mean has no influence. Without the level of one pixel, flat images are exactly zero.
     spectrum = torch.fft.fft2(image - image[0, 0])
     spectrum /= image.numel()  # instead of each inverse transform
-    bands = [multiply_spectrum(spectrum, radial) for radial in bank.radial]
+    bands = _split(spectrum, bank.radial)
     sums = image.new_zeros(5, *image.shape)
     for n in range(ORIENTATIONS):
         responses = _respond(bands, bank.angular[n])
@@ -69,19 +72,32 @@ def _find_features(image: Tensor, bank: FilterBank) -> Features:
     )
 
 
-def _respond(bands: list[Tensor], angular: Tensor) -> list[Tensor]:
+def _split(spectrum: Tensor, radial: Tensor) -> Tensor:
+    """Split a spectrum `(H, W)` into bands: `(4, H, W)` complex."""
+    if not dispatch.use_kernels(radial):
+        return spectrum * radial
+    bands = torch.empty(radial.shape, dtype=spectrum.dtype)
+    for factors, band in zip(radial, bands, strict=True):
+        multiply_spectrum(spectrum, factors, band)
+    return bands
+
+
+def _respond(bands: Tensor, angular: Tensor) -> Sequence[Tensor] | Tensor:
     """Filter the bands of an image in one direction: `(H, W)` complex of each band."""
     if not dispatch.use_kernels(angular):
-        return list(torch.fft.ifft2(torch.stack(bands) * angular, norm="forward"))
+        stacked: Tensor = torch.fft.ifft2(bands * angular, norm="forward")
+        return stacked
     # One transform at a time stays in the cache.
     product = torch.empty_like(bands[0])
     return [torch.fft.ifft2(multiply_spectrum(x, angular, product), norm="forward") for x in bands]
 
 
-def _noise_energy(finest: Tensor, filter_energy: float, spread: float) -> float:
+def _noise_energy(finest: Tensor, filter_energy: float, spread: float) -> float | Tensor:
     """The energy that noise alone reaches, from the median response at the finest scale."""
     power = median(_squared_amplitudes(finest.flatten())) / (math.log(2.0) * filter_energy)
-    return math.sqrt(power * spread) * _NOISE_SCALE
+    squared = power * spread
+    root = torch.sqrt(squared) if isinstance(squared, Tensor) else math.sqrt(squared)
+    return root * _NOISE_SCALE
 
 
 def _squared_amplitudes(responses: Tensor) -> Tensor:
@@ -94,7 +110,9 @@ def _squared_amplitudes(responses: Tensor) -> Tensor:
     return squares
 
 
-def _add_orientation(responses: list[Tensor], noise: float, alpha: float, sums: Tensor) -> None:
+def _add_orientation(
+    responses: Sequence[Tensor] | Tensor, noise: float | Tensor, alpha: float, sums: Tensor
+) -> None:
     """Add energy, amplitude and moments of one orientation to the sums `(5, H, W)`."""
     weights = (
         math.cos(alpha) ** 2 / 3.0,
@@ -105,9 +123,36 @@ def _add_orientation(responses: list[Tensor], noise: float, alpha: float, sums: 
         from fusion_core.metrics.phase.kernels import add_orientation
 
         flat = tuple(response.flatten().numpy() for response in responses)
-        add_orientation(flat, noise, *weights, sums.view(len(sums), -1).numpy())
+        add_orientation(flat, float(noise), *weights, sums.view(len(sums), -1).numpy())
         return
-    even, odd = tuple(r.real for r in responses), tuple(r.imag for r in responses)
+    assert isinstance(responses, Tensor)
+    assert isinstance(noise, Tensor)
+    add = (_triton_kernel(sums.device) if sums.is_cuda else None) or add_by_tensors
+    add(responses, noise, weights, sums)
+
+
+@functools.cache
+def _triton_kernel(device: torch.device) -> Callable[..., Tensor] | None:
+    """Return the kernel if it can be used on a device, which is tried once per process."""
+    values = torch.linspace(0.0, 100.0, 4 * 12 * 16 * 2, dtype=torch.float64, device=device)
+    responses = torch.view_as_complex(values.sin_().view(4, 12, 16, 2))
+    noise, weights = values.new_full((), 0.1), (0.3, 0.2, 0.1)
+    sums = values.new_zeros(5, 12, 16)
+    expected = add_by_tensors(responses, noise, weights, sums.clone())
+    return try_kernel(_load, (responses, noise, weights, sums), expected, metrics="Qp")
+
+
+def _load() -> Callable[..., Tensor]:
+    from fusion_core.metrics.phase.energy_triton import add_orientation
+
+    return add_orientation
+
+
+def add_by_tensors(
+    responses: Tensor, noise: Tensor, weights: tuple[float, float, float], sums: Tensor
+) -> Tensor:
+    """Do what `energy_triton.add_orientation` does by tensor operations."""
+    even, odd = responses.real.unbind(), responses.imag.unbind()
     amplitudes = tuple(energy.amplitude(e, o, torch.sqrt) for e, o in zip(even, odd, strict=True))
     total = torch.stack(amplitudes).sum(dim=0)
     local = (energy.local_energy(even, odd, torch.sqrt) - noise).clamp_min_(0.0)
@@ -117,3 +162,4 @@ def _add_orientation(responses: list[Tensor], noise: float, alpha: float, sums: 
     sums[1] += total
     for moment, weight in zip(sums[2:], weights, strict=True):
         moment.addcmul_(share, share, value=weight)
+    return sums

@@ -15,13 +15,16 @@ _DEVIATIONS = 4.0
 """Distance of the bounds from the median of the sample, in its standard deviations."""
 
 
-def median(values: Tensor) -> float:
-    """Return the median of `(N,)` float64: the mean of the two middle ones if N is even."""
+def median(values: Tensor) -> float | Tensor:
+    """Return the median of `(N,)` float64: the mean of the two middle ones if N is even.
+
+    It stays on other devices than the CPU, so that the host does not wait for it.
+    """
     if dispatch.use_kernels(values):
         return _median_on_cpu(values.numpy())
     middle = (len(values) + 1) // 2
     lower, upper = (values.kthvalue(k).values for k in (middle, len(values) // 2 + 1))
-    return 0.5 * (lower + upper).item()
+    return (lower + upper) * 0.5
 
 
 def _median_on_cpu(values: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""The Triton kernel of FMI without a GPU: its values, its compilation, and what replaces it."""
+"""The Triton kernels without a GPU: their values, their compilation, and what replaces them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from support.environment import PROJECT_ROOT, child_environment
 from support.reference_data import read_golden
 from torch import Tensor
 
+from fusion_core.compiled import trial
 from fusion_core.metrics.feature_mi import window_means
+from fusion_core.metrics.phase import congruency
 
 pytest.importorskip("triton", reason="Triton comes with the CUDA build of PyTorch alone")
 
 DEADLINE_S = 200
-TOLERANCE = 1e-6
+FMI_TOLERANCE = 1e-6
 """As of the other codes: windows are float32."""
 
 INTERPRET = """
@@ -31,7 +33,9 @@ import torch
 from fusion_core.compiled import dispatch
 from fusion_core.metrics.feature_mi.fmi_kernels import feature_mutual_information
 from fusion_core.metrics.feature_mi.fmi_triton import feature_information
-from fusion_core.metrics.feature_mi.window_means import NOISE, _triton_kernel, compare_windows
+from fusion_core.metrics.feature_mi import window_means
+from fusion_core.metrics.feature_mi.window_means import NOISE, compare_windows
+from fusion_core.metrics.phase import congruency, energy_triton, kernels
 
 drawn = np.random.default_rng(1)
 height, width = 7, 14
@@ -49,8 +53,25 @@ values = {
     "tensors": compare_windows(images),
 }
 found = {name: dict(zip(maps, v.tolist(), strict=True)) for name, v in values.items()}
-assert _triton_kernel(torch.device("cpu")) is feature_information  # it agrees in the trial
-print(json.dumps(found))
+
+responses = torch.view_as_complex(torch.from_numpy(drawn.standard_normal((4, 17, 19, 2))))
+responses[:, :3] = 0.0  # of flat areas
+noise, weights = torch.tensor(0.5, dtype=torch.float64), (0.3, 0.2, -0.1)
+before = torch.from_numpy(drawn.random((5, 17, 19)))
+by_loops = before.clone()
+flat = tuple(response.flatten().numpy() for response in responses)
+kernels.add_orientation(flat, 0.5, *weights, by_loops.view(5, -1).numpy())
+energies = {
+    "interpreted": energy_triton.add_orientation(responses, noise, weights, before.clone()),
+    "compiled": by_loops,
+    "tensors": congruency.add_by_tensors(responses, noise, weights, before.clone()),
+}
+energies = {name: sums.flatten().tolist() for name, sums in energies.items()}
+
+cpu = torch.device("cpu")  # the trials, which they pass
+assert window_means._triton_kernel(cpu) is feature_information
+assert congruency._triton_kernel(cpu) is energy_triton.add_orientation
+print(json.dumps({"FMI": found, "Qp": energies}))
 """
 
 SCORE = """
@@ -75,21 +96,26 @@ print(json.dumps(found))
 """
 
 COMPILE = """
-import json
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from fusion_core.metrics.feature_mi.fmi_triton import BLOCK, sum_information
+from fusion_core.metrics.feature_mi import fmi_triton
 from fusion_core.metrics.feature_mi.window_means import NOISE
+from fusion_core.metrics.phase import energy_triton
 
-types = {"maps": "*fp64", "sums": "*fp64", "batch": "i32", "height": "i32", "width": "i32"}
-constants = {"noise": NOISE, "BLOCK": BLOCK}
-signature = types | dict.fromkeys(constants, "constexpr")
-source = ASTSource(sum_information, signature, constants)
-options = {"enable_fp_fusion": True}
-for generation in (80, 90):
-    target = GPUTarget("cuda", generation, 32)
-    print(len(triton.compile(source, target=target, options=options).asm["cubin"]))
+windows = {"maps": "*fp64", "sums": "*fp64", "batch": "i32", "height": "i32", "width": "i32"}
+weights = {"xx": "fp64", "yy": "fp64", "xy": "fp64"}
+pixels = {"responses": "*fp64", "noise": "*fp64", **weights, "sums": "*fp64", "pixels": "i32"}
+constants = energy_triton.CONSTANTS | {"BLOCK": energy_triton.BLOCK}
+for kernel, types, fixed in (
+    (fmi_triton.sum_information, windows, {"noise": NOISE, "BLOCK": fmi_triton.BLOCK}),
+    (energy_triton.add_energy, pixels, constants),
+):
+    source = ASTSource(kernel, types | dict.fromkeys(fixed, "constexpr"), fixed)
+    for generation in (80, 90):
+        target = GPUTarget("cuda", generation, 32)
+        options = {"enable_fp_fusion": True}
+        print(len(triton.compile(source, target=target, options=options).asm["cubin"]))
 """
 
 
@@ -112,17 +138,26 @@ def interpret(code: str, *arguments: object) -> Any:
     return json.loads(run(code, *arguments, TRITON_INTERPRET="1"))
 
 
-@pytest.fixture(autouse=True)
-def _trial() -> Iterator[None]:
-    window_means._triton_kernel.cache_clear()
-    yield
-    window_means._triton_kernel.cache_clear()
+@pytest.fixture(scope="module")
+def interpreted() -> Any:
+    return interpret(INTERPRET)
 
 
-def test_interpreted_kernel_equals_the_compiled_loops_and_the_tensor_operations() -> None:
-    found = interpret(INTERPRET)
-    assert found["interpreted"] == pytest.approx(found["compiled"], rel=0, abs=TOLERANCE)
-    assert found["interpreted"] == pytest.approx(found["tensors"], rel=0, abs=TOLERANCE)
+@pytest.fixture(params=[window_means, congruency], ids=["FMI", "Qp"])
+def user(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Return a module that tries a kernel."""
+    request.param._triton_kernel.cache_clear()
+    yield request.param
+    request.param._triton_kernel.cache_clear()
+
+
+@pytest.mark.parametrize(("kernel", "tolerance"), [("FMI", FMI_TOLERANCE), ("Qp", 1e-13)])
+def test_interpreted_kernel_equals_the_compiled_loops_and_the_tensor_operations(
+    interpreted: Any, kernel: str, tolerance: float
+) -> None:
+    found = interpreted[kernel]
+    for expected in (found["compiled"], found["tensors"]):
+        assert found["interpreted"] == pytest.approx(expected, rel=0, abs=tolerance)
 
 
 @pytest.mark.slow
@@ -135,31 +170,27 @@ def test_interpreted_kernel_reproduces_published_scores(shared_reference: Path) 
     } == {"FMI_dct": True, "FMI_w": True}
 
 
-def test_kernel_compiles_for_two_generations_of_gpus(tmp_path: Path) -> None:
+def test_kernels_compile_for_two_generations_of_gpus(tmp_path: Path) -> None:
     sizes = [int(size) for size in run(COMPILE, TRITON_CACHE_DIR=str(tmp_path)).split()]
-    assert (len(sizes), min(sizes) > 0) == (2, True)
+    assert (len(sizes), min(sizes) > 0) == (4, True)
 
 
 def test_tensor_operations_replace_a_kernel_that_cannot_run(
-    caplog: pytest.LogCaptureFixture,
+    user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, window_means.LOGGER.name):
-        kernels = [window_means._triton_kernel(torch.device("cpu")) for _ in range(2)]
-    assert kernels == [None, None]
-    assert [record.getMessage().partition(", because")[0] for record in caplog.records] == [
-        "FMI_dct and FMI_w are computed by tensor operations, which takes longer"
-    ]
+    with caplog.at_level(logging.WARNING, trial.LOGGER.name):
+        kernels = [user._triton_kernel(torch.device("cpu")) for _ in range(2)]
+    assert (kernels, len(caplog.records)) == ([None, None], 1)
+    assert "will be computed by tensor operations, which take longer" in caplog.text
 
 
 def test_tensor_operations_replace_a_kernel_that_returns_other_values(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from fusion_core.metrics.feature_mi import fmi_triton
+    def wrong(*arguments: Any) -> Tensor:
+        return torch.full((5, 12, 16) if user is congruency else (1,), 0.1)
 
-    def wrong(maps: Tensor, noise: float) -> Tensor:
-        return window_means.compare_windows(maps) + 2e-5
-
-    monkeypatch.setattr(fmi_triton, "feature_information", wrong)
-    with caplog.at_level(logging.WARNING, window_means.LOGGER.name):
-        assert window_means._triton_kernel(torch.device("cpu")) is None
-    assert "it returns" in caplog.text
+    monkeypatch.setattr(user, "_load", lambda: wrong)
+    with caplog.at_level(logging.WARNING, trial.LOGGER.name):
+        assert user._triton_kernel(torch.device("cpu")) is None
+    assert "its result is off by" in caplog.text
