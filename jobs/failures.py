@@ -82,8 +82,8 @@ def list_failures(options: FailuresOptions, progress: Progress | None = None) ->
             if row["status"] == "failed" and options.stage in (None, row["error_stage"]):
                 values: dict[str, Any] = {n: row[_RENAMED.get(n, n)] for n in _TEXTS}
                 found.append(Failure(**values, attempt=row["attempt"], shard=content.shard))
-    rows = [failure.model_dump() for failure in found]
-    write_tables(pa.Table.from_pylist(rows, schema=_SCHEMA), options)
+    values = {name: [getattr(failure, name) for failure in found] for name in _SCHEMA.names}
+    write_tables(pa.table(values, schema=_SCHEMA), options)
     return Failures(
         out=store.url,
         rows_done=rows_done,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow.compute as pc
@@ -23,24 +24,18 @@ from cluster.runs import (
 )
 from cluster.storage import read_record
 from fusion_core.errors import RunFailedError
+from jobs.last_failures import FAILURE_COLUMNS, FailedPair, LastFailures, failed_rows
 from jobs.options import RunState, StatusOptions
 from jobs.progress import Progress
 from jobs.run_state import find_attempts, reason_of, state_of
 from jobs.summary_files import current_summary
 
-_RECENT = timedelta(minutes=5)
+_EPOCH, _MICROSECOND = datetime.fromtimestamp(0, UTC), timedelta(microseconds=1)
+_RECENT = timedelta(minutes=5) // _MICROSECOND
 _TIMES = tuple(f"{stage}_ms" for stage in TIMED_STAGES)
-_FAILURE = ("error_stage", "error_type", "error_message")
-
-
-class FailedPair(BaseModel):
-    """One failed row."""
-
-    pair_id: str
-    stage: str
-    type: str
-    message: str
-    node: str | None = None
+_COLUMNS = (*FAILURE_COLUMNS, *_TIMES)
+_Counts = tuple[tuple[str, int], ...]
+"""Numbers of rows by a name."""
 
 
 class DamagedShard(BaseModel):
@@ -127,20 +122,22 @@ def status(options: StatusOptions, progress: Progress | None = None) -> Status:
     return StatusReader(options).read()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _ShardStatus:
-    """What the status needs of one shard."""
+    """What the status needs of a sound shard, which is little, because there are many."""
 
     version: str
-    rows: int = 0
-    failed: int = 0
-    started: datetime | None = None
-    committed: datetime | None = None
-    spent_ms: dict[str, float] = field(default_factory=dict)
-    nodes: Counter[str] = field(default_factory=Counter)
-    stages: Counter[str] = field(default_factory=Counter)
-    failures: list[FailedPair] = field(default_factory=list)
-    damage: Damage | None = None
+    rows: int
+    failed: int
+    started: int
+    """Microseconds since 1970."""
+    committed: int
+    spent_ms: array[float]
+    """Time of each of the `TIMED_STAGES`."""
+    nodes: _Counts
+    """Rows by the node that computed them."""
+    stages: _Counts
+    """Failed rows by the stage at which they failed."""
 
 
 class StatusReader:
@@ -160,6 +157,10 @@ class StatusReader:
         self._record = read_record(self._store, RunRecord)
         self._ledger = Ledger(self._store, self._record)
         self._shards: dict[int, _ShardStatus] = {}
+        self._damages: dict[int, Damage] = {}
+        self._failures = LastFailures(options.failures)
+        self._counts: dict[_Counts, _Counts] = {}
+        """Equal counts of shards, of which one is kept."""
 
     def read(self) -> Status:
         """Return the present status.
@@ -169,10 +170,10 @@ class StatusReader:
         """
         listing = self._ledger.listing()
         self._update(listing)
-        record, parts = self._record, self._sound()
+        record, parts = self._record, [part for _, part in self._by_commit()]
         rows, failed = sum(p.rows for p in parts), sum(p.failed for p in parts)
         stages, nodes = _total(p.stages for p in parts), _total(p.nodes for p in parts)
-        spent = {s: sum(p.spent_ms.get(s, 0.0) for p in parts) for s in TIMED_STAGES}
+        spent = {s: sum(p.spent_ms[n] for p in parts) for n, s in enumerate(TIMED_STAGES)}
         total = sum(spent.values())
         attempts = find_attempts(self._store)
         state = self._state(attempts, finished=rows == record.rows and self._has_summary(listing))
@@ -199,86 +200,99 @@ class StatusReader:
             pairs_per_second=rows / busy if busy > 0 else None,
             recent_pairs_per_second=recent,
             elapsed_seconds=busy if parts else None,
-            last_commit=max((p.committed for p in parts if p.committed), default=None),
+            last_commit=_EPOCH + parts[-1].committed * _MICROSECOND if parts else None,
             eta_seconds=(record.rows - rows) / recent if running and recent else None,
             stage_shares={s: part / total for s, part in spent.items() if part > 0},
             rows_by_node=dict(sorted(nodes.items())),
             workers_by_node=count.nodes if running and count else {},
             workers_starting=count.starting if running and count else 0,
             deaths=dict(sum((Counter(a.deaths) for a in attempts), Counter())),
-            failures=[f for part in reversed(parts) for f in part.failures][
-                : self._options.failures
-            ],
+            failures=self._last_failures(listing),
             damaged_shards=[
-                DamagedShard(shard=found.damage.shard, reason=found.damage.reason)
-                for _, found in sorted(self._shards.items())
-                if found.damage
+                DamagedShard(shard=shard, reason=damage.reason)
+                for shard, damage in sorted(self._damages.items())
             ],
         )
 
     def _update(self, listing: Listing) -> None:
         """Read the shards that were added or replaced since the last time."""
-        known = self._shards
-        for shard in known.keys() - listing.shards:
-            del known[shard]
-        new = {n for n, v in listing.versions.items() if n not in known or known[n].version != v}
+        versions = listing.versions
+        for known in (self._shards, self._damages):
+            for shard in [n for n, found in known.items() if versions.get(n) != found.version]:
+                del known[shard]
+        new = listing.shards - self._shards.keys() - self._damages.keys()
         damages: list[Damage] = []
-        columns = ("pair_id", "status", *_FAILURE, "node", *_TIMES)
-        contents = self._ledger.contents(
-            columns, listing=listing.only(new), on_damage=damages.append
-        )
-        for content in contents:
-            version = listing.versions[content.shard]
-            known[content.shard] = _summarized(content, version, self._options.failures)
+        for content in self._contents(listing.only(new), damages.append):
+            self._shards[content.shard] = self._summarized(content)
+            self._failures.add(content)
         for damage in damages:
-            known[damage.shard] = _ShardStatus(listing.versions[damage.shard], damage=damage)
+            self._damages[damage.shard] = replace(damage, version=versions[damage.shard])
 
-    def _sound(self) -> list[_ShardStatus]:
+    def _contents(
+        self, listing: Listing, on_damage: Callable[[Damage], None]
+    ) -> Iterator[ShardContent]:
+        """Read shards, and state their versions as in the listing."""
+        for content in self._ledger.contents(_COLUMNS, listing=listing, on_damage=on_damage):
+            yield replace(content, version=listing.versions[content.shard])
+
+    def _summarized(self, content: ShardContent) -> _ShardStatus:
+        facts, table = content.facts, content.table
+        assert table is not None
+        nodes = Counter(node or "?" for node in table["node"].to_pylist())
+        stages = Counter(failed_rows(content)["error_stage"].to_pylist())
+        return _ShardStatus(
+            content.version,
+            facts.rows,
+            facts.failed,
+            _microseconds(facts.started),
+            _microseconds(facts.committed),
+            array("d", (pc.sum(table[column]).as_py() or 0.0 for column in _TIMES)),
+            self._once(nodes),
+            self._once(stages),
+        )
+
+    def _once(self, counts: Counter[str]) -> _Counts:
+        """Return counts in a form of which equal ones are one object."""
+        found = tuple(counts.items())
+        return self._counts.setdefault(found, found)
+
+    def _last_failures(self, listing: Listing) -> list[FailedPair]:
+        """Return the failed pairs that were committed last, and read again those not kept."""
+        last, pairs = dict[int, str](), 0
+        for shard, found in reversed(self._by_commit()):
+            if pairs >= self._options.failures:
+                break
+            if found.failed:
+                last[shard] = found.version
+                pairs += found.failed
+        missing = self._failures.keep_only(last)
+        for content in self._contents(listing.only(missing), lambda damage: None):
+            self._failures.add(content)
+        return self._failures.of(last)
+
+    def _by_commit(self) -> list[tuple[int, _ShardStatus]]:
         """Return the shards that are not damaged, in the order of their commits."""
-        parts = [part for _, part in sorted(self._shards.items()) if part.damage is None]
-        return sorted(parts, key=lambda part: part.committed or datetime.min.replace(tzinfo=UTC))
+        return sorted(self._shards.items(), key=lambda item: (item[1].committed, item[0]))
 
     def _has_summary(self, listing: Listing) -> bool:
         return current_summary(self._store, self._record, listing) is not None
 
     def _state(self, attempts: Sequence[Attempt], *, finished: bool) -> RunState:
         last = attempts[-1] if attempts else None
-        times = [part.committed for part in self._shards.values() if part.committed]
-        times += [last.updated] if last else [datetime.fromisoformat(self._record.created)]
-        return state_of(finished, last, max(times).timestamp(), time.time())
+        changed = last.updated if last else datetime.fromisoformat(self._record.created)
+        times = [part.committed / 1_000_000 for part in self._shards.values()]
+        return state_of(finished, last, max(changed.timestamp(), *times), time.time())
 
 
-def _summarized(content: ShardContent, version: str, failures: int) -> _ShardStatus:
-    facts = content.facts
-    found = _ShardStatus(version, facts.rows, facts.failed, facts.started, facts.committed)
-    table = content.table
-    assert table is not None
-    found.nodes = Counter(node or "?" for node in table["node"].to_pylist())
-    for stage, column in zip(TIMED_STAGES, _TIMES, strict=True):
-        found.spent_ms[stage] = pc.sum(table[column]).as_py() or 0.0
-    if not facts.failed:
-        return found
-    for row in table.filter(pc.equal(table["status"], "failed")).to_pylist():
-        found.stages[row["error_stage"]] += 1
-        if len(found.failures) < failures:
-            found.failures.append(
-                FailedPair(
-                    pair_id=row["pair_id"],
-                    stage=row["error_stage"],
-                    type=row["error_type"],
-                    message=row["error_message"],
-                    node=row["node"],
-                )
-            )
-    return found
-
-
-def _total(counts: Iterable[Counter[str]]) -> Counter[str]:
-    """Add up many counts; the operator would copy the sum for each of them."""
+def _total(counts: Iterable[_Counts]) -> Counter[str]:
     total: Counter[str] = Counter()
     for count in counts:
-        total.update(count)
+        total.update(dict(count))
     return total
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
 
 
 def _recent_rate(parts: Sequence[_ShardStatus]) -> float | None:
@@ -286,21 +300,19 @@ def _recent_rate(parts: Sequence[_ShardStatus]) -> float | None:
 
     The clock of this machine may differ from those of the nodes.
     """
-    last = parts[-1].committed if parts else None
-    if last is None:
+    if not parts:
         return None
-    recent = [p for p in parts if p.committed is not None and p.committed > last - _RECENT]
+    recent = [part for part in parts if part.committed > parts[-1].committed - _RECENT]
     busy = _covered_seconds(recent)
     return sum(part.rows for part in recent) / busy if busy > 0 else None
 
 
 def _covered_seconds(parts: Iterable[_ShardStatus]) -> float:
     """Return for how long at least one of the shards was in work."""
-    spans = sorted((p.started, p.committed) for p in parts if p.started and p.committed)
     total, reached = 0.0, None
-    for start, end in spans:
+    for start, end in sorted((part.started, part.committed) for part in parts):
         begin = start if reached is None or start > reached else reached
         if end > begin:
-            total += (end - begin).total_seconds()
+            total += (end - begin) / 1_000_000
             reached = end
     return total

@@ -26,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -157,8 +158,8 @@ class ScoreParts:
     def __init__(self, out: Store, record: RunRecord) -> None:
         self._out, self._record = out, record
         self._schema = score_schema(record.metrics)
-        self._known: dict[str, Mapping[int, str]] = {}
-        """Shards and versions of the parts that were read."""
+        self._known: dict[str, tuple[array[int], array[int]]] = {}
+        """Shards, and hashes of their versions, of the parts that were read."""
         self.unusable: set[str] = set()
         """Keys of objects that are no parts of the run, or damaged ones."""
 
@@ -207,7 +208,9 @@ class ScoreParts:
     def useful(self, key: str, versions: Mapping[int, str]) -> bool:
         """Whether a part may hold one of these versions, as far as is known."""
         known = self._known.get(key)
-        return known is None or any(versions.get(n) == version for n, version in known.items())
+        return known is None or any(
+            hash(versions.get(n)) == found for n, found in zip(*known, strict=True)
+        )
 
     def read(self, key: str, columns: Sequence[str]) -> _Part | None:
         """Read a part; None if it is gone, damaged, or of another run."""
@@ -218,7 +221,9 @@ class ScoreParts:
         part = self._decode(key, data, columns)
         if part is None:
             self.unusable.add(key)
-        self._known[key] = {e.facts.shard: e.version for e in part.entries} if part else {}
+        entries = part.entries if part else []
+        shards, versions = (e.facts.shard for e in entries), (hash(e.version) for e in entries)
+        self._known[key] = array("q", shards), array("q", versions)
         return part
 
     def _decode(self, key: str, data: bytes, columns: Sequence[str]) -> _Part | None:

@@ -19,8 +19,9 @@ from jobs.metric_text import percent
 
 if TYPE_CHECKING:
     from jobs.failures import Failures
+    from jobs.last_failures import FailedPair
     from jobs.options import FailuresOptions, StatusOptions
-    from jobs.status import FailedPair, Status
+    from jobs.status import Status
 
 _LABEL = 10
 _WIDEST_BAR = 50

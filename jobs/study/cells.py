@@ -13,8 +13,9 @@ from cluster.runs import Ledger, RunRecord
 from cluster.storage import Store, find_record
 from fusion_core.errors import InvalidValueError, NotFoundError
 from fusion_core.suggestions import unknown_name
+from jobs.last_failures import FailedPair
 from jobs.options import RayOptions, RunOptions, ScoreOptions, StatusOptions
-from jobs.status import FailedPair, Status, status
+from jobs.status import Status, status
 from jobs.study.options import StudyRunOptions
 from jobs.study.record import StudyRecord, cell_key
 

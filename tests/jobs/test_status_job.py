@@ -20,6 +20,7 @@ import irfuse
 from cluster.runs.attempts import Attempt, WorkerCount, new_attempt_id
 from cluster.runs.config import WorkerConfig
 from cluster.runs.messages import ShardTask
+from cluster.runs.plan import shard_key
 from cluster.runs.record import RunRecord
 from cluster.runs.shards import Shards
 from cluster.runs.worker import ShardProcessor
@@ -136,6 +137,31 @@ def test_only_shards_that_are_new_or_replaced_are_read_again(
     out.delete("shards/shard-000000.parquet")
     found = reader.read()
     assert (found.rows_done, read[2:]) == (8, [2])
+
+
+def test_failures_that_were_not_kept_are_read_again_when_those_after_them_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = compute_run(tmp_path, 8, damaged=range(8), shards=range(8), shard_size=1)
+    options = StatusOptions(out=out.url, failures=1)
+    reader = StatusReader(options)
+    before = reader.read()
+    read: list[int] = []
+    whole: Callable[..., Any] = Shards.read
+
+    def counted(self: Shards, shard: int, *arguments: Any, **named: Any) -> Any:
+        read.append(shard)
+        return whole(self, shard, *arguments, **named)
+
+    monkeypatch.setattr(Shards, "read", counted)
+    for shard in (5, 6, 7):
+        out.delete(shard_key(shard))
+    found = reader.read()
+    assert read == [4]
+    assert found.failures == StatusReader(options).read().failures
+    assert len(before.failures) == len(found.failures) == 1
+    assert before.failures != found.failures
+    assert found.failed_stages == {"decode": 5}
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
