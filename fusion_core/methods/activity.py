@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -110,17 +110,14 @@ def nuclear_norm(
     of its Gram matrix, whose elements are correlations of the features with their own shifts.
     """
     images, _, height, width = products.shape
-    size = 2 * radius + 1
-    result = products.new_empty((images, height, width), dtype=torch.float32)
-    rows = max(1, matrix_elements // (size**4 * width))
-    for image in range(images):
-        for top in range(0, height, rows):
-            bottom = min(height, top + rows)
-            gram = _gram_matrices(products[image], top, bottom, radius)
-            eigenvalues = torch.linalg.eigvalsh(gram)
-            norm = eigenvalues.clamp_min(0.0).sqrt().sum(dim=-1)
-            result[image, top:bottom] = norm.view(bottom - top, width)
-    return result
+    rows = max(1, matrix_elements // ((2 * radius + 1) ** 4 * width * images))
+    parts = []
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        eigenvalues = torch.linalg.eigvalsh(_gram_matrices(products, top, bottom, radius))
+        norm = eigenvalues.clamp_min(0.0).sqrt().sum(dim=-1)
+        parts.append(norm.float().view(images, bottom - top, width))
+    return torch.cat(parts, dim=1)
 
 
 def _shifts(radius: int) -> list[tuple[int, int]]:
@@ -133,28 +130,36 @@ def _gram_matrices(planes: Tensor, top: int, bottom: int, radius: int) -> Tensor
     """Return the Gram matrices of the blocks around the pixels of some rows, `(P, n, n)`.
 
     Args:
-        planes: `(D, H, W)`, the correlations of one image.
+        planes: `(N, D, H, W)`, the correlations of each image.
         top: First row.
         bottom: Row after the last.
         radius: Radius of the blocks.
     """
-    height, width = planes.shape[-2:]
-    size = 2 * radius + 1
+    height, size = planes.shape[-2], 2 * radius + 1
     padded = functional.pad(
-        planes[:, max(0, top - radius) : bottom + radius],
+        planes[:, :, max(0, top - radius) : bottom + radius],
         (radius, radius, max(0, radius - top), max(0, bottom + radius - height)),
     )
+    # (N, D, rows, W, size, size): the block around each pixel, of each plane
+    blocks = padded.unfold(2, size, 1).unfold(3, size, 1)
+    plane, y, x = _elements(radius, planes.device)
+    gram: Tensor = blocks.permute(0, 2, 3, 1, 4, 5)[:, :, :, plane, y, x]
+    return gram.flatten(0, 2)
+
+
+@lru_cache(maxsize=8)
+def _elements(radius: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Return where each element of a Gram matrix lies: plane, row and column, `(n, n)` each."""
     number = {shift: index for index, shift in enumerate(_shifts(radius))}
+    size = 2 * radius + 1
     offsets = [(y, x) for y in range(size) for x in range(size)]
-    gram = planes.new_empty((bottom - top, width, size**2, size**2))
-    for i, (y, x) in enumerate(offsets):
-        for j, (other_y, other_x) in enumerate(offsets[i:], start=i):
-            # offsets are in reading order, so the shift to the later one is in half the plane
-            plane = padded[number[other_y - y, other_x - x]]
-            values = plane[y : y + bottom - top, x : x + width]
-            gram[..., i, j] = values
-            gram[..., j, i] = values
-    return gram.view(-1, size**2, size**2)
+    places = [
+        # offsets are in reading order, so the shift to the later one is in half the plane
+        [(number[second[0] - first[0], second[1] - first[1]], *first) for first, second in pairs]
+        for pairs in ([sorted((one, other)) for other in offsets] for one in offsets)
+    ]
+    with torch.inference_mode(mode=False):
+        return torch.tensor(places, device=device).unbind(dim=-1)
 
 
 def _by_rows(features: Tensor, reduce: Callable[[Tensor], Tensor], block_elements: int) -> Tensor:
