@@ -42,7 +42,7 @@ def print_run(console: Console, result: RunResult, options: LocationOptions) -> 
     print_lines(
         console,
         f"{count_of(result.rows - result.failed, 'pair')} ok, {result.failed} failed, "
-        f"{result.computed} newly computed.",
+        f"{result.computed:,} newly computed.",
         *_time_of(result),
         f"Shards:  {result.out}/shards",
         f"Summary: {result.out}/summary.json and summary.csv",
@@ -120,4 +120,4 @@ def print_reconstruction(
     console.print(table)
     if report.failed:
         print_lines(console, f"{report.failed} images failed; see the reasons in the table of rows")
-    print_lines(console, f"Rows: {report.output}; {report.computed} newly computed")
+    print_lines(console, f"Rows: {report.output}; {report.computed:,} newly computed")

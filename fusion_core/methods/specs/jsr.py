@@ -66,5 +66,6 @@ JSRSD = MethodSpec(
     weights=_DICTIONARY,
     build=Deferred("fusion_core.methods.jsrsd:build_jsrsd"),
     ms_per_megapixel=800000,
+    bytes_per_pixel=2300,
     variants=({"dictionary": "cosine"},),
 )

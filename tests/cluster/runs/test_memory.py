@@ -23,7 +23,7 @@ def estimate(method: str, *, weights: Weights | None = None, max_pixels: int = 2
 @pytest.mark.parametrize(
     ("method", "per_pixel"),
     # Growth of the unshared memory of fusing with the pixels of a pair, with the defaults.
-    [("msdnet", 422), ("convsr", 2397), ("jsr", 1197)],
+    [("msdnet", 422), ("convsr", 2397), ("jsr", 1197), ("jsrsd", 2231)],
 )
 def test_an_estimate_grows_with_the_pixels_as_was_measured(method: str, per_pixel: float) -> None:
     small, large = estimate(method, max_pixels=640 * 480), estimate(method)
