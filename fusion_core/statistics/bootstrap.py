@@ -47,12 +47,15 @@ def bootstrap_intervals(columns: Sequence[Column]) -> list[tuple[float, float] |
         defined = ~np.isnan(block)
         block[~defined] = 0.0
         known += defined.sum(axis=0)
-        gaps = (~defined).astype(np.float64) if not defined.all() else None
+        with_gaps = np.flatnonzero(~defined.all(axis=0))
+        gaps = (~defined[:, with_gaps]).astype(np.float64)
         for index, number in enumerate(drawn):
             places = generator.integers(0, len(block), number)
             weights = np.bincount(places, minlength=len(block)).astype(np.float64)
             sums[index] += weights @ block
-            counts[index] += number if gaps is None else number - weights @ gaps
+            counts[index] += number
+            if len(with_gaps):
+                counts[index, with_gaps] -= weights @ gaps
     intervals: list[tuple[float, float] | None] = []
     for column, values in enumerate(known):
         if values < 2:
