@@ -6,6 +6,6 @@ on disk (in `NUMBA_CACHE_DIR`, or `__pycache__` next to the module, or the user'
 compiler is needed. Kernels release the interpreter lock and use one thread. The modules that call
 them have the same formulas as tensor operations, for other devices.
 
-Modules whose names end in `_triton` have the most expensive ones of these as kernels for CUDA, which
+Modules whose names end in `_triton` have the most expensive ones of these as kernels for CUDA. They
 are used where `trial.try_kernel` finds that they run and agree with the tensor operations.
 """
