@@ -20,6 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 from support.environment import PROJECT_ROOT
 
+from cluster.session.head import PORTS
 from cluster.session.ray_internals import CHECK_ALIVE, LOOPBACK_ONLY
 
 PACKAGES = ("fusion_core", "cluster", "jobs")
@@ -81,11 +82,15 @@ def argument_of_node(name: str) -> Callable[[], object]:
 
 
 def starts_nodes() -> object:
+    from ray._private import services
     from ray._private.node import Node
 
     arguments = inspect.signature(Node).parameters
     assert {"ray_params", "head", "shutdown_at_exit", "spawn_reaper"} <= arguments.keys()
-    return Node.gcs_address, Node.kill_all_processes
+    source = inspect.getsource(services.start_raylet)
+    assert "utils.get_dashboard_dependency_error()" in source
+    overridden = Node.start_head_processes, Node.start_api_server, Node.start_ray_processes
+    return Node.gcs_address, Node.get_gcs_client, Node.kill_all_processes, overridden
 
 
 def names_loopback_variable() -> object:
@@ -182,7 +187,7 @@ INTERFACES = [
         )
         for name in (
             "node_ip_address", "temp_dir", "num_cpus", "object_store_memory", "include_dashboard",
-            "no_monitor", "include_log_monitor",
+            "no_monitor", "include_log_monitor", *PORTS,
         )
     ),
     Interface(

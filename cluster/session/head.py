@@ -10,20 +10,28 @@ from __future__ import annotations
 import json
 import os
 import select
+import socket
 import sys
+import time
+from contextlib import ExitStack
+from typing import Any
 
 _LOOK_EVERY_S = 1.0
+_REGISTERED_EVERY_S = 0.02
+PORTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "dashboard_agent_listen_port",
+    "runtime_env_agent_port",
+)
+"""Arguments of `RayParams`: ports on which processes of the node listen."""
 
 
 def main() -> int:
     """Start Ray, announce it, and stop it at the end of the standard input."""
     parent = os.getppid()
-    from ray._private.node import Node
-    from ray._private.parameter import RayParams
-
     try:
-        settings = json.loads(sys.argv[1])
-        node = Node(RayParams(**settings), head=True, shutdown_at_exit=False, spawn_reaper=False)
+        node = _start(json.loads(sys.argv[1]))
     except Exception as error:  # noqa: BLE001 - Ray raises this class itself
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         print(json.dumps({"error": reason}), flush=True)
@@ -35,6 +43,65 @@ def main() -> int:
             break
     node.kill_all_processes(check_alive=False, allow_graceful=True)
     return 0
+
+
+def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Start the processes of Ray, a second time if another program has taken one of the ports.
+
+    Nobody looks at this Ray, so that it needs no dashboard, and its agent no more than it has in a
+    minimal installation of Ray. Starting both would take seconds.
+    """
+    from ray._private import utils
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    utils.get_dashboard_dependency_error = lambda: ImportError("it is not needed")
+    begun = []
+
+    class Head(Node):
+        """A node that starts fast."""
+
+        def start_head_processes(self) -> None:
+            begun.append(self)
+            super().start_head_processes()  # type: ignore[no-untyped-call]
+
+        def start_api_server(self, **_: object) -> None:
+            """Start no dashboard, which would be waited for."""
+
+        def start_ray_processes(self) -> None:
+            """Start the other processes, and wait until the node has registered.
+
+            What follows asks for the node, and sleeps for a second if it is not there yet.
+            """
+            super().start_ray_processes()  # type: ignore[no-untyped-call]
+            (raylet,) = self.all_processes["raylet"]
+            gcs = self.get_gcs_client()  # type: ignore[no-untyped-call]
+            while not gcs.get_all_node_info():
+                if raylet.process.poll() is not None:
+                    raise RuntimeError("one of its processes has ended at once")
+                time.sleep(_REGISTERED_EVERY_S)
+
+    for last in (False, True):
+        parameters = RayParams(**{**settings, **_free_ports(settings["node_ip_address"])})
+        try:
+            return Head(parameters, head=True, shutdown_at_exit=False, spawn_reaper=False)
+        except Exception:
+            while begun:
+                begun.pop().kill_all_processes(check_alive=False, allow_graceful=False)
+            if last:
+                raise
+    raise AssertionError
+
+
+def _free_ports(host: str) -> dict[str, int]:
+    """Choose ports for the agents of the node, which otherwise waits until they have chosen."""
+    with ExitStack() as stack:
+        ports = {}
+        for name in PORTS:
+            server = stack.enter_context(socket.socket())
+            server.bind((host, 0))
+            ports[name] = server.getsockname()[1]
+        return ports
 
 
 if __name__ == "__main__":
