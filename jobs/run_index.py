@@ -172,15 +172,15 @@ def diff_runs(options: RunsDiffOptions, progress: Progress | None = None) -> Run
 
 
 def _describe(store: Store, now: float, key: str, listing: RunListing) -> IndexedRun | str:
-    """Return what is known about a run, or why its record cannot be read."""
+    """Return what is known about a run, or why its record or summary cannot be read."""
     out = store.below(key)
     try:
         record = read_record(out, RunRecord)
+        shards = Listing.of(listing.shards, record.plan.count)
+        summary = current_summary(out, record, shards) if SUMMARY_KEY in listing.keys else None
     except StorageError as error:
         return str(error)
-    shards = Listing.of(listing.shards, record.plan.count)
     done = sum(end - first for first, end in map(record.plan.bounds, shards.shards))
-    summary = current_summary(out, record, shards) if SUMMARY_KEY in listing.keys else None
     attempts = find_attempts(out, listing.keys)
     last = attempts[-1] if attempts else None
     return IndexedRun(

@@ -37,7 +37,7 @@ def state_of(finished: bool, last: Attempt | None, changed: float | None, now: f
 
 
 def reason_of(state: RunState, last: Attempt | None) -> str | None:
-    """Return why a run in this state is not computed any further; None unless it should be.
+    """Return why nothing more is computed of a run that is not done; None if it is, or running.
 
     Args:
         state: The state, from `state_of`.

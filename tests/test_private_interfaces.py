@@ -89,7 +89,7 @@ def starts_nodes() -> object:
     assert {"ray_params", "head", "shutdown_at_exit", "spawn_reaper"} <= arguments.keys()
     source = inspect.getsource(services.start_raylet)
     assert "utils.get_dashboard_dependency_error()" in source
-    overridden = Node.start_head_processes, Node.start_api_server, Node.start_ray_processes
+    overridden = Node.start_api_server, Node.start_ray_processes
     return Node.gcs_address, Node.get_gcs_client, Node.kill_all_processes, overridden
 
 

@@ -114,10 +114,7 @@ class FusedImages:
             ids, images = batch.column("pair_id").to_pylist(), self._kept(batch, keep)
             while match is not None and match.row < first + batch.num_rows:
                 if ids[match.row - first] != match.pair_id:
-                    raise ManifestError(
-                        f"The pairs were changed while the images of {self._store.url} were looked "
-                        "for; run the command again"
-                    )
+                    raise self._changed()
                 images[match.row - first] = self._store.uri(match.key)
                 match = next(coming, None)
             first += batch.num_rows
@@ -125,3 +122,11 @@ class FusedImages:
             yield pa.RecordBatch.from_pydict(
                 {**columns, self._column: pa.array(images, pa.string())}
             )
+        if match is not None:
+            raise self._changed()
+
+    def _changed(self) -> ManifestError:
+        return ManifestError(
+            f"The pairs were changed while the images of {self._store.url} were looked for; run "
+            "the command again"
+        )

@@ -17,9 +17,15 @@ noticed() {
             "$metadata/latest/meta-data/spot/instance-action"
 }
 
+drain() {
+    local raylet node
+    # The raylet is the process of this node; its id is one of its arguments.
+    raylet=$(pgrep -nx raylet) || return
+    node=$(tr '\0' '\n' <"/proc/$raylet/cmdline" | sed -n 's/^--node_id=//p') || return
+    ray drain-node --address "$address" --node-id "$node" \
+        --reason DRAIN_NODE_REASON_PREEMPTION \
+        --reason-message "the spot instance is taken away" --deadline-remaining-seconds 110
+}
+
 until noticed; do sleep "$wait_s"; done
-# The raylet is the process of this node; its id is one of its arguments.
-node=$(tr '\0' '\n' <"/proc/$(pgrep -nx raylet)/cmdline" | sed -n 's/^--node_id=//p')
-exec ray drain-node --address "$address" --node-id "$node" \
-    --reason DRAIN_NODE_REASON_PREEMPTION \
-    --reason-message "the spot instance is taken away" --deadline-remaining-seconds 110
+until drain; do sleep 1; done

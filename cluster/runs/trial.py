@@ -90,22 +90,25 @@ def _ready_workers(
     Returns them, and for how long kernels were compiled that the workers of the run will load.
     """
     first_at: float | None = None
-    compiling_since: float | None = None
+    compiling_since: dict[PoolWorker, float] = {}
+    kernels_s = 0.0
     while True:
         check_connection()
         pool.spawn(most)
         for worker in pool.workers[:]:
             if worker.info is None:
                 _advance(pool, worker)
-            if worker.activity == COMPILING_ONCE:
-                compiling_since = compiling_since or time.monotonic()
+            if worker.info is None and worker.activity == COMPILING_ONCE:
+                compiling_since.setdefault(worker, time.monotonic())
+            elif worker.info is not None and worker in compiling_since:
+                kernels_s = max(kernels_s, time.monotonic() - compiling_since.pop(worker))
         if not pool.workers:  # the last one has died, and the next one is started after a pause
             time.sleep(_POLL_S)
         if ready := pool.ready():
             first_at = first_at or time.monotonic()
-            now = time.monotonic()
-            if len(ready) == len(pool.workers) or now - first_at > _TOGETHER_S:
-                return ready, now - (compiling_since or now)
+            together = len(ready) == len(pool.workers)
+            if together or time.monotonic() - first_at > _TOGETHER_S:
+                return ready, kernels_s
         if activity := pool.describe_starting():
             notify(activity)
 

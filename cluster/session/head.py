@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 _LOOK_EVERY_S = 1.0
 _REGISTERED_EVERY_S = 0.02
+_LONGEST_START_S = 30.0
+_CHOSEN_PORTS = 16_384, 32_768
 PORTS = (
     "metrics_agent_port",
     "metrics_export_port",
@@ -46,7 +49,7 @@ def main() -> int:
 
 
 def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Start the processes of Ray, a second time if another program has taken one of the ports.
+    """Start the processes of Ray.
 
     Nobody looks at this Ray, so that it needs no dashboard, and its agent no more than it has in a
     minimal installation of Ray. Starting both would take seconds.
@@ -56,14 +59,9 @@ def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
     from ray._private.parameter import RayParams
 
     utils.get_dashboard_dependency_error = lambda: ImportError("it is not needed")
-    begun = []
 
     class Head(Node):
         """A node that starts fast."""
-
-        def start_head_processes(self) -> None:
-            begun.append(self)
-            super().start_head_processes()  # type: ignore[no-untyped-call]
 
         def start_api_server(self, **_: object) -> None:
             """Start no dashboard, which would be waited for."""
@@ -76,31 +74,29 @@ def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
             super().start_ray_processes()  # type: ignore[no-untyped-call]
             (raylet,) = self.all_processes["raylet"]
             gcs = self.get_gcs_client()  # type: ignore[no-untyped-call]
+            deadline = time.monotonic() + _LONGEST_START_S
             while not gcs.get_all_node_info():
-                if raylet.process.poll() is not None:
-                    raise RuntimeError("one of its processes has ended at once")
+                if raylet.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("its processes have ended, or do not answer")
                 time.sleep(_REGISTERED_EVERY_S)
 
-    for last in (False, True):
-        parameters = RayParams(**{**settings, **_free_ports(settings["node_ip_address"])})
-        try:
-            return Head(parameters, head=True, shutdown_at_exit=False, spawn_reaper=False)
-        except Exception:
-            while begun:
-                begun.pop().kill_all_processes(check_alive=False, allow_graceful=False)
-            if last:
-                raise
-    raise AssertionError
+    parameters = RayParams(**{**settings, **_free_ports(settings["node_ip_address"])})
+    return Head(parameters, head=True, shutdown_at_exit=False, spawn_reaper=False)
 
 
 def _free_ports(host: str) -> dict[str, int]:
-    """Choose ports for the agents of the node, which otherwise waits until they have chosen."""
+    """Choose ports for the agents of the node, which otherwise waits until they have chosen.
+
+    They are below those that systems give to other programs, which could take them meanwhile.
+    """
     with ExitStack() as stack:
-        ports = {}
-        for name in PORTS:
+        ports: dict[str, int] = {}
+        while len(ports) < len(PORTS):
             server = stack.enter_context(socket.socket())
-            server.bind((host, 0))
-            ports[name] = server.getsockname()[1]
+            port = random.randrange(*_CHOSEN_PORTS)
+            with suppress(OSError):
+                server.bind((host, port))
+                ports[PORTS[len(ports)]] = port
         return ports
 
 

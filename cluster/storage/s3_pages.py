@@ -46,7 +46,8 @@ def list_pages(
         path: Path of the folder, with the bucket.
         root: Path that keys are relative to.
         call: Calls a function that sends a request, with retries.
-        apart: Whether many folders beside each other are listed one by one, each as a whole.
+        apart: Whether the folders in this one are listed one by one, each as a whole, also if they
+            are many.
     """
     bucket, folder, _ = filesystem.split_path(path)
     start = len(root) - len(bucket)
@@ -54,7 +55,8 @@ def list_pages(
     def visit(page: _Page) -> tuple[Listing, list[_Page]]:
         answer = call(lambda: _request(filesystem, bucket, page))
         folders = [found["Prefix"] for found in answer.get("CommonPrefixes", ())]
-        if page.token is None and len(folders) > _MOST_FOLDERS and not apart:
+        one_by_one = len(folders) <= _MOST_FOLDERS or (apart and page.depth == 0)
+        if page.token is None and not one_by_one:
             return Listing(), [page._replace(whole=True)]
         listing = Listing()
         for found in answer.get("Contents", ()):

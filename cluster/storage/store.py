@@ -135,8 +135,8 @@ class Store:
         Args:
             prefix: Key of the folder; a missing folder has no objects.
             dispensable: Whether a folder may be left out if it cannot be read.
-            apart: Whether many folders beside each other are listed one by one in S3, each with
-                requests of its own. It is faster if a folder has hundreds of objects.
+            apart: Whether the folders in this one are listed one by one in S3, also if they are
+                many. It is faster if a folder has hundreds of objects.
 
         Raises:
             StorageError: The location, or a folder in it that is not dispensable, cannot be

@@ -41,7 +41,7 @@ def print_run(console: Console, result: RunResult, options: LocationOptions) -> 
     preview = result.preview
     print_lines(
         console,
-        f"{count_of(result.rows - result.failed, 'pair')} ok, {result.failed} failed, "
+        f"{count_of(result.rows - result.failed, 'pair')} ok, {result.failed:,} failed, "
         f"{result.computed:,} newly computed.",
         *_time_of(result),
         f"Shards:  {result.out}/shards",
@@ -119,5 +119,6 @@ def print_reconstruction(
         table.add_row(name, *(f"{value:.5f}" for value in (spread.mean, spread.min, spread.max)))
     console.print(table)
     if report.failed:
-        print_lines(console, f"{report.failed} images failed; see the reasons in the table of rows")
+        failed = count_of(report.failed, "image")
+        print_lines(console, f"{failed} failed; see the reasons in the table of rows")
     print_lines(console, f"Rows: {report.output}; {report.computed:,} newly computed")

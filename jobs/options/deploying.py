@@ -30,7 +30,7 @@ _Name = Annotated[
     str,
     _matches(
         "[a-z]([-a-z0-9]*[a-z0-9])?",
-        "small letters, digits and hyphens, of which a letter is the first and no hyphen the last",
+        "lowercase letters, digits and hyphens, a letter first and no hyphen last",
     ),
 ]
 _Word = Annotated[str, _matches(r"[\w.@+-]+", "letters, digits and any of _.@+-")]
@@ -47,7 +47,7 @@ class DeployOptions(RunOptions):
     """Common options of the files that start a cluster with a run on it."""
 
     job_name: Annotated[_Name, Parameter(group=CLUSTER)] = Field(default="irfuse", max_length=47)
-    """Name of the job and of its cluster: small letters, digits and hyphens."""
+    """Name of the job and of its cluster: lowercase letters, digits and hyphens."""
     gpus_per_node: Annotated[int | None, Parameter(group=CLUSTER)] = Field(default=None, ge=0)
     """GPUs of each node; 1 by default, and 0 with --device cpu."""
     cpus_per_node: Annotated[int, Parameter(group=CLUSTER)] = Field(default=4, ge=1)
@@ -96,8 +96,8 @@ class DeployRayOptions(DeployOptions):
     node_type: Annotated[str, Parameter(group=CLUSTER)] = "g5.xlarge"
     """Type of the machines of the workers, with --cpus-per-node and --gpus-per-node."""
     spot: Annotated[bool, Parameter(group=CLUSTER)] = True
-    """Take spot instances for the workers, which cost less and may be taken away. Ray is told two
-    minutes before."""
+    """Take spot instances for the workers, which cost less and may be taken away. Ray is told
+    as soon as the notice of two minutes is given."""
     head_profile: Annotated[str, Parameter(group=CLUSTER)] = "irfuse-head"
     """Instance profile of the head: it may read the pairs and write OUT, and start instances."""
     node_profile: Annotated[str, Parameter(group=CLUSTER)] = "irfuse-worker"

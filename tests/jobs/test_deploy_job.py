@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -344,7 +345,7 @@ def test_the_directives_of_a_batch_script_are_the_options() -> None:
     assert directives == {
         "job-name": "irfuse", "partition": "gpu", "account": "lab", "nodes": "3",
         "ntasks-per-node": "1", "cpus-per-task": "8", "gpus-per-node": "1", "mem": "61035M",
-        "time": "2-00:00:00", "signal": "B:TERM@120", "open-mode": "append",
+        "time": "2-00:00:00", "signal": "B:USR1@120", "open-mode": "append",
     }  # fmt: skip
     assert "#SBATCH --requeue" in lines
 
@@ -406,9 +407,16 @@ def test_a_batch_script_starts_ray_on_all_nodes_and_ends_as_the_run_does(tmp_pat
     assert parsed_run(words) == RunOptions(**expected)
 
 
-@pytest.mark.parametrize(("requeue", "lines"), [(True, ["scontrol requeue 17"]), (False, [])])
+@pytest.mark.parametrize(
+    ("requeue", "notice", "lines"),
+    [
+        (True, signal.SIGUSR1, ["scontrol requeue 17"]),  # two minutes before the time limit
+        (True, signal.SIGTERM, []),  # the job is cancelled
+        (False, signal.SIGTERM, []),
+    ],
+)
 def test_a_job_whose_time_is_over_stops_the_run_and_returns_to_the_queue(
-    tmp_path: Path, requeue: bool, lines: list[str]
+    tmp_path: Path, requeue: bool, notice: signal.Signals, lines: list[str]
 ) -> None:
     stopped = 'trap "exit 130" TERM\ntouch "$ARGUMENTS"\nwhile :; do sleep 0.05; done'
     control = '[[ $1 == show ]] || echo "scontrol $*" >>"$LOG"\nprintf "n1\\nn2\\n"'
@@ -418,7 +426,7 @@ def test_a_job_whose_time_is_over_stops_the_run_and_returns_to_the_queue(
     command = ["bash", script]
     with subprocess.Popen(command, env=job_environment(tmp_path), stderr=subprocess.PIPE) as job:
         wait_until((tmp_path / "arguments").exists, timeout=30, what="the run")
-        job.terminate()  # as Slurm does two minutes before the end
+        job.send_signal(notice)
         job.communicate(timeout=30)
     assert job.returncode == 130
     log = (tmp_path / "log").read_text().splitlines()
@@ -439,7 +447,10 @@ def test_the_commands_print_the_file_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("kuberay", "--image", "i", "--job-name", "A_b"), "--job-name: Expected small letters"),
+        (
+            ("kuberay", "--image", "i", "--job-name", "A_b"),
+            "--job-name: Expected lowercase",
+        ),
         (("kuberay", "--image", "my image"), "--image: Expected an image, such as"),
         (("ray", "--ami", "ubuntu"), "--ami: Expected the id of an image, such as ami-"),
         (("slurm", "--time", "a day"), "--time: Expected a time, such as 12:00:00 or 2-00:00:00"),

@@ -15,7 +15,7 @@ Four: TypeAlias = tuple[Number, ...]
 """A number of each of the four scales, the finest first."""
 
 EPSILON = 1e-4
-WIDTH_CUTOFF, WIDTH_GAIN, _SCALES = 0.5, 10.0, 4.0
+WIDTH_CUTOFF, WIDTH_GAIN, SCALES = 0.5, 10.0, 4.0
 
 
 def amplitude(even: Number, odd: Number, root: Callable[[Number], Number]) -> Number:
@@ -41,5 +41,5 @@ def width_weight(
 ) -> Number:
     """Compute a weight that is small where few scales respond."""
     largest = larger(larger(amplitudes[0], amplitudes[1]), larger(amplitudes[2], amplitudes[3]))
-    width = total / ((largest + EPSILON) * _SCALES)
+    width = total / ((largest + EPSILON) * SCALES)
     return 1.0 / (1.0 + exponential((WIDTH_CUTOFF - width) * WIDTH_GAIN))

@@ -16,7 +16,12 @@ from fusion_core.metrics.phase import energy
 
 BLOCK = 256
 """Pixels of a program."""
-CONSTANTS = {"epsilon": energy.EPSILON, "cutoff": energy.WIDTH_CUTOFF, "gain": energy.WIDTH_GAIN}
+CONSTANTS = {
+    "epsilon": energy.EPSILON,
+    "cutoff": energy.WIDTH_CUTOFF,
+    "gain": energy.WIDTH_GAIN,
+    "scales": energy.SCALES,
+}
 
 
 def add_orientation(
@@ -54,6 +59,7 @@ def add_energy(
     epsilon: tl.constexpr,
     cutoff: tl.constexpr,
     gain: tl.constexpr,
+    scales: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Add the energy of a block of pixels to sums.
@@ -69,6 +75,7 @@ def add_energy(
         epsilon: Keeps divisors from being 0.
         cutoff: Share of the scales that is wide enough.
         gain: Steepness of the weight of the width.
+        scales: Number of scales.
         BLOCK: Pixels of a block.
     """
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -89,7 +96,7 @@ def add_energy(
         deviation += tl.abs(even[scale] * o - odd[scale] * e)
     square = e * e + o * o
     local = (square - deviation) / (tl.sqrt(square) + epsilon)
-    width = total / ((largest + epsilon) * 4.0)
+    width = total / ((largest + epsilon) * scales)
     local = tl.maximum(local - tl.load(noise), 0.0) / (1.0 + tl.exp((cutoff - width) * gain))
     share = tl.where(total > 0.0, local / tl.where(total > 0.0, total, 1.0), 0.0)
     square = share * share

@@ -13,7 +13,7 @@ from fusion_core.compiled.announcing import COMPILING_ONCE
 LOADING = "Loading the method"
 
 
-@dataclass
+@dataclass(eq=False)
 class FalseWorker:
     """A worker that does one thing after another in seconds of a false clock."""
 
