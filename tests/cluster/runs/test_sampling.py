@@ -32,6 +32,7 @@ def sample(*parts: MeasuredPart, pairs: int) -> Sample:
         pairs=pairs,
         seconds=1.0,
         start_s=1.0,
+        kernels_s=0.0,
         parts=list(parts),
         together=1,
         workers=1,
