@@ -26,6 +26,7 @@ from jobs.command_line import command_line
 from jobs.progress import Progress
 
 if TYPE_CHECKING:
+    from cluster.runs import PoolWorker
     from jobs.options import JobOptions
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
@@ -90,6 +91,26 @@ def _status_of(error: BaseException | None) -> int:
     return _USAGE if isinstance(error, InvalidValueError) else _FAILED
 
 
+class NodeWarnings(RunObserver):
+    """Shows what users should know of the nodes of workers.
+
+    Args:
+        progress: Receives each warning once for each node.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._shown: set[str] = set()
+
+    def worker_ready(self, worker: PoolWorker) -> None:
+        """Show the warnings of a worker that are new."""
+        for warning in worker.info.warnings if worker.info is not None else ():
+            text = f"node {worker.node}: {warning}"
+            if text not in self._shown:
+                self._shown.add(text)
+                self._progress.note(text)
+
+
 @contextmanager
 def watched(
     watches: Sequence[RunWatch], cluster: ClusterOptions, progress: Progress
@@ -112,7 +133,7 @@ def watched(
         log_retries(watches[0].run, retry)
 
     with ExitStack() as shown, watched_retries(repeated):
-        observers: list[RunObserver] = []
+        observers: list[RunObserver] = [NodeWarnings(progress)]
         for watch in watches:
             watch.attempt.connected(resources, device)
             watch.end_estimate.begin(total)

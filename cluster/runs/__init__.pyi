@@ -34,6 +34,7 @@ from .payload import Payload as Payload
 from .plan import SHARDS_PREFIX as SHARDS_PREFIX
 from .plan import default_shard_size as default_shard_size
 from .plan import shard_key as shard_key
+from .pool import PoolWorker as PoolWorker
 from .pool import WorkerPool as WorkerPool
 from .record import RUN_KEY as RUN_KEY
 from .record import RunRecord as RunRecord

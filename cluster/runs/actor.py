@@ -24,6 +24,7 @@ from cluster.runs.telemetry import RayTelemetry
 from cluster.session import count_memory_kills, installed_software
 from cluster.storage import watched_retries
 from fusion_core.compiled.announcing import announced_compilation
+from fusion_core.compiled.trial import collected_warnings
 from fusion_core.errors import ExtensionError, RunFailedError
 
 _LOST_DEVICE_STATUS = 70
@@ -61,7 +62,7 @@ class FusionWorker:
         torch.backends.cudnn.allow_tf32 = False  # TF32 has less than single precision
         scores_only = config.record.origin.reads_fused
         self._activity = "Loading the metrics" if scores_only else "Loading the method"
-        with announced_compilation(self._begin):
+        with announced_compilation(self._begin), collected_warnings() as warnings:
             try:
                 self._processor = RunProcessors(
                     replace(config, payload=payload), self._processor, self._telemetry
@@ -74,7 +75,13 @@ class FusionWorker:
         self._watch.close()
         self._watch.enter_context(watched_retries(self._processor.retried))
         node_id = ray.get_runtime_context().get_node_id()
-        return WorkerInfo(installed_software(), socket.gethostname(), node_id, count_memory_kills())
+        return WorkerInfo(
+            installed_software(),
+            socket.gethostname(),
+            node_id,
+            count_memory_kills(),
+            tuple(warnings),
+        )
 
     def process(self, task: ShardTask) -> list[ShardReport] | int:
         """Compute and commit a shard of one or several runs.

@@ -19,6 +19,8 @@ class WorkerInfo:
     node_id: str
     memory_kills: int | None
     """Result of `count_memory_kills` on the node."""
+    warnings: tuple[str, ...] = ()
+    """What users should know of its node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from torch import Tensor
@@ -11,6 +12,19 @@ from torch import Tensor
 LOGGER = logging.getLogger("irfuse.metrics")
 
 K = TypeVar("K", bound=Callable[..., Tensor])
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect the warnings that kernels cannot be used, for processes whose log nobody reads."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    LOGGER.addHandler(handler)
+    try:
+        yield found
+    finally:
+        LOGGER.removeHandler(handler)
 
 
 def try_kernel(

@@ -191,6 +191,10 @@ def test_tensor_operations_replace_a_kernel_that_returns_other_values(
         return torch.full((5, 12, 16) if user is congruency else (1,), 0.1)
 
     monkeypatch.setattr(user, "_load", lambda: wrong)
-    with caplog.at_level(logging.WARNING, trial.LOGGER.name):
+    with (
+        caplog.at_level(logging.WARNING, trial.LOGGER.name),
+        trial.collected_warnings() as collected,
+    ):
         assert user._triton_kernel(torch.device("cpu")) is None
+    assert collected == caplog.messages
     assert "its result is off by" in caplog.text
