@@ -117,10 +117,8 @@ def test_a_killed_driver_is_stalled_after_ten_minutes(
     )
 
 
-def test_only_shards_that_are_new_or_replaced_are_read_again(
-    half: tuple[Store, RunRecord], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, record = half
+def note_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each shard is added that is read from now on."""
     read: list[int] = []
     whole: Callable[..., Any] = Shards.read
 
@@ -129,6 +127,14 @@ def test_only_shards_that_are_new_or_replaced_are_read_again(
         return whole(self, shard, *arguments, **named)
 
     monkeypatch.setattr(Shards, "read", counted)
+    return read
+
+
+def test_only_shards_that_are_new_or_replaced_are_read_again(
+    half: tuple[Store, RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, record = half
+    read = note_reads(monkeypatch)
     reader = StatusReader(StatusOptions(out=out.url))
     assert reader.read().rows_done == 8
     assert reader.read().rows_done == 8
@@ -146,14 +152,7 @@ def test_failures_that_were_not_kept_are_read_again_when_those_after_them_are_go
     options = StatusOptions(out=out.url, failures=1)
     reader = StatusReader(options)
     before = reader.read()
-    read: list[int] = []
-    whole: Callable[..., Any] = Shards.read
-
-    def counted(self: Shards, shard: int, *arguments: Any, **named: Any) -> Any:
-        read.append(shard)
-        return whole(self, shard, *arguments, **named)
-
-    monkeypatch.setattr(Shards, "read", counted)
+    read = note_reads(monkeypatch)
     for shard in (5, 6, 7):
         out.delete(shard_key(shard))
     found = reader.read()
