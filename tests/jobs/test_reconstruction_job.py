@@ -182,7 +182,7 @@ def test_the_command_prints_a_table_or_json(images: Path, tmp_path: Path) -> Non
     table = call_cli(*command)
     assert table.returncode == 0, table.stderr
     assert "3 images reconstructed" in table.stdout
-    assert "1 images failed" in table.stdout
+    assert "1 image failed; see the reasons in the table of rows" in table.stdout
     found = json.loads(call_cli(*command, "--json").stdout)
     assert found["metrics"]["SSIM"]["mean"] > 0.9
     assert found["trained"] is True
