@@ -82,15 +82,21 @@ def argument_of_node(name: str) -> Callable[[], object]:
 
 
 def starts_nodes() -> object:
-    from ray._private import services
     from ray._private.node import Node
 
     arguments = inspect.signature(Node).parameters
     assert {"ray_params", "head", "shutdown_at_exit", "spawn_reaper"} <= arguments.keys()
-    source = inspect.getsource(services.start_raylet)
-    assert "utils.get_dashboard_dependency_error()" in source
     overridden = Node.start_api_server, Node.start_ray_processes
     return Node.gcs_address, Node.get_gcs_client, Node.kill_all_processes, overridden
+
+
+def starts_agents() -> object:
+    from ray._private import services
+
+    source = " ".join(inspect.getsource(services.start_raylet).split())
+    agent = "command_memory_profileable( ray_constants.PROCESS_TYPE_DASHBOARD_AGENT, session_dir )"
+    assert f"*_build_python_executable_{agent}" in source
+    return True
 
 
 def names_loopback_variable() -> object:
@@ -187,7 +193,7 @@ INTERFACES = [
         )
         for name in (
             "node_ip_address", "temp_dir", "num_cpus", "object_store_memory", "include_dashboard",
-            "no_monitor", "include_log_monitor", *PORTS,
+            "no_monitor", "include_log_monitor", "_system_config", *PORTS,
         )
     ),
     Interface(
@@ -195,6 +201,12 @@ INTERFACES = [
         "cluster/session/head.py, to start a local Ray",
         starts_nodes,
         ("ray._private",),
+    ),
+    Interface(
+        "ray", "ray._private.services._build_python_executable_command_memory_profileable",
+        "cluster/session/head.py, to start a local Ray without the agent of its node",
+        starts_agents,
+        ("_build_python_executable_command_memory_profileable",),
     ),
     Interface(
         "ray", "ray._raylet.Config.initialize",

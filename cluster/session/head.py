@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 _LOOK_EVERY_S = 1.0
@@ -51,14 +52,22 @@ def main() -> int:
 def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
     """Start the processes of Ray.
 
-    Nobody looks at this Ray, so that it needs no dashboard, and its agent no more than it has in a
-    minimal installation of Ray. Starting both would take seconds.
+    Nobody looks at this Ray, so that it needs neither a dashboard nor the agent of a node, which
+    offers metrics. Both would take seconds to start, and the agent some CPU time until the end.
     """
-    from ray._private import utils
+    from ray._private import ray_constants, services
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
-    utils.get_dashboard_dependency_error = lambda: ImportError("it is not needed")
+    python_for = services._build_python_executable_command_memory_profileable
+
+    def without_agent(component: str, *arguments: Any, **options: Any) -> list[str]:  # noqa: ANN401
+        """Return the command that runs a script of Ray, or what stands in for the agent."""
+        if component == ray_constants.PROCESS_TYPE_DASHBOARD_AGENT:
+            return [sys.executable, "-I", "-S", str(Path(__file__).with_name("no_agent.py"))]
+        return python_for(component, *arguments, **options)  # type: ignore[no-any-return]
+
+    services._build_python_executable_command_memory_profileable = without_agent
 
     class Head(Node):
         """A node that starts fast."""
@@ -71,7 +80,14 @@ def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
 
             What follows asks for the node, and sleeps for a second if it is not there yet.
             """
-            super().start_ray_processes()  # type: ignore[no-untyped-call]
+            try:
+                super().start_ray_processes()  # type: ignore[no-untyped-call]
+                self._wait_for_node()
+            except BaseException:
+                self.kill_all_processes(check_alive=False, allow_graceful=False)
+                raise
+
+        def _wait_for_node(self) -> None:
             (raylet,) = self.all_processes["raylet"]
             gcs = self.get_gcs_client()  # type: ignore[no-untyped-call]
             deadline = time.monotonic() + _LONGEST_START_S

@@ -36,9 +36,10 @@ _SETTINGS = {
     "include_dashboard": False,
     "no_monitor": True,
     "include_log_monitor": False,
+    "_system_config": {"enable_metrics_collection": False},
 }
 """Arguments of `RayParams`: the autoscaler and what forwards the output of workers are not needed,
-and take a second of the start and another one of the end."""
+and take a second of the start and another one of the end. Nothing reads metrics of this Ray."""
 _PREFIX = "irfuse_ray_"
 _LOCK = "in-use"
 _FILES = "r"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import os
 import pickle
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +18,11 @@ from numba.core.caching import FunctionCache
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).parents[1]
+_IMPORT = re.compile(
+    rb"^[ \t]*from[ ]+(%b(?:\.\w+)*)[ ]+import[ ]+(\([^)]*\)|[^\n]+)" % _PACKAGE.name.encode(), re.M
+)
+"""An import from this package, and the names that it imports. Parsing the sources takes longer."""
+_NAME = re.compile(rb"\w+")
 
 
 def compiled(function: F) -> F:
@@ -73,13 +78,12 @@ def _read_sources(module: Path, sources: dict[Path, bytes]) -> None:
     if module in sources:
         return
     sources[module] = module.read_bytes()
-    for node in ast.walk(ast.parse(sources[module])):
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{_PACKAGE.name}."):
-            folder = _PACKAGE.joinpath(*str(node.module).split(".")[1:])
-            names = [folder.with_suffix(".py"), *(folder / f"{a.name}.py" for a in node.names)]
-            for path in names:
-                if path.is_file():
-                    _read_sources(path, sources)
+    for parent, names in _IMPORT.findall(sources[module]):
+        folder = _PACKAGE.joinpath(*parent.decode().split(".")[1:])
+        modules = [folder, *(folder / name.decode() for name in _NAME.findall(names))]
+        for path in (each.with_suffix(".py") for each in modules):
+            if path.is_file():
+                _read_sources(path, sources)
 
 
 class _ForgivingCache(FunctionCache):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import ray._private.node
-import ray._private.utils
+import ray._private.services
 
 from cluster.session import head
 
@@ -25,6 +25,8 @@ def test_ports_are_free_and_different() -> None:
 def test_a_node_that_ends_or_does_not_answer_is_an_error(
     status: int | None, patience_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    killed = []
+
     class FakeNode:
         def __init__(self, parameters: object, **_: object) -> None:
             raylet = SimpleNamespace(process=SimpleNamespace(poll=lambda: status))
@@ -37,9 +39,13 @@ def test_a_node_that_ends_or_does_not_answer_is_an_error(
         def get_gcs_client(self) -> object:
             return SimpleNamespace(get_all_node_info=dict)
 
+        def kill_all_processes(self, **options: bool) -> None:
+            killed.append(options)
+
     monkeypatch.setattr(ray._private.node, "Node", FakeNode)
-    original = ray._private.utils.get_dashboard_dependency_error
-    monkeypatch.setattr(ray._private.utils, "get_dashboard_dependency_error", original)
+    name = "_build_python_executable_command_memory_profileable"
+    monkeypatch.setattr(ray._private.services, name, getattr(ray._private.services, name))
     monkeypatch.setattr(head, "_LONGEST_START_S", patience_s)
     with pytest.raises(RuntimeError, match="have ended, or do not answer"):
         head._start(SETTINGS)
+    assert killed == [{"check_alive": False, "allow_graceful": False}]

@@ -48,6 +48,7 @@ with ray_session(ClusterOptions(address="local", workers=1)) as address:
                         for path in Path(os.environ["RAY_TMPDIR"]).iterdir()}
     ray.get(ray.remote(lambda: None).remote())
     found["listeners"] = list(listeners())
+    found["commands"] = [" ".join(p.cmdline()) for p in session_members(os.getsid(0))]
     if len(sys.argv) > 1:
         foreign = {name: value for name, value in os.environ.items() if "AUTH" not in name}
         command = [sys.executable, "-c", sys.argv[1], address]
@@ -99,6 +100,12 @@ def test_a_local_ray_listens_on_loopback_only(found: dict[str, Any]) -> None:
     listeners = found["listeners"]
     assert {role for _, role in listeners} >= {"driver", "raylet", "gcs_server"}, listeners
     assert {ip for ip, _ in listeners} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listeners
+
+
+def test_a_local_ray_has_no_agent_for_metrics_that_nobody_reads(found: dict[str, Any]) -> None:
+    commands = found["commands"]
+    assert sum(c.startswith(sys.executable) and "/no_agent.py " in c for c in commands) == 1
+    assert not [command for command in commands if command.startswith("ray::DashboardAgent")]
 
 
 def test_a_cluster_can_reach_a_driver_that_had_a_ray_of_its_own_before(
