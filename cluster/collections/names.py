@@ -99,5 +99,6 @@ def has_image_extension(key: str) -> bool:
 
 def is_image(key: str) -> bool:
     """Whether a path is that of a training image, and not of a label or hidden file."""
-    folder, _, name = key.rpartition("/")
-    return why_ignore_file(name) is None and why_ignore_folder(folder) in (None, OTHER_SIZE)
+    start = key.rfind("/") + 1
+    reason = why_ignore_folder(key[:start])
+    return why_ignore_file(key[start:]) is None and reason in (None, OTHER_SIZE)

@@ -113,7 +113,7 @@ def test_two_rows_of_the_same_sources_may_share_an_image(tmp_path: Path) -> None
 
 
 def test_labels_beside_the_images_do_not_matter(tmp_path: Path) -> None:
-    names = ["fused/1.png", "labels/1.png", "._1.png"]
+    names = ["fused/1.png", "labels/1.png", "gt/1.png", "a/mask/1.png", "._1.png"]
     assert matched(tmp_path, names, "1") == ["fused/1.png"]
 
 
