@@ -91,11 +91,14 @@ def starts_nodes() -> object:
 
 
 def starts_agents() -> object:
+    import ray._raylet
     from ray._private import services
 
     source = " ".join(inspect.getsource(services.start_raylet).split())
     agent = "command_memory_profileable( ray_constants.PROCESS_TYPE_DASHBOARD_AGENT, session_dir )"
     assert f"*_build_python_executable_{agent}" in source
+    node, port = "0" * 56, ray._raylet.DASHBOARD_AGENT_LISTEN_PORT_NAME
+    assert ray._raylet.get_port_filename(node, port) == f"dashboard_agent_listen_port_{node}"
     return True
 
 

@@ -70,7 +70,14 @@ def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
     services._build_python_executable_command_memory_profileable = without_agent
 
     class Head(Node):
-        """A node that starts fast."""
+        """A node that starts fast, and of which nothing is left if it does not start."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
+            try:
+                super().__init__(*arguments, **options)
+            except BaseException:
+                self.kill_all_processes(check_alive=False, allow_graceful=False)
+                raise
 
         def start_api_server(self, **_: object) -> None:
             """Start no dashboard, which would be waited for."""
@@ -80,14 +87,7 @@ def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
 
             What follows asks for the node, and sleeps for a second if it is not there yet.
             """
-            try:
-                super().start_ray_processes()  # type: ignore[no-untyped-call]
-                self._wait_for_node()
-            except BaseException:
-                self.kill_all_processes(check_alive=False, allow_graceful=False)
-                raise
-
-        def _wait_for_node(self) -> None:
+            super().start_ray_processes()  # type: ignore[no-untyped-call]
             (raylet,) = self.all_processes["raylet"]
             gcs = self.get_gcs_client()  # type: ignore[no-untyped-call]
             deadline = time.monotonic() + _LONGEST_START_S
