@@ -28,7 +28,8 @@ PORTS = (
     "dashboard_agent_listen_port",
     "runtime_env_agent_port",
 )
-"""Arguments of `RayParams`: ports on which processes of the node listen."""
+"""Arguments of `RayParams`: ports of the agents of the node, which waits for those that are not
+given. Only the last agent is there."""
 
 
 def main() -> int:
@@ -101,7 +102,7 @@ def _start(settings: dict[str, Any]) -> Any:  # noqa: ANN401
 
 
 def _free_ports(host: str) -> dict[str, int]:
-    """Choose ports for the agents of the node, which otherwise waits until they have chosen.
+    """Choose ports for the agents of the node.
 
     They are below those that systems give to other programs, which could take them meanwhile.
     """
